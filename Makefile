@@ -1,0 +1,60 @@
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+PYTHON ?= python3
+PROFILE ?= profiles/bert_crisis_tiny.toml
+BIN := .venv/bin
+# Two OpenMP pools on two cores slow each other down tenfold: one thread for each test process.
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+TORCH := 2.13.0
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+
+.PHONY: help install run smoke bench test cov check static fmt fmt-check lint types layers docs
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
+
+install: .venv/installed ## make .venv and install everything, with the CPU build of torch
+
+# Torch comes first: PyPI's default is a CUDA build of several GB. The index of CPU builds is used when it answers.
+.venv/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@index="$$($(BIN)/python -c "import urllib.request as u; u.urlopen('$(CPU_INDEX)/torch/', timeout=5)" \
+		2>/dev/null && echo '--extra-index-url $(CPU_INDEX)' || true)"; \
+	$(BIN)/pip install --progress-bar off -c constraints.txt torch==$(TORCH) $$index
+	$(BIN)/pip install --progress-bar off -c constraints.txt -e '.[demo,dev]'
+	@touch $@
+
+run: install ## run the demo profile to the end (PROFILE=path for another); offline after install
+	$(BIN)/squeeze run $(PROFILE)
+
+smoke: install ## run the smallest profile, in seconds
+	$(BIN)/squeeze run profiles/smoke.toml
+
+bench: install ## measure the demo's exported model
+	$(BIN)/squeeze run $(PROFILE) --until bench
+
+test: install ## run the test suite
+	$(TEST) -n 2
+
+check: static test ## all that CI calls: format, lint, types, layers, tests with docs
+
+static: fmt-check lint types layers
+
+fmt: install ## format and fix what can be fixed
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+fmt-check: install
+	$(BIN)/ruff format --check .
+
+lint: install ## ruff
+	$(BIN)/ruff check .
+
+types: install ## mypy
+	$(BIN)/mypy
+
+layers: install ## import-linter
+	$(BIN)/lint-imports
+
+docs: install ## write docs/profile.md anew from the profile's models
+	$(BIN)/python -m tools.profile_docs

@@ -1,0 +1,309 @@
+"""The library behind `squeeze bench`: measure model files, compare them, hold them against budgets.
+
+    report = bench([Path("model.onnx")], BenchOptions(), Silent())
+    judgement = judge(report, [parse_budget("p95=5ms"), parse_budget("size=8MB")])
+
+Needs onnxruntime and numpy; no torch, no onnx.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from squeeze.errors import UsageError
+from squeeze.progress import Progress
+from squeeze.schema import Frozen
+from squeeze.stages.gate.stage import Check
+from squeeze.targets.compare import against_report, interleaved
+from squeeze.targets.cpu import Settings, measure
+from squeeze.targets.limits import Verdict, at_least, at_most, overall, spread
+from squeeze.targets.measurement import Comparison, Estimate, Measurement, Report
+from squeeze.targets.quantiles import QUANTILES, explain_missing, of
+from squeeze.targets.subjects import Subject, find
+
+__all__ = [
+    "BenchOptions",
+    "BenchReport",
+    "Budget",
+    "Judgement",
+    "bench",
+    "judge",
+    "parse_budget",
+    "parse_shape",
+]
+
+BenchReport = Report
+Figure = Literal["p50", "p90", "p95", "p99", "load", "first", "size", "rss", "throughput", "speedup"]
+
+
+@dataclass(frozen=True)
+class Units:
+    """The unit a figure is kept in, and how many of it every unit is that may be written."""
+
+    kept: str
+    factors: Mapping[str, float]
+
+
+TIME = Units("ms", {"us": 1e-3, "ms": 1.0, "s": 1e3})
+BYTES = Units(
+    "MB",
+    {"B": 1e-6, "KB": 1e-3, "MB": 1.0, "GB": 1e3, "KiB": 1.024e-3, "MiB": 1.048576, "GiB": 1073.741824},
+)
+UNITS: Mapping[str, Units] = {
+    **dict.fromkeys((*QUANTILES, "load", "first"), TIME),
+    **dict.fromkeys(("size", "rss"), BYTES),
+    "throughput": Units("/s", {"/s": 1.0}),
+    "speedup": Units("x", {"x": 1.0}),
+}
+EXAMPLE = "write budgets like p95=5ms, size=8MB, rss=200MB, load=300ms, throughput=100/s or speedup=2x"
+
+
+class BenchOptions(Frozen):
+    """How to measure."""
+
+    target: Literal["cpu"] = "cpu"
+    """where to measure"""
+    form: str | None = None
+    """which form of a bundle: its name, `all`, or None for the one that ships"""
+    baseline: Path | None = None
+    """a model to compare with, or the report of an earlier run (.json)"""
+    threads: int = Field(default=1, ge=1)
+    """threads inside one operator"""
+    batch: int = Field(default=1, ge=1)
+    """texts a call"""
+    sequence: int | None = Field(default=None, ge=1)
+    """tokens a text; a bundle's own lengths by default, 128 for other files"""
+    shapes: Mapping[str, tuple[int, ...]] = Field(default_factory=dict)
+    """whole input shapes by input name"""
+    min_runs: int = Field(default=200, ge=10)
+    """least number of timed calls"""
+    min_seconds: float = Field(default=3.0, ge=0)
+    """least time of timed calls, in seconds"""
+    max_seconds: float = Field(default=60.0, gt=0)
+    """most time for one model, warm-up included, in seconds"""
+    starts: int = Field(default=3, ge=1)
+    """fresh processes for load time, first inference and memory"""
+    seed: int = 0
+    """of inputs and order"""
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    """of the intervals"""
+
+
+class Budget(Frozen):
+    """One limit, in milliseconds, megabytes (1,000,000 bytes), texts a second or times."""
+
+    figure: Figure
+    limit: float = Field(gt=0)
+
+    @property
+    def unit(self) -> str:
+        """The unit that the limit is kept in."""
+        return UNITS[self.figure].kept
+
+
+class Judgement(Frozen):
+    """All checks and the verdict over them."""
+
+    verdict: Verdict
+    checks: tuple[Check, ...]
+
+
+def parse_budget(text: str) -> Budget:
+    """Read a budget as it is written on the command line.
+
+    Raises:
+        UsageError: not NAME=NUMBER UNIT, an unknown name or unit, or a limit that is not above 0.
+
+    >>> parse_budget("p95=5ms")
+    Budget(figure='p95', limit=5.0)
+    >>> parse_budget("load=0.3s").limit, parse_budget("size=8 MB").unit
+    (300.0, 'MB')
+    """
+    found = re.fullmatch(r"\s*(\w+)\s*=\s*([0-9]*\.?[0-9]+)\s*([A-Za-z/]*)\s*", text)
+    if not found:
+        raise UsageError(f"budget {text!r}: not NAME=NUMBER UNIT", hint=EXAMPLE)
+    name, number, unit = found.groups()
+    if name not in UNITS:
+        near = difflib.get_close_matches(name, UNITS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(UNITS)}"
+        raise UsageError(f"budget {text!r}: no figure is called {name}", hint=hint)
+    units = {known.lower(): factor for known, factor in UNITS[name].factors.items()}
+    if unit.lower() not in units:
+        given = f"unknown unit {unit}" if unit else "no unit"
+        raise UsageError(f"budget {text!r}: {given}", hint=f"{name} takes {', '.join(UNITS[name].factors)}")
+    limit = float(number) * units[unit.lower()]
+    if limit <= 0:
+        raise UsageError(f"budget {text!r}: the limit must be above 0")
+    return Budget.parse({"figure": name, "limit": limit})
+
+
+def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """Read an input's shape as it is written on the command line.
+
+    Raises:
+        UsageError: not NAME=1x128.
+
+    >>> parse_shape("pixel_values=1x3x224x224")
+    ('pixel_values', (1, 3, 224, 224))
+    """
+    name, equals, sizes = text.rpartition("=")
+    if not (name and equals and re.fullmatch(r"[1-9][0-9]*(x[1-9][0-9]*)*", sizes)):
+        raise UsageError(f"shape {text!r}: not NAME=SIZExSIZE", hint="for example input_ids=1x128")
+    return name, tuple(int(size) for size in sizes.split("x"))
+
+
+def bench(models: Sequence[Path], options: BenchOptions, progress: Progress) -> BenchReport:
+    """Measure one or more models; several are timed in turns and compared with the first or the baseline.
+
+    Args:
+        models: ONNX or ORT files, or bundle folders.
+        options: how.
+        progress: shows loading; nothing is drawn while timing.
+
+    Raises:
+        UsageError: something that is not there, not a model or not a report.
+        MissingBackend: ONNX Runtime is not installed.
+        StageFailed: a model cannot be run.
+    """
+    if not models:
+        raise UsageError("no model given", hint="squeeze bench model.onnx --budget p95=5ms")
+    report, reference = _baseline(options)
+    chosen = [subject for path in models for subject in find(path, options.form)]
+    subjects = _distinct([*reference, *chosen])
+    measurements = measure(subjects, _settings(options), progress)
+    return BenchReport(
+        measurements=measurements,
+        comparisons=_compare(measurements, report),
+        baseline=measurements[0].name if reference else None,
+    )
+
+
+def judge(report: BenchReport, budgets: Sequence[Budget], confidence: float | None = None) -> Judgement:
+    """Hold every measured model but the baseline against the budgets.
+
+    Latency is judged by its interval, so a limit inside it is inconclusive. Load time and first
+    inference are judged by the range of their repeats, size and memory by their value.
+
+    Args:
+        report: with raw samples.
+        budgets: limits; none at all is inconclusive, because nothing was judged.
+        confidence: of the intervals; the report's own by default.
+    """
+    judged = [each for each in report.measurements if each.name != report.baseline]
+    checks = tuple(
+        _check(report, each, budget, confidence or each.confidence, several=len(judged) > 1)
+        for each in judged
+        for budget in budgets
+    )
+    return Judgement(verdict=overall(check.verdict for check in checks), checks=checks)
+
+
+def _settings(options: BenchOptions) -> Settings:
+    names = Settings.__dataclass_fields__
+    return Settings(**{name: getattr(options, name) for name in names})
+
+
+def _baseline(options: BenchOptions) -> tuple[BenchReport | None, tuple[Subject, ...]]:
+    """The reference: an earlier report, or a model that is measured along."""
+    if options.baseline is None:
+        return None, ()
+    if options.baseline.suffix == ".json":
+        return BenchReport.read(options.baseline), ()
+    return None, find(options.baseline, None if options.baseline.is_dir() else options.form)[:1]
+
+
+def _distinct(subjects: Sequence[Subject]) -> list[Subject]:
+    """The same models under names that differ: with more of the path where the file name is shared."""
+    counts = Counter(subject.name for subject in subjects)
+    named = [
+        subject if counts[subject.name] == 1 else replace(subject, name=str(subject.path))
+        for subject in subjects
+    ]
+    twice = [name for name, count in Counter(each.name for each in named).items() if count > 1]
+    if twice:
+        raise UsageError(f"{twice[0]}: given twice")
+    return named
+
+
+def _compare(measurements: Sequence[Measurement], report: BenchReport | None) -> tuple[Comparison, ...]:
+    if report is not None:
+        return tuple(against_report(_counterpart(report, each), each) for each in measurements)
+    return tuple(interleaved(measurements[0], each) for each in measurements[1:])
+
+
+def _counterpart(report: BenchReport, model: Measurement) -> Measurement:
+    """The earlier measurement of the same model by name or form, else the report's first."""
+    candidates = [
+        *(each for each in report.measurements if each.name == model.name),
+        *(each for each in report.measurements if each.form and each.form == model.form),
+        *report.measurements,
+    ]
+    return candidates[0]
+
+
+def _check(
+    report: BenchReport, model: Measurement, budget: Budget, confidence: float, *, several: bool
+) -> Check:
+    figure, note = _figure(report, model, budget.figure, confidence)
+    more_is_better = budget.figure in ("throughput", "speedup")
+    verdict: Verdict = "fail"
+    if figure is not None:
+        verdict = (at_least if more_is_better else at_most)(figure, budget.limit)
+    return Check(
+        name=f"{model.name} {budget.figure}" if several else budget.figure,
+        value=None if figure is None else figure.value,
+        limit=budget.limit,
+        unit=budget.unit,
+        verdict=verdict,
+        note=note,
+    )
+
+
+def _figure(
+    report: BenchReport, model: Measurement, name: Figure, confidence: float
+) -> tuple[Estimate | None, str]:
+    """A figure in the unit of its budget, and what must be said about it."""
+    if name in QUANTILES:
+        found = of(model, name, confidence)
+        return found, _interval_note(found, "ms") or explain_missing(model, name, confidence)
+    if name in ("load", "first"):
+        value, repeats = (
+            (model.load_ms, model.loads_ms) if name == "load" else (model.first_ms, model.firsts_ms)
+        )
+        return spread(
+            value, repeats
+        ), f"{min(repeats):.3g} to {max(repeats):.3g} ms in {len(repeats)} processes"
+    if name == "speedup":
+        return _speedup(report, model)
+    value = {
+        "size": model.shipped_bytes / 1e6,
+        "rss": model.rss_bytes / 1e6,
+        "throughput": model.throughput_per_s,
+    }[name]
+    return spread(value, [value]), ""
+
+
+def _speedup(report: BenchReport, model: Measurement) -> tuple[Estimate | None, str]:
+    for each in report.comparisons:
+        if each.name == model.name:
+            found = Estimate(value=each.speedup, low=each.low, high=each.high)
+            note = (
+                _interval_note(found, "x")
+                or f"{each.blocks} blocks are too few for an interval: raise min_runs"
+            )
+            return found, f"against {each.baseline}: {note}"
+    return None, "nothing to compare with: give a baseline"
+
+
+def _interval_note(figure: Estimate, unit: str) -> str:
+    if figure.low is None or figure.high is None:
+        return ""
+    return f"interval {figure.low:.3g} to {figure.high:.3g} {unit}"

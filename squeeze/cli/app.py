@@ -1,0 +1,56 @@
+"""The table of commands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from squeeze import __version__
+from squeeze.cli import chain, inspect, measure, setup
+from squeeze.cli.output import emit
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="squeeze",
+    help="Make a text classifier small and fast enough for the device, and prove that it is still good.",
+    add_completion=False,
+    rich_markup_mode=None,  # plain help: the same in a terminal, a file and the documentation
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        emit(__version__)
+        raise typer.Exit
+
+
+@app.callback(epilog="Example: squeeze run profiles/smoke.toml")
+def top(
+    version: Annotated[  # noqa: ARG001 - typer calls _version
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+    debug: Annotated[  # noqa: ARG001 - taken out by main, so that it may stand anywhere
+        bool, typer.Option("--debug", help="Show tracebacks; may stand after any command.")
+    ] = False,
+) -> None:
+    """Make a text classifier small and fast enough for the device, and prove that it is still good."""
+
+
+COMMANDS = (
+    (chain.run, "Example: squeeze run profiles/smoke.toml --set bench.min_runs=50"),
+    (chain.distil, "Example: squeeze distil profiles/smoke.toml"),
+    (chain.export, "Example: squeeze export profiles/smoke.toml"),
+    (measure.bench, "Example: squeeze bench model.int8.onnx --baseline model.onnx --budget p95=5ms"),
+    (measure.gate, "Example: squeeze gate runs/smoke"),
+    (inspect.plan, "Example: squeeze plan profiles/smoke.toml"),
+    (inspect.explain, "Example: squeeze explain profiles/smoke.toml --set seed=7"),
+    (setup.init, "Example: squeeze init --teacher builtin:minilm-l6 --train train.csv --test test.csv"),
+    (measure.predict, "Example: squeeze predict runs/smoke/export-0123456789ab 'we need water'"),
+    (inspect.report, "Example: squeeze report runs/smoke --markdown report.md"),
+    (setup.doctor, "Example: squeeze doctor"),
+)
+for function, example in COMMANDS:
+    app.command(epilog=example)(function)

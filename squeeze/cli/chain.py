@@ -1,0 +1,74 @@
+"""Commands that walk the chain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from squeeze.cli.options import AsJson, Fresh, Out, ProfilePath, Sets, Wait
+from squeeze.cli.output import emit, emit_json, exit_code, shown
+
+__all__ = ["distil", "export", "run"]
+
+RUNS = Path("runs")
+
+
+def run(
+    profile: ProfilePath,
+    until: Annotated[str | None, typer.Option("--until", metavar="STAGE", help="Stop after this stage.")] = None,
+    sets: Sets = None,
+    out: Out = RUNS,
+    fresh: Fresh = False,
+    wait: Wait = False,
+    as_json: AsJson = False,
+) -> int:
+    """Walk the whole chain of PROFILE.
+
+    What is already done is not done again. Ends with 0 when the budget is kept, 1 when it is not, 5 when the figures are too noisy to say.
+    """
+    return _walk(profile, until, sets, out, fresh, wait, as_json)
+
+
+def distil(
+    profile: ProfilePath,
+    sets: Sets = None,
+    out: Out = RUNS,
+    fresh: Fresh = False,
+    wait: Wait = False,
+    as_json: AsJson = False,
+) -> int:
+    """Walk the chain up to the trained student."""
+    return _walk(profile, "distil", sets, out, fresh, wait, as_json)
+
+
+def export(
+    profile: ProfilePath,
+    sets: Sets = None,
+    out: Out = RUNS,
+    fresh: Fresh = False,
+    wait: Wait = False,
+    as_json: AsJson = False,
+) -> int:
+    """Walk the chain up to the exported files."""
+    return _walk(profile, "export", sets, out, fresh, wait, as_json)
+
+
+def _walk(
+    path: Path, until: str | None, sets: list[str] | None, out: Path, fresh: bool, wait: bool, as_json: bool
+) -> int:
+    from squeeze import pipeline
+    from squeeze.profile import load
+    from squeeze.report import collect, to_text
+
+    profile = load(path, sets or ()).profile
+    with shown() as progress:
+        result = pipeline.run(profile, out, until=until, fresh=fresh, wait=wait, progress=progress)
+    report = collect(result.name, result.artifacts)
+    if as_json:
+        emit_json({**result.plain(), "report": report.plain()})
+    else:
+        emit(to_text(report))
+        emit(f"\nartefacts: {result.folder}")
+    return exit_code(result.verdict)

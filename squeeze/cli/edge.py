@@ -1,0 +1,88 @@
+"""The one place where errors become lines on stderr and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+
+from squeeze.cli.app import app
+from squeeze.cli.output import OutputClosed
+from squeeze.errors import SqueezeError
+
+__all__ = ["main"]
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+OUTPUT_CLOSED = 141  # 128 + SIGPIPE
+WRONG_USAGE = 2
+FAILED = 4
+# A path that the user gave and that cannot be used; any other system error is a failure on the way.
+USER_PATH_ERRORS = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Args:
+        arguments: what stands after `squeeze`; None: the process's own.
+    """
+    words, debug = _take_debug(list(sys.argv[1:] if arguments is None else arguments))
+    try:
+        code = app(words or ["--help"], prog_name="squeeze", standalone_mode=False)
+        if code == INTERRUPTED:  # typer turns Ctrl-C into this code
+            return _interrupted()
+        return code if isinstance(code, int) else 0
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else WRONG_USAGE
+    except Exception as error:  # noqa: BLE001 - the edge: whatever comes must end as a line and a code
+        if debug:
+            traceback.print_exc()
+        return _explain(error)
+
+
+def _take_debug(words: list[str]) -> tuple[list[str], bool]:
+    """`--debug` may stand anywhere before a bare `--`."""
+    end = words.index("--") if "--" in words else len(words)
+    kept = [word for word in words[:end] if word != "--debug"]
+    return kept + words[end:], len(kept) < end
+
+
+def _explain(error: Exception) -> int:
+    """Print what went wrong and return the exit code that says so."""
+    if isinstance(error, OutputClosed):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OUTPUT_CLOSED
+    if isinstance(error, SqueezeError):
+        _say(error.message, error.hint)
+        return error.exit_code
+    if isinstance(error, typer.Abort):
+        return _interrupted()
+    if isinstance(error, typer.TyperException):
+        return _usage(error)
+    if isinstance(error, OSError):
+        _say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return WRONG_USAGE if isinstance(error, USER_PATH_ERRORS) else FAILED
+    text = " ".join(str(error).split())
+    _say(f"internal error {type(error).__name__}: {text}", "run with --debug for the traceback, and report it")
+    return FAILED
+
+
+def _usage(error: typer.TyperException) -> int:
+    context = getattr(error, "ctx", None)
+    _say(error.format_message(), f"see {context.command_path if context else 'squeeze'} --help")
+    return WRONG_USAGE
+
+
+def _interrupted() -> int:
+    _say("interrupted; what is finished is kept, the same command goes on from there")
+    return INTERRUPTED
+
+
+def _say(message: str, hint: str = "") -> None:
+    lines = [f"error: {line}" for line in message.splitlines() or [""]]
+    if hint:
+        lines.append(f"hint: {hint}")
+    sys.stderr.write("\n".join(lines) + "\n")

@@ -1,0 +1,122 @@
+"""Results to stdout, progress and logs to stderr."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from squeeze.progress import Advance, Progress
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
+__all__ = ["OutputClosed", "emit", "emit_json", "emit_table", "exit_code", "shown"]
+
+VERDICT_CODES = {"pass": 0, "fail": 1, "inconclusive": 5}
+LEAST_SHOWN_S = 0.5  # shorter steps would fill a log with nothing
+
+
+class OutputClosed(Exception):  # noqa: N818 - an event, not an error
+    """Whoever read our output has gone, as `head` does."""
+
+
+def exit_code(verdict: str | None) -> int:
+    """0 ok or nothing judged, 1 failed, 5 inconclusive."""
+    return 0 if verdict is None else VERDICT_CODES[verdict]
+
+
+def emit(text: str) -> None:
+    """Write a result to stdout, at once."""
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        raise OutputClosed from error
+
+
+def emit_json(value: Any) -> None:
+    """Write one JSON document to stdout."""
+    emit(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def emit_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns, aligned; the last one is cut to the width of a terminal and whole everywhere else."""
+    widths = [max(len(row[i]) for row in (headers, *rows)) for i in range(len(headers))]
+    limit = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for row in (headers, *rows):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        emit(line if limit is None or len(line) <= limit else line[: limit - 1] + "…")
+
+
+@contextmanager
+def shown() -> Iterator[Progress]:
+    """Progress bars where stderr is a terminal, a line for each finished step elsewhere."""
+    if not sys.stderr.isatty():
+        yield Lines()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        yield Bars(bars)
+
+
+class Lines:
+    """Progress as plain lines, for log files."""
+
+    @contextmanager
+    def task(self, name: str, total: float, done: float = 0) -> Iterator[Advance]:
+        """Count, and say one line at the end."""
+        started, count, last = time.monotonic(), done, ""
+
+        def advance(n: float = 1, note: str = "") -> None:
+            nonlocal count, last
+            count, last = count + n, note or last
+
+        yield advance
+        seconds = time.monotonic() - started
+        if seconds >= LEAST_SHOWN_S:
+            self.log(f"{name}: {count:g} of {total:g} in {seconds:.1f} s{f', {last}' if last else ''}")
+
+    def log(self, message: str) -> None:
+        """Say one line."""
+        sys.stderr.write(message + "\n")
+        sys.stderr.flush()
+
+
+class Bars:
+    """Progress as bars with the time left."""
+
+    def __init__(self, bars: RichProgress) -> None:
+        self._bars = bars
+
+    @contextmanager
+    def task(self, name: str, total: float, done: float = 0) -> Iterator[Advance]:
+        """Show a bar while the step goes on."""
+        identity = self._bars.add_task(name, total=total, completed=int(done), note="")
+
+        def advance(n: float = 1, note: str = "") -> None:
+            self._bars.update(identity, advance=n, **({"note": note} if note else {}))
+
+        try:
+            yield advance
+        finally:
+            self._bars.remove_task(identity)
+
+    def log(self, message: str) -> None:
+        """Say one line above the bars."""
+        self._bars.console.print(message, markup=False, highlight=False)

@@ -1,0 +1,225 @@
+"""Find what makes data unfit before anything is spent on it.
+
+Two texts are the same when they are equal after Unicode NFKC, case folding and collapsing of
+white space: a copy in capitals or with full-width letters teaches the test's answer just as well.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from squeeze.data.config import DataSection
+from squeeze.data.table import Table
+from squeeze.data.wording import SHOWN, combine, listing, nearest, rows_text
+
+__all__ = ["FEW_ROWS", "LEAST_PER_LABEL", "Findings", "check", "inspect", "overlap", "same_text"]
+
+TRAIN = "train"
+LEAST_PER_LABEL = 2
+"""Training rows for each label, on average, below which nothing can be learned."""
+FEW_ROWS = 100
+"""Below so many rows of a test, one row moves its accuracy by more than a point: worth a warning."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the checks found.
+
+    Attributes:
+        problems: one line each; none may remain before training.
+        warnings: one line each; worth knowing, and no reason to stop.
+        dropped: positions (0-based) of training rows to leave out, because validation or a test has them too.
+    """
+
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+    dropped: frozenset[int]
+
+
+def check(tables: Mapping[str, Table], labels: Sequence[str], section: DataSection) -> Findings:
+    """Inspect the labelled splits and refuse unfit ones.
+
+    Args:
+        tables: by split: ``train``, ``validation``, ``test`` and further tests.
+        labels: the task's label names.
+        section: says what happens to duplicates.
+
+    Raises:
+        DataError: one error with a line for every problem, each with the first row numbers.
+    """
+    findings = inspect(tables, labels, section.duplicates)
+    if findings.problems:
+        raise combine(findings.problems, hint(labels))
+    return findings
+
+
+def hint(labels: Sequence[str]) -> str:
+    """What the data is held against."""
+    return f"[task] labels: {', '.join(labels)}; rows are lines of text files, and positions in other formats"
+
+
+def inspect(tables: Mapping[str, Table], labels: Sequence[str], duplicates: str) -> Findings:
+    """All that is wrong or worth knowing; works on the splits there are, so that an unreadable one hides nothing.
+
+    Args:
+        tables: as in `check`.
+        labels: the task's label names.
+        duplicates: ``refuse`` training texts that also stand in validation or a test, or ``drop`` them.
+    """
+    keys = {split: [same_text(text) for text in table.texts] for split, table in tables.items()}
+    problems: list[str] = []
+    warnings: list[str] = []
+    for split, table in tables.items():
+        name = f"{split} ({table.place})"
+        problems += [*_text_problems(name, table, keys[split]), *_unknown_labels(name, table, labels)]
+        warnings += _repeats(name, table, keys[split])
+        if split != TRAIN:
+            problems += [f"{name}: no rows"] * (not table)
+            warnings += _thin_test(name, table, labels)
+    shared, dropped = _shared_with_train(tables, keys)
+    warnings += _validation_in_tests(tables, keys)
+    if duplicates == "refuse":
+        problems += shared
+        dropped = frozenset()
+    elif dropped:
+        warnings.append(f"{TRAIN}: {len(dropped)} rows dropped that also stand in validation or a test")
+    if TRAIN in tables:
+        problems += _unlearnable(tables[TRAIN], labels, dropped)
+    return Findings(tuple(problems), tuple(warnings), dropped)
+
+
+def same_text(text: str) -> str:
+    """The form in which two texts are compared.
+
+    >>> same_text("  HELP\\n  me ") == same_text("help me")
+    True
+    """
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def overlap(table: Table, tables: Mapping[str, Table]) -> frozenset[int]:
+    """Positions (0-based) of the rows of one table whose text stands in any of the others."""
+    held = {same_text(text) for other in tables.values() for text in other.texts}
+    return frozenset(i for i, text in enumerate(table.texts) if same_text(text) in held)
+
+
+def _text_problems(name: str, table: Table, keys: Sequence[str]) -> list[str]:
+    empty = [row for row, key in zip(table.rows, keys, strict=True) if not key]
+    # JSON can spell half of a surrogate pair, which no tokenizer and no UTF-8 file can hold.
+    broken = [row for row, text in zip(table.rows, table.texts, strict=True) if _has_surrogate(text)]
+    return [
+        f"{name}: {what} in {rows_text(rows)}"
+        for what, rows in (("empty text", empty), ("half a surrogate pair (broken Unicode)", broken))
+        if rows
+    ]
+
+
+def _has_surrogate(text: str) -> bool:
+    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _unknown_labels(name: str, table: Table, labels: Sequence[str]) -> list[str]:
+    unknown: dict[str, list[int]] = {}
+    for row, label in zip(table.rows, table.labels or (), strict=True):
+        if label not in labels:
+            unknown.setdefault(label, []).append(row)
+    lines = [
+        f"{name}: unknown label {label!r}{nearest(label, labels)} in {rows_text(rows)}" for label, rows in unknown.items()
+    ]
+    more = len(lines) - SHOWN
+    rest = [f"{name}: {more} more unknown labels; is this the label column?"] if more > 0 else []
+    return lines[:SHOWN] + rest
+
+
+def _repeats(name: str, table: Table, keys: Sequence[str]) -> list[str]:
+    """Warn of texts that stand in one split more than once."""
+    labels_of: dict[str, set[str]] = {}
+    repeats: list[int] = []
+    contradictions: list[int] = []
+    for row, key, label in zip(table.rows, keys, table.labels or (), strict=True):
+        seen = labels_of.setdefault(key, set())
+        if key and seen:
+            (repeats if seen == {label} else contradictions).append(row)
+        seen.add(label)
+    lines = []
+    if repeats:
+        lines.append(f"{name}: {len(repeats)} rows repeat an earlier one: {rows_text(repeats)}")
+    if contradictions:
+        lines.append(
+            f"{name}: {len(contradictions)} rows repeat an earlier text under another label: {rows_text(contradictions)}"
+        )
+    return lines
+
+
+def _thin_test(name: str, table: Table, labels: Sequence[str]) -> list[str]:
+    missing = [label for label in labels if label not in set(table.labels or ())]
+    lines = []
+    if 0 < len(table) < FEW_ROWS:
+        lines.append(f"{name}: only {len(table)} rows, one row moves accuracy by {100 / len(table):.1f} points")
+    if missing and len(table):
+        lines.append(f"{name}: no row has label {listing(map(repr, missing))}, its F1 counts as 0")
+    return lines
+
+
+def _shared_with_train(
+    tables: Mapping[str, Table], keys: Mapping[str, Sequence[str]]
+) -> tuple[list[str], frozenset[int]]:
+    """One line for each split that shares texts with train, and the positions of those texts in train."""
+    lines: list[str] = []
+    dropped: set[int] = set()
+    for split in tables:
+        if split == TRAIN or TRAIN not in tables:
+            continue
+        both = _shared(keys[TRAIN], keys[split])
+        dropped.update(i for i, _ in both)
+        if both:
+            lines.append(
+                f'{len(both)} {TRAIN} texts also stand in {split} (set `duplicates = "drop"` to leave them out of '
+                f"{TRAIN}): {_both_rows(TRAIN, split, tables, both)}"
+            )
+    return lines, frozenset(dropped)
+
+
+def _validation_in_tests(tables: Mapping[str, Table], keys: Mapping[str, Sequence[str]]) -> list[str]:
+    """Warn of texts on which choices are made and which are reported on as well."""
+    lines = []
+    for split in tables:
+        if split in {TRAIN, "validation"} or "validation" not in tables:
+            continue
+        both = _shared(keys["validation"], keys[split])
+        if both:
+            where = _both_rows("validation", split, tables, both)
+            lines.append(f"{len(both)} validation texts also stand in {split}: {where}")
+    return lines
+
+
+def _shared(left: Sequence[str], right: Sequence[str]) -> list[tuple[int, int]]:
+    """(position in left, first position in right) of every text of left that right has too."""
+    first: dict[str, int] = {}
+    for i, key in enumerate(right):
+        first.setdefault(key, i)
+    return [(i, first[key]) for i, key in enumerate(left) if key and key in first]
+
+
+def _both_rows(left: str, right: str, tables: Mapping[str, Table], both: Sequence[tuple[int, int]]) -> str:
+    ours = rows_text([tables[left].rows[i] for i, _ in both])
+    theirs = rows_text([tables[right].rows[j] for _, j in both])
+    return f"{left} {ours} = {right} {theirs}"
+
+
+def _unlearnable(table: Table, labels: Sequence[str], dropped: frozenset[int]) -> list[str]:
+    """Problems of a training set with too few rows, one class, or a label without rows."""
+    name = f"{TRAIN} ({table.place})"
+    kept = [label for i, label in enumerate(table.labels or ()) if i not in dropped]
+    counts = Counter(label for label in kept if label in labels)
+    least = LEAST_PER_LABEL * len(labels)
+    after = f" after dropping {len(dropped)} duplicates" if dropped else ""
+    if len(kept) < least:
+        return [f"{name}: {len(kept)} rows{after}, at least {least} are needed ({LEAST_PER_LABEL} a label)"]
+    if len(counts) == 1:
+        return [f"{name}: all {counts.total()} rows with a known label have {next(iter(counts))!r}{after}"]
+    missing = [label for label in labels if not counts[label]]
+    return [f"{name}: no row has label {listing(map(repr, missing))}{after}"] if missing else []

@@ -1,0 +1,50 @@
+"""What the `[data]` section may say; light, so that profiles load without numpy or pyarrow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field
+
+from squeeze.schema import Frozen
+
+__all__ = ["DataSection", "Source"]
+
+
+class Source(Frozen):
+    """One source of text: a file, a built-in set or a set of the Hugging Face hub."""
+
+    name: str = Field(min_length=1)
+    """path (.csv .tsv .jsonl .parquet), `builtin:crisis-demo` or `hf:owner/set`"""
+    split: str | None = None
+    """split of a hub or built-in set; the slot's own name (train, validation, test) by default"""
+    subset: str | None = None
+    """configuration of a hub set"""
+    text: str | None = None
+    """name of the text column; `[data] text` by default"""
+    label: str | None = None
+    """name of the label column; `[data] label` by default"""
+
+
+class DataSection(Frozen):
+    """The `[data]` section."""
+
+    train: str | Source
+    """labelled text to learn from"""
+    validation: str | Source
+    """labelled text to choose on: early stop, parity, calibration"""
+    test: str | Source
+    """labelled text that is only reported on"""
+    more_tests: Mapping[str, str | Source] = Field(default_factory=dict)
+    """further test sets by name, such as an out-of-domain one"""
+    unlabelled: tuple[str | Source, ...] = ()
+    """text without labels: the teacher labels it for distillation"""
+    text: str = "text"
+    """name of the text column"""
+    label: str = "label"
+    """name of the label column"""
+    duplicates: Literal["refuse", "drop"] = "refuse"
+    """what to do with training texts that also stand in validation or test: `drop` removes the training rows"""
+    limit: int | None = Field(default=None, ge=1)
+    """keep only so many rows of each split (a quick try)"""

@@ -1,0 +1,148 @@
+"""Tables from sets of the Hugging Face hub, or from local folders in one of their forms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from squeeze.artifact import digest_files, digest_json
+from squeeze.data.table import Table, as_label, as_text, require_columns
+from squeeze.data.wording import nearest
+from squeeze.errors import DataError, MissingBackend
+from squeeze.runtime import need
+
+__all__ = ["PREFIX", "fingerprint", "local_folder", "read"]
+
+PREFIX = "hf:"
+
+
+def read(name: str, subset: str | None, split: str, text: str, label: str | None) -> Table:
+    """One split of a set; whole-number classes become their names where the set knows them.
+
+    Args:
+        name: ``hf:owner/set``, or ``hf:`` and a local folder: one written by ``save_to_disk``, or
+            one of data files that ``datasets.load_dataset`` understands.
+        subset: configuration of the set.
+        split: its split; a saved set without splits is read whole.
+        text: text column.
+        label: label column, or None.
+
+    Raises:
+        DataError: no such set, subset, split or column.
+        MissingBackend: the ``datasets`` library is not installed, or the hub cannot be reached.
+    """
+    datasets = need("datasets", extra="train")
+    datasets.disable_progress_bars()
+    folder = local_folder(name)
+    if folder is not None and _is_saved(folder):
+        data = _load_saved(datasets, folder, split, name)
+    else:
+        data = _load(datasets, str(folder or name.removeprefix(PREFIX)), subset, split, name)
+    place = f"{name} ({split})"
+    require_columns(place, data.column_names, text, label)
+    return _table(data, place, text, label)
+
+
+def fingerprint(name: str) -> str:
+    """What the set is now: the commit on the hub, or a digest over the files of a local folder.
+
+    Without a network the commit that was downloaded last counts, which is the one that will be read.
+
+    Raises:
+        DataError: no such set or folder.
+        MissingBackend: the hub cannot be reached and nothing was downloaded before.
+    """
+    folder = local_folder(name)
+    if folder is not None:
+        return digest_json(digest_files(folder))
+    hub = need("huggingface_hub", extra="train")
+    try:
+        # Its folder is named by the commit, both fresh from the hub and found in the cache.
+        snapshot = hub.snapshot_download(
+            name.removeprefix(PREFIX), repo_type="dataset", allow_patterns="README.md"
+        )
+    except (hub.errors.RepositoryNotFoundError, hub.errors.HFValidationError) as error:
+        raise _unknown(name, error) from error
+    except OSError as error:
+        raise _unreachable(name) from error
+    return Path(snapshot).name
+
+
+def local_folder(name: str) -> Path | None:
+    """The folder that ``hf:`` names, or None when it names a set of the hub.
+
+    Raises:
+        DataError: it is written like a path, and there is no such folder.
+    """
+    written = name.removeprefix(PREFIX)
+    folder = Path(written).expanduser()
+    if folder.is_dir():
+        return folder
+    if written.startswith((".", "~")) or folder.is_absolute():
+        raise DataError(f"{name}: no such folder", hint="a set of the hub is written `hf:owner/set`")
+    return None
+
+
+def _is_saved(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+
+
+def _load_saved(datasets: ModuleType, folder: Path, split: str, name: str) -> Any:
+    try:
+        data = datasets.load_from_disk(str(folder))
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{name}: not a readable saved set ({_first_line(error)})") from error
+    if not isinstance(data, Mapping):
+        return data
+    if split not in data:
+        raise DataError(f"{name}: no split {split!r}{nearest(split, data)}; it has: {', '.join(data)}", hint=_SPLIT)
+    return data[split]
+
+
+def _load(datasets: ModuleType, path: str, subset: str | None, split: str, name: str) -> Any:
+    hub = need("huggingface_hub", extra="train")
+    try:
+        return datasets.load_dataset(path, subset, split=split)
+    except (ConnectionError, hub.errors.HfHubHTTPError) as error:
+        raise _unreachable(name) from error
+    except (datasets.exceptions.DatasetsError, OSError) as error:
+        raise _unknown(name, error) from error
+    except ValueError as error:
+        raise DataError(f"{name}: {_first_line(error)}", hint=_SPLIT) from error
+
+
+_SPLIT = "choose with `split` and `subset`, as in `{ name = \"hf:owner/set\", split = \"train\" }`"
+
+
+def _unreachable(name: str) -> MissingBackend:
+    return MissingBackend(
+        f"{name}: the hub cannot be reached, and the set was not downloaded before",
+        hint="connect once, or give a local copy as `hf:./folder`",
+    )
+
+
+def _unknown(name: str, error: Exception) -> DataError:
+    return DataError(f"{name}: cannot be loaded ({_first_line(error)})", hint="sets are named `hf:owner/set`")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _table(data: Any, place: str, text: str, label: str | None) -> Table:
+    columns = data.select_columns([text] if label is None else [text, label])[:]
+    names = getattr(data.features[label], "names", None) if label is not None else None
+    return Table(
+        texts=tuple(as_text(value, place, row) for row, value in enumerate(columns[text], 1)),
+        labels=None if label is None else tuple(_label(value, names) for value in columns[label]),
+        rows=tuple(range(1, len(data) + 1)),
+        place=place,
+    )
+
+
+def _label(value: Any, names: list[str] | None) -> str:
+    """The class's name; sets without public labels hold -1, which has none and stays as it is."""
+    known = names is not None and isinstance(value, int) and 0 <= value < len(names)
+    return names[value] if names is not None and known else as_label(value)

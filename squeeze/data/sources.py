@@ -1,0 +1,121 @@
+"""From the name of a source in a profile to its rows and its digest.
+
+==================== ====================================================================
+``file.csv``, .tsv   UTF-8, a header line, cells quoted where needed
+``file.jsonl``       UTF-8, one JSON object a line
+``file.parquet``     needs pyarrow
+``builtin:`` name    a set that comes with the package
+``hf:`` name         a set of the Hugging Face hub, or a local folder in one of its forms
+==================== ====================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from squeeze.artifact import digest_file
+from squeeze.data import corpus, hub
+from squeeze.data.config import DataSection, Source
+from squeeze.data.files import READERS, read_bytes
+from squeeze.data.table import Table
+from squeeze.data.wording import combine, nearest
+from squeeze.errors import DataError
+
+__all__ = ["UNLABELLED", "Table", "as_source", "fingerprints", "named_sources", "read"]
+
+UNLABELLED = "unlabelled"
+"""The slot whose sources are read without labels."""
+
+_BUILTIN = "builtin:"
+
+
+def as_source(source: Source | str) -> Source:
+    """A source that is written as a bare name, in full."""
+    return Source(name=source) if isinstance(source, str) else source
+
+
+def named_sources(section: DataSection) -> Iterator[tuple[str, Source]]:
+    """(slot, source) for all a section names; several unlabelled sources share one slot."""
+    slots = {"train": section.train, "validation": section.validation, "test": section.test}
+    for slot, source in {**slots, **section.more_tests}.items():
+        yield slot, as_source(source)
+    for source in section.unlabelled:
+        yield UNLABELLED, as_source(source)
+
+
+def read(source: Source | str, slot: str, section: DataSection) -> Table:
+    """All rows of one source.
+
+    Args:
+        source: what the profile names; relative paths count from the current directory.
+        slot: ``train``, ``validation``, ``test``, a further test's name, or ``unlabelled``: labels
+            of the last are not looked at. It also is the split that is read by default.
+        section: names the columns where the source does not.
+
+    Raises:
+        DataError: not there, not readable, not UTF-8, malformed, or without the columns; the
+            message names the row.
+        MissingBackend: an optional library or the hub is needed and not there.
+    """
+    spec = as_source(source)
+    wants_label = slot != UNLABELLED
+    if spec.name.startswith(_BUILTIN):
+        # Its columns are known: the section's names are those of the user's own files.
+        label = spec.label or "label" if wants_label else None
+        return corpus.read(spec.name, spec.split or slot, spec.text or "text", label)
+    text, label = spec.text or section.text, spec.label or section.label if wants_label else None
+    if spec.name.startswith(hub.PREFIX):
+        return hub.read(spec.name, spec.subset, spec.split or slot, text, label)
+    return _read_file(spec, text, label)
+
+
+def _read_file(spec: Source, text: str, label: str | None) -> Table:
+    path = Path(spec.name).expanduser()
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise _unknown_kind(spec.name)
+    if spec.split or spec.subset:
+        raise DataError(f"{spec.name}: `split` and `subset` are for hub and built-in sets, a file has none")
+    return reader(path, text, label)
+
+
+def _unknown_kind(name: str) -> DataError:
+    kinds = f"{', '.join(READERS)}, builtin:crisis-demo, hf:owner/set"
+    ending = Path(name).suffix
+    what = f"unknown ending {ending!r}{nearest(ending, READERS)}" if ending else "no ending that tells the format"
+    return DataError(f"{name}: {what}; a source is one of: {kinds}")
+
+
+def fingerprints(section: DataSection) -> dict[str, str]:
+    """Digest of every source by its name, so that changed data is never taken for the old.
+
+    Sha256 of a file's bytes, of the packed built-in file, or over a local folder; the commit of a hub set.
+
+    Raises:
+        DataError: names all sources that are not there or cannot be read.
+        MissingBackend: the hub is needed and cannot be reached.
+    """
+    digests: dict[str, str] = {}
+    problems: list[DataError] = []
+    for name in dict.fromkeys(source.name for _, source in named_sources(section)):
+        try:
+            digests[name] = _fingerprint(name)
+        except DataError as error:
+            problems.append(error)
+    if problems:
+        raise combine([problem.message for problem in problems], problems[0].hint)
+    return digests
+
+
+def _fingerprint(name: str) -> str:
+    if name.startswith(_BUILTIN):
+        return corpus.fingerprint(name)
+    if name.startswith(hub.PREFIX):
+        return hub.fingerprint(name)
+    path = Path(name).expanduser()
+    if path.suffix.lower() not in READERS:
+        raise _unknown_kind(name)
+    if not path.is_file():
+        read_bytes(path)  # says why
+    return digest_file(path)

@@ -1,0 +1,90 @@
+"""Labelled text in memory, with the place every row came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from squeeze.data.wording import listing, nearest
+from squeeze.errors import DataError
+
+__all__ = ["Table", "as_label", "as_text", "require_columns"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of one source.
+
+    Attributes:
+        texts: N texts, as they stand in the source.
+        labels: N label names, or None when the source is read without labels.
+        rows: N numbers, starting at 1, under which a user finds the rows again. In CSV, TSV and
+            JSONL files it is the line on which the record begins (the header of a CSV is line 1);
+            in Parquet files and hub sets, which have no lines, it is the position of the row.
+        place: the source in words.
+    """
+
+    texts: tuple[str, ...]
+    labels: tuple[str, ...] | None
+    rows: tuple[int, ...]
+    place: str
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.texts)
+
+    def take(self, keep: Sequence[int]) -> Table:
+        """Only the rows at these positions (0-based), in this order."""
+        labels = None if self.labels is None else tuple(self.labels[i] for i in keep)
+        return replace(
+            self,
+            texts=tuple(self.texts[i] for i in keep),
+            labels=labels,
+            rows=tuple(self.rows[i] for i in keep),
+        )
+
+
+def require_columns(place: str, found: Iterable[str], text: str, label: str | None) -> None:
+    """Make sure that the wanted columns are there.
+
+    Raises:
+        DataError: names the missing column, the nearest name and all columns there are.
+    """
+    columns = list(found)
+    for key, name in (("text", text), ("label", label)):
+        if name is not None and name not in columns:
+            raise DataError(
+                f"{place}: no {key} column {name!r}{nearest(name, columns)}; it has: {listing(map(repr, columns))}",
+                hint=f'name the column with `{key} = "..."` in [data] or in the source itself',
+            )
+
+
+def as_text(value: Any, place: str, row: int) -> str:
+    """A cell of a typed format as text; a missing one is empty, which the checks report.
+
+    Raises:
+        DataError: the cell holds something else than text.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    raise DataError(f"{place}: row {row} holds {type(value).__name__} {str(value)[:40]!r} where text is expected")
+
+
+def as_label(value: Any) -> str:
+    """A cell of a typed format as a label name.
+
+    Whole numbers lose a decimal point that only a missing value elsewhere in the column gave them.
+
+    >>> as_label(1), as_label(2.0), as_label(True), as_label(None)
+    ('1', '2', 'true', '')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)

@@ -1,0 +1,181 @@
+"""What a teacher says about every text, computed once and read from disk ever after.
+
+One folder per fingerprint (teacher weights, token numbers of all texts), one file per feature:
+
+    logits.npy           (N, K) float32
+    hidden-<l>.npy       (tokens, H) float16, state after layer l, 0 is the embedding's output
+    attention-<l>.npy    (sum of heads*T*T,) float16
+    relations-<l>.npy    (tokens, 3, A) float16, queries, keys and values
+
+Rows lie text after text, so any order of reading works. A feature's file is renamed into place once
+it is whole and its digest stands beside it. Another teacher, another text or another tokenizer has
+another fingerprint: nothing stale can be hit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+from numpy.typing import NDArray
+
+from squeeze.artifact import digest_file, digest_json, write_json
+from squeeze.progress import Progress
+
+__all__ = ["LOGITS", "Feature", "Forward", "Layout", "Spent", "TeacherCache", "attention", "hidden", "relations"]
+
+Feature = str
+Forward = Callable[[NDArray[np.int64], Sequence[Feature]], Mapping[Feature, Sequence[NDArray[np.float32]]]]
+"""(row numbers, features) -> for each feature one unpadded array a row."""
+
+LOGITS: Feature = "logits"
+
+
+def hidden(layer: int) -> Feature:
+    """The state after a layer; 0 is the embedding's output."""
+    return f"hidden-{layer}"
+
+
+def attention(layer: int) -> Feature:
+    """The attention probabilities of a layer, counted from 1."""
+    return f"attention-{layer}"
+
+
+def relations(layer: int) -> Feature:
+    """Queries, keys and values of a layer, counted from 1."""
+    return f"relations-{layer}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Widths of a teacher, which say how much room a text takes.
+
+    Attributes:
+        labels: K.
+        hidden: H.
+        heads: heads of each layer.
+        head_size: width of one head.
+    """
+
+    labels: int
+    hidden: int
+    heads: tuple[int, ...]
+    head_size: int
+
+    def shape(self, feature: Feature, tokens: int) -> tuple[int, ...]:
+        """Shape of one text's array."""
+        name, _, number = feature.partition("-")
+        if name == "logits":
+            return (self.labels,)
+        if name == "hidden":
+            return (tokens, self.hidden)
+        heads = self.heads[int(number) - 1]
+        return (heads, tokens, tokens) if name == "attention" else (tokens, 3, heads * self.head_size)
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What filling the cache took: texts run through the teacher, bytes written, seconds."""
+
+    texts: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+
+
+class TeacherCache:
+    """The features of one teacher on one list of texts.
+
+    Args:
+        root: folder of all caches.
+        teacher: digest of the teacher's weights.
+        texts: digest of the token numbers of all texts.
+        lengths: (N,) tokens of each text.
+        layout: widths of the teacher.
+    """
+
+    def __init__(
+        self, root: Path, teacher: str, texts: str, lengths: NDArray[np.int64], layout: Layout
+    ) -> None:
+        key = digest_json({"version": 1, "teacher": teacher, "texts": texts, "layout": vars(layout)})
+        self.folder = root / "teacher" / key[:32]
+        self.lengths, self.layout = lengths, layout
+        self._open: dict[Feature, tuple[NDArray[np.float32], NDArray[np.int64]]] = {}
+
+    def ensure(
+        self, features: Iterable[Feature], forward: Forward, batches: Iterable[NDArray[np.int64]], progress: Progress
+    ) -> Spent:
+        """Compute what is not on disk yet, all missing features in one pass over the texts."""
+        missing = [feature for feature in dict.fromkeys(features) if not self._whole(feature)]
+        if not missing:
+            return Spent()
+        started = monotonic()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        stores = {feature: self._create(feature) for feature in missing}
+        with progress.task("teacher", len(self.lengths)) as advance:
+            for rows in batches:
+                for feature, arrays in forward(rows, missing).items():
+                    store, offsets = stores[feature]
+                    for row, array in zip(rows, arrays, strict=True):
+                        store[offsets[row] : offsets[row + 1]] = array.reshape(-1)
+                advance(len(rows))
+        written = sum(self._finish(feature, store) for feature, (store, _) in stores.items())
+        return Spent(len(self.lengths), written, monotonic() - started)
+
+    def read(self, feature: Feature, rows: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
+        """One array a row, unpadded, in its stored precision."""
+        store, offsets = self._load(feature)
+        for row in rows:
+            shape = self.layout.shape(feature, int(self.lengths[row]))
+            yield store[offsets[row] : offsets[row + 1]].reshape(shape)
+
+    def padded(self, feature: Feature, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """All rows in one float32 array, zeros beyond each text's end in every token axis."""
+        longest = int(self.lengths[rows].max())
+        out = np.zeros((len(rows), *self.layout.shape(feature, longest)), dtype=np.float32)
+        for place, array in zip(out, self.read(feature, rows), strict=True):
+            place[tuple(slice(size) for size in array.shape)] = array
+        return out
+
+    def _path(self, feature: Feature) -> Path:
+        return self.folder / f"{feature}.npy"
+
+    def _whole(self, feature: Feature) -> bool:
+        """Whether the file is there and is what its digest says."""
+        path = self._path(feature)
+        try:
+            said = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["sha256"]
+            return bool(said == digest_file(path))
+        except (OSError, ValueError, KeyError):
+            return False
+
+    def _offsets(self, feature: Feature) -> NDArray[np.int64]:
+        sizes = [int(np.prod(self.layout.shape(feature, int(length)))) for length in self.lengths]
+        offsets = np.zeros(len(sizes) + 1, dtype=np.int64)
+        np.cumsum(sizes, out=offsets[1:])
+        return offsets
+
+    def _create(self, feature: Feature) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        offsets = self._offsets(feature)
+        # Half precision keeps three digits of a state of size one, far below what a student can follow.
+        kind = np.float32 if feature == LOGITS else np.float16
+        partial = self._path(feature).with_suffix(".partial")
+        store = np.lib.format.open_memmap(partial, mode="w+", dtype=kind, shape=(int(offsets[-1]),))
+        return store, offsets
+
+    def _finish(self, feature: Feature, store: NDArray[np.float32]) -> int:
+        path, partial = self._path(feature), self._path(feature).with_suffix(".partial")
+        if isinstance(store, np.memmap):
+            store.flush()
+        partial.replace(path)
+        write_json(path.with_suffix(".json"), {"sha256": digest_file(path)})
+        return path.stat().st_size
+
+    def _load(self, feature: Feature) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        if feature not in self._open:
+            store = np.load(self._path(feature), mmap_mode="r", allow_pickle=False)
+            self._open[feature] = (store, self._offsets(feature))
+        return self._open[feature]

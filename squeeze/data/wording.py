@@ -1,0 +1,48 @@
+"""How problems with data are put into words: few row numbers, the nearest right name, one error for all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+from squeeze.errors import DataError
+
+__all__ = ["SHOWN", "combine", "listing", "nearest", "rows_text"]
+
+SHOWN = 5
+"""How many row numbers or names a message shows before it only counts."""
+
+
+def rows_text(rows: Sequence[int]) -> str:
+    """Row numbers as they stand in a message.
+
+    >>> rows_text([7]), rows_text([2, 3, 5, 8, 13, 21, 34])
+    ('row 7', 'rows 2, 3, 5, 8, 13 (+2 more)')
+    """
+    return f"{'row' if len(rows) == 1 else 'rows'} {listing(str(row) for row in rows)}"
+
+
+def listing(names: Iterable[str]) -> str:
+    """The first few names, then how many more there are."""
+    every = list(names)
+    more = f" (+{len(every) - SHOWN} more)" if len(every) > SHOWN else ""
+    return ", ".join(every[:SHOWN]) + more
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """A remark naming the valid name that looks most like this one, or nothing.
+
+    >>> nearest("reqest", ["request", "offer"]), nearest("zzz", ["request"])
+    (" (nearest: 'request')", '')
+    """
+    by_folded = {choice.strip().casefold(): choice for choice in valid}
+    found = get_close_matches(name.strip().casefold(), by_folded, n=1, cutoff=0.6)
+    return f" (nearest: {by_folded[found[0]]!r})" if found else ""
+
+
+def combine(problems: Sequence[str], hint: str = "") -> DataError:
+    """One error for all problems; a single one is its own first line."""
+    if len(problems) == 1:
+        return DataError(problems[0], hint=hint)
+    lines = "".join(f"\n  - {problem}" for problem in problems)
+    return DataError(f"[data]: {len(problems)} problems, nothing was trained{lines}", hint=hint)

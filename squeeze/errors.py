@@ -1,0 +1,98 @@
+"""Every error a user can meet, and the exit code it ends with.
+
+SqueezeError
+├── GateFailed       1   a budget or a gate was not met
+├── UsageError       2   wrong usage
+│   ├── ProfileError 2   a profile that cannot be run as it stands
+│   └── DataError    2   data that cannot be learned from or measured on
+├── MissingBackend   3   an optional part, device or file is not there
+├── StageFailed      4   a stage started and could not give a sound result
+│   ├── ParityFailed 4   a converted model does not compute what its source computes
+│   └── Corrupt      4   an artefact on disk is not what its manifest says
+└── Inconclusive     5   measured, but not well enough for a verdict
+
+A message is one line: what, its value, the limit, the place. The hint says what to do next.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "Corrupt",
+    "DataError",
+    "GateFailed",
+    "Inconclusive",
+    "MissingBackend",
+    "ParityFailed",
+    "ProfileError",
+    "SqueezeError",
+    "StageFailed",
+    "UsageError",
+]
+
+
+class SqueezeError(Exception):
+    """Base of all errors that are shown as one line and never as a traceback.
+
+    Args:
+        message: what is wrong, where, the value and its limit.
+        hint: what to do next; shown on its own line.
+    """
+
+    exit_code: ClassVar[int] = 4
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """Message and hint as they are printed."""
+        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+
+
+class GateFailed(SqueezeError):
+    """A budget was measured and is exceeded."""
+
+    exit_code = 1
+
+
+class UsageError(SqueezeError):
+    """The command, profile or data is wrong; nothing was spent."""
+
+    exit_code = 2
+
+
+class ProfileError(UsageError):
+    """A profile names an unknown key, a wrong type or an impossible value."""
+
+
+class DataError(UsageError):
+    """A source of text is missing, unreadable or unfit; names the rows."""
+
+
+class MissingBackend(SqueezeError):
+    """An optional dependency, device or model file is absent."""
+
+    exit_code = 3
+
+
+class StageFailed(SqueezeError):
+    """A stage could not produce a sound artefact."""
+
+    exit_code = 4
+
+
+class ParityFailed(StageFailed):
+    """A conversion changed what the model computes by more than its tolerance."""
+
+
+class Corrupt(StageFailed):
+    """A stored artefact does not match its manifest."""
+
+
+class Inconclusive(SqueezeError):
+    """The measurement is too noisy for a verdict at the chosen confidence."""
+
+    exit_code = 5

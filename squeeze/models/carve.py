@@ -1,0 +1,238 @@
+"""Cut a student out of a teacher: layers, heads, neurons, rows of the table, hidden width.
+
+Depth, heads and neurons are cheap to give up; the hidden width is not, and is only reduced through
+a projection onto the directions in which the teacher's states really vary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from squeeze.core import product_quantization as pq
+from squeeze.core.importance import mean_absolute, top
+from squeeze.core.losses import pca_projection
+from squeeze.models.embedding import EmbeddingShape
+from squeeze.models.encoder import Encoder, EncoderShape, Gates, LayerShape
+
+__all__ = ["Cut", "Importance", "carve", "choose_layers", "measure_importance", "keep_best", "recode"]
+
+
+@dataclass(frozen=True)
+class Importance:
+    """First-order Taylor importance of every head and neuron of a teacher.
+
+    Attributes:
+        heads: one (heads,) tensor a layer.
+        neurons: one (F,) tensor a layer.
+    """
+
+    heads: tuple[Tensor, ...]
+    neurons: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What is kept of a teacher.
+
+    Attributes:
+        layers: teacher layers, counted from 0.
+        heads: kept heads of each of these layers.
+        neurons: kept feed-forward neurons of each of these layers.
+        rows: teacher token number of each student token number.
+        positions: longest input.
+        embedding: how the table is stored.
+        weights: (rows,) how often each piece is used; rare rows may be stored less exactly. None: all alike.
+        axes: (H, h) orthonormal directions of the hidden width to keep (losses.pca_projection of real
+            states); None keeps it all.
+        seed: of the codebooks' start.
+    """
+
+    layers: tuple[int, ...]
+    heads: tuple[tuple[int, ...], ...]
+    neurons: tuple[tuple[int, ...], ...]
+    rows: NDArray[np.int64]
+    positions: int
+    embedding: EmbeddingShape
+    weights: NDArray[np.float64] | None = None
+    axes: Tensor | None = None
+    seed: int = 0
+
+
+def choose_layers(wanted: int, of: int) -> tuple[int, ...]:
+    """Evenly spread teacher layers, the last one always among them (BiStil's rule k*m/n - 1).
+
+    >>> choose_layers(3, 6), choose_layers(4, 12)
+    ((1, 3, 5), (2, 5, 8, 11))
+    """
+    return tuple(-(-(k * of) // wanted) - 1 for k in range(1, wanted + 1))
+
+
+def measure_importance(
+    teacher: Encoder, batches: Iterable[tuple[Tensor, Tensor, Tensor]], loss: Callable[[Tensor, Tensor], Tensor]
+) -> Importance:
+    """|d loss / d gate| at gate = 1, averaged over batches (Michel et al. 2019, arXiv:1905.10650).
+
+    Args:
+        teacher: in evaluation mode; its weights are not changed.
+        batches: token numbers (B, T), mask (B, T), labels (B,).
+        loss: (logits, labels) -> scalar.
+    """
+    shapes = teacher.shape.layers
+    sizes = [shape.heads for shape in shapes] + [shape.ffn for shape in shapes]
+
+    def gradients() -> Iterable[Tensor]:
+        for ids, mask, labels in batches:
+            gates = [torch.ones(size, requires_grad=True) for size in sizes]
+            pair = Gates(tuple(gates[: len(shapes)]), tuple(gates[len(shapes) :]))
+            found = torch.autograd.grad(loss(teacher.observe(ids, mask, gates=pair).logits, labels), gates)
+            yield torch.cat(found)
+
+    parts = mean_absolute(gradients()).split(sizes)
+    return Importance(tuple(parts[: len(shapes)]), tuple(parts[len(shapes) :]))
+
+
+def keep_best(scores: tuple[Tensor, ...], layers: tuple[int, ...], counts: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """The `counts[i]` most important members of each kept layer."""
+    return tuple(top(scores[layer], count) for layer, count in zip(layers, counts, strict=True))
+
+
+def carve(teacher: Encoder, cut: Cut) -> Encoder:
+    """A student that is exactly the teacher where nothing was cut.
+
+    Returns:
+        A new encoder in training mode; the teacher is untouched.
+    """
+    student = Encoder(_shape(teacher.shape, cut))
+    with torch.no_grad():
+        student.embedding.weight.copy_(teacher.embedding.table()[torch.from_numpy(cut.rows)])
+        student.positions.copy_(teacher.positions[: cut.positions])
+        for name in ("embedding_norm", "head_dense", "head_out", *(("widen",) if teacher.widen is not None else ())):
+            _copy(student.get_submodule(name), teacher.get_submodule(name))
+        for index, layer in enumerate(cut.layers):
+            _carve_layer(student.layers[index], teacher.layers[layer], cut.heads[index], cut.neurons[index])
+        if cut.axes is not None:
+            student = _narrow(student, cut.axes)
+        return recode(student, cut.embedding, cut.weights, cut.seed)
+
+
+def _shape(teacher: EncoderShape, cut: Cut) -> EncoderShape:
+    layers = tuple(LayerShape(heads=len(h), ffn=len(n)) for h, n in zip(cut.heads, cut.neurons, strict=True))
+    return teacher.model_copy(
+        update={
+            "vocabulary": len(cut.rows),
+            "embedding": EmbeddingShape(width=teacher.embedding.width),
+            "layers": layers,
+            "positions": cut.positions,
+        }
+    )
+
+
+def recode(
+    student: Encoder, shape: EmbeddingShape, weights: NDArray[np.float64] | None = None, seed: int = 0
+) -> Encoder:
+    """The same encoder with its dense table stored another way.
+
+    Args:
+        student: with a dense table (V, E).
+        shape: the form wanted, of the same width E.
+        weights: (V,) how much each row counts; None: all alike.
+        seed: of the codebooks' start.
+    """
+    if shape.kind == "dense":
+        return student
+    table = student.embedding.table().detach()
+    other = Encoder(student.shape.model_copy(update={"embedding": shape}))
+    rest = {name: value for name, value in student.state_dict().items() if not name.startswith("embedding.")}
+    other.load_state_dict(rest | _stored(table, shape, weights, seed))
+    return other
+
+
+def _stored(
+    table: Tensor, shape: EmbeddingShape, weights: NDArray[np.float64] | None, seed: int
+) -> dict[str, Tensor]:
+    if shape.kind == "factorised":
+        rows = table if weights is None else table * torch.from_numpy(np.sqrt(weights)).to(table)[:, None]
+        axes = pca_projection(rows, shape.rank)
+        return {"embedding.weight": table @ axes, "embedding.project.weight": axes}
+    codes, codebooks = pq.fit(table.numpy(), shape.subvectors, shape.codewords, weights, seed)
+    entries = codebooks.reshape(shape.subvectors * shape.codewords, -1)
+    return {"embedding.weight": torch.from_numpy(entries), "embedding.codes": torch.from_numpy(codes)}
+
+
+def _copy(to: nn.Module, source: nn.Module) -> None:
+    to.load_state_dict(source.state_dict())
+
+
+def _carve_layer(student: nn.Module, teacher: nn.Module, heads: tuple[int, ...], neurons: tuple[int, ...]) -> None:
+    size = teacher.head_size
+    columns = torch.cat([torch.arange(head * size, (head + 1) * size) for head in heads])
+    width = teacher.heads * size
+    rows = torch.cat([columns + part * width for part in range(3)])  # queries, keys, values
+    kept = torch.tensor(neurons)
+    student.qkv.weight.copy_(teacher.qkv.weight[rows])
+    student.qkv.bias.copy_(teacher.qkv.bias[rows])
+    student.out.weight.copy_(teacher.out.weight[:, columns])
+    student.out.bias.copy_(teacher.out.bias)
+    student.up.weight.copy_(teacher.up.weight[kept])
+    student.up.bias.copy_(teacher.up.bias[kept])
+    student.down.weight.copy_(teacher.down.weight[:, kept])
+    student.down.bias.copy_(teacher.down.bias)
+    _copy(student.attention_norm, teacher.attention_norm)
+    _copy(student.norm, teacher.norm)
+    if student.distances is not None:
+        reach = student.distances.shape[1] // 2
+        middle = teacher.distances.shape[1] // 2
+        student.distances.copy_(teacher.distances[list(heads), middle - reach : middle + reach + 1])
+
+
+def _narrow(encoder: Encoder, axes: Tensor) -> Encoder:
+    """The encoder with its residual stream seen through (H, h) orthonormal axes.
+
+    A matrix that reads the stream becomes W P, one that writes it P^T W. A norm cannot be carried
+    over exactly: its gain becomes the diagonal of P^T diag(g) P, scaled so that states keep the
+    length that they have inside the subspace.
+    """
+    old, width = encoder.shape, axes.shape[1]
+    table = old.embedding if encoder.widen is not None else EmbeddingShape(width=width)
+    narrow = Encoder(old.model_copy(update={"hidden": width, "embedding": table}))
+    narrow.load_state_dict(_projected(encoder, axes))
+    return narrow
+
+
+def _projected(encoder: Encoder, axes: Tensor) -> dict[str, Tensor]:
+    state = {name: value.detach().clone() for name, value in encoder.state_dict().items()}
+    gain = (axes.shape[0] / axes.shape[1]) ** 0.5
+
+    def norm(name: str) -> None:
+        weight = torch.einsum("hi,h,hi->i", axes, state[f"{name}.weight"], axes)
+        state[f"{name}.weight"], state[f"{name}.bias"] = weight * gain, state[f"{name}.bias"] @ axes
+
+    def reads(name: str) -> None:
+        state[f"{name}.weight"] = state[f"{name}.weight"] @ axes
+
+    def writes(name: str) -> None:
+        state[f"{name}.weight"], state[f"{name}.bias"] = axes.T @ state[f"{name}.weight"], state[f"{name}.bias"] @ axes
+
+    if encoder.widen is None:
+        state["positions"] = state["positions"] @ axes
+        norm("embedding_norm")
+        state["embedding.weight"] = state["embedding.weight"] @ axes
+    else:
+        writes("widen")
+    for index in range(len(encoder.layers)):
+        for name in ("qkv", "up"):
+            reads(f"layers.{index}.{name}")
+        for name in ("out", "down"):
+            writes(f"layers.{index}.{name}")
+        for name in ("attention_norm", "norm"):
+            norm(f"layers.{index}.{name}")
+    reads("head_dense")
+    writes("head_dense")
+    reads("head_out")
+    return state

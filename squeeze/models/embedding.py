@@ -1,0 +1,122 @@
+"""Three ways to store the table of pieces: dense, low rank, product-quantized.
+
+The table is most of a small model: 30,522 pieces x 384 are 11.7M values beside an encoder of 1.5M.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
+
+from squeeze.schema import Frozen
+
+__all__ = ["Dense", "Embedding", "EmbeddingShape", "Factorised", "Product", "make_embedding"]
+
+
+class EmbeddingShape(Frozen):
+    """How a table of V rows and width E is stored."""
+
+    kind: Literal["dense", "factorised", "product"] = "dense"
+    width: int = Field(ge=1)
+    """E, the width of one row"""
+    rank: int = Field(default=1, ge=1)
+    """`factorised`: inner width"""
+    subvectors: int = Field(default=1, ge=1)
+    """`product`: codes a row"""
+    codewords: int = Field(default=256, ge=2, le=256)
+    """`product`: entries a codebook"""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.kind == "product" and self.width % self.subvectors:
+            raise ValueError(f"{self.subvectors} sub-vectors do not divide a width of {self.width}")
+        if self.kind == "factorised" and self.rank > self.width:
+            raise ValueError(f"rank {self.rank} is larger than the width {self.width}")
+        return self
+
+
+class Embedding(nn.Module):
+    """A table of rows that can be looked up and written out whole."""
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(B, T) -> (B, T, E)."""
+        raise NotImplementedError
+
+    def table(self) -> Tensor:
+        """The whole table, (V, E)."""
+        raise NotImplementedError
+
+
+class Dense(Embedding):
+    """One row a piece."""
+
+    def __init__(self, rows: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(rows, width))
+        nn.init.normal_(self.weight, std=0.02)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(B, T) -> (B, T, E)."""
+        return F.embedding(ids, self.weight)
+
+    def table(self) -> Tensor:
+        """The whole table, (V, E)."""
+        return self.weight
+
+
+class Factorised(Embedding):
+    """A narrow table and one projection (ALBERT, Lan et al. 2020)."""
+
+    def __init__(self, rows: int, width: int, rank: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(rows, rank))
+        self.project = nn.Linear(rank, width, bias=False)
+        nn.init.normal_(self.weight, std=1.0)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(B, T) -> (B, T, E)."""
+        return self.project(F.embedding(ids, self.weight))
+
+    def table(self) -> Tensor:
+        """The whole table, (V, E)."""
+        return self.project(self.weight)
+
+
+class Product(Embedding):
+    """Every row is M codes, one into each of M codebooks (Jegou et al. 2011; Shu & Nakayama 2018).
+
+    Codes are fixed, codebooks are trained on. V x M bytes and M x K x E/M values.
+    """
+
+    codes: Tensor
+    offsets: Tensor
+
+    def __init__(self, rows: int, width: int, subvectors: int, codewords: int) -> None:
+        super().__init__()
+        self.width, self.subvectors, self.codewords = width, subvectors, codewords
+        self.weight = nn.Parameter(torch.empty(subvectors * codewords, width // subvectors))
+        nn.init.normal_(self.weight, std=0.02)
+        self.register_buffer("codes", torch.randint(0, codewords, (rows, subvectors), dtype=torch.uint8))
+        self.register_buffer("offsets", torch.arange(subvectors) * codewords, persistent=False)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(B, T) -> (B, T, E)."""
+        entries = self.codes[ids].to(torch.int64) + self.offsets
+        return F.embedding(entries, self.weight).flatten(-2)
+
+    def table(self) -> Tensor:
+        """The whole table, (V, E)."""
+        return F.embedding(self.codes.to(torch.int64) + self.offsets, self.weight).flatten(-2)
+
+
+def make_embedding(rows: int, shape: EmbeddingShape) -> Embedding:
+    """An untrained table of the wanted kind."""
+    if shape.kind == "factorised":
+        return Factorised(rows, shape.width, shape.rank)
+    if shape.kind == "product":
+        return Product(rows, shape.width, shape.subvectors, shape.codewords)
+    return Dense(rows, shape.width)

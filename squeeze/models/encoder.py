@@ -1,0 +1,216 @@
+"""The student: a compact post-LN encoder whose parts may each have their own width.
+
+It computes what BERT computes (Devlin et al. 2019), so that a teacher's weights can be carved into
+it, with three freedoms BERT's classes do not have: heads and feed-forward width may differ from
+layer to layer, attention width (heads x head size) is not tied to the hidden width, and the
+embedding table may be dense, low-rank or product-quantized. The token-type row is folded into the
+positions, Q, K and V are one matrix, and one additive mask serves all layers: what is exported is lean.
+
+Shapes: B texts, T tokens, E embedding width, H hidden width, A = heads x head size, F feed-forward width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
+
+from squeeze.models.embedding import Embedding, EmbeddingShape, make_embedding
+from squeeze.schema import Frozen
+
+__all__ = ["Encoder", "EncoderShape", "Gates", "LayerShape", "Outputs", "embedding_parameters", "parameters"]
+
+MASKED = -1e4  # far below any score, and still finite in half precision
+
+ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu, "tanh": torch.tanh}
+
+Activation = Literal["gelu", "relu", "tanh"]
+
+
+class LayerShape(Frozen):
+    """Widths of one layer."""
+
+    heads: int = Field(ge=1)
+    ffn: int = Field(ge=1)
+
+
+class EncoderShape(Frozen):
+    """All that is needed to build an encoder before its weights are loaded."""
+
+    vocabulary: int = Field(ge=1)
+    """pieces of the tokenizer"""
+    embedding: EmbeddingShape
+    """how the table of pieces is stored, and its width E"""
+    hidden: int = Field(ge=1)
+    """width H of the residual stream"""
+    head_size: int = Field(ge=1)
+    """width of one attention head"""
+    layers: tuple[LayerShape, ...] = Field(min_length=1)
+    positions: int = Field(ge=1)
+    """longest input in tokens"""
+    labels: int = Field(ge=2)
+    activation: Activation = "gelu"
+    head_activation: Activation = "tanh"
+    """between the two matrices of the classification head"""
+    epsilon: float = Field(default=1e-12, gt=0)
+    relative_bias: bool = False
+    """MPNet: one learned bias per head and distance"""
+
+
+@dataclass(frozen=True)
+class Gates:
+    """Factors at 1 on every head and neuron; their gradient says what each is worth."""
+
+    heads: tuple[Tensor, ...]
+    neurons: tuple[Tensor, ...]
+
+
+@dataclass
+class Outputs:
+    """One forward pass, with as much of the inside as was asked for.
+
+    Attributes:
+        logits: (B, labels).
+        hidden: states after the embedding and after every layer, (B, T, H) each.
+        attention: attention probabilities by layer, (B, heads, T, T).
+        relations: queries, keys and values by layer, (B, T, A) each.
+    """
+
+    logits: Tensor
+    hidden: list[Tensor] = field(default_factory=list)
+    attention: list[Tensor] = field(default_factory=list)
+    relations: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
+
+
+class Layer(nn.Module):
+    """Attention and feed-forward, each followed by its norm."""
+
+    def __init__(self, shape: EncoderShape, index: int) -> None:
+        super().__init__()
+        layer, width = shape.layers[index], shape.hidden
+        self.heads, self.head_size = layer.heads, shape.head_size
+        attention = self.heads * self.head_size
+        self.qkv = nn.Linear(width, 3 * attention)
+        self.out = nn.Linear(attention, width)
+        self.attention_norm = nn.LayerNorm(width, eps=shape.epsilon)
+        self.up = nn.Linear(width, layer.ffn)
+        self.down = nn.Linear(layer.ffn, width)
+        self.norm = nn.LayerNorm(width, eps=shape.epsilon)
+        self.activation = ACTIVATIONS[shape.activation]
+        self.scale = self.head_size**-0.5
+        self.distances: nn.Parameter | None = None
+        if shape.relative_bias:
+            self.distances = nn.Parameter(torch.zeros(layer.heads, 2 * shape.positions - 1))
+
+    def forward(
+        self, x: Tensor, bias: Tensor, keep: Outputs | None, inside: bool, gates: tuple[Tensor, Tensor] | None
+    ) -> Tensor:
+        """(B, T, H) and an additive bias that broadcasts to (B, heads, T, T) -> (B, T, H)."""
+        batch, length, _ = x.shape
+        if self.distances is not None:
+            bias = bias + self._distance_bias(self.distances, length)
+        mixed = self.qkv(x).view(batch, length, 3, self.heads, self.head_size)
+        q, k, v = mixed.permute(2, 0, 3, 1, 4).unbind(0)
+        if keep is None and not torch.onnx.is_in_onnx_export():
+            context = F.scaled_dot_product_attention(q, k, v, bias, scale=self.scale)
+        else:
+            scores = (q * self.scale if self.scale != 1 else q) @ k.transpose(-1, -2) + bias
+            weights = scores.softmax(-1)
+            context = weights @ v
+            if keep is not None and inside:
+                keep.attention.append(weights)
+                keep.relations.append(_side_by_side(q, k, v))
+        if gates is not None:
+            context = context * gates[0][:, None, None]
+        context = context.transpose(1, 2).reshape(batch, length, self.heads * self.head_size)
+        x = self.attention_norm(x + self.out(context))
+        inner = self.activation(self.up(x))
+        if gates is not None:
+            inner = inner * gates[1]
+        return self.norm(x + self.down(inner))
+
+    @staticmethod
+    def _distance_bias(distances: Tensor, length: int) -> Tensor:
+        """(heads, 2P-1) -> (heads, T, T): the bias of key j for query i is that of the distance j - i."""
+        steps = torch.arange(length, device=distances.device)
+        index = steps[None, :] - steps[:, None] + (distances.shape[1] + 1) // 2 - 1
+        return distances[:, index]
+
+
+def _side_by_side(*parts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    q, k, v = (part.transpose(1, 2).flatten(2) for part in parts)
+    return q, k, v
+
+
+class Encoder(nn.Module):
+    """Embedding, layers and a classification head on the first token."""
+
+    def __init__(self, shape: EncoderShape) -> None:
+        super().__init__()
+        self.shape = shape
+        width = shape.embedding.width
+        self.embedding: Embedding = make_embedding(shape.vocabulary, shape.embedding)
+        self.positions = nn.Parameter(torch.empty(shape.positions, width))
+        self.embedding_norm = nn.LayerNorm(width, eps=shape.epsilon)
+        self.widen = nn.Linear(width, shape.hidden) if width != shape.hidden else None
+        self.layers = nn.ModuleList(Layer(shape, index) for index in range(len(shape.layers)))
+        self.head_dense = nn.Linear(shape.hidden, shape.hidden)
+        self.head_out = nn.Linear(shape.hidden, shape.labels)
+        self.head_activation = ACTIVATIONS[shape.head_activation]
+        self.apply(_initialise)
+        nn.init.normal_(self.positions, std=0.02)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """(B, T) token numbers and a mask of ones and zeros -> (B, labels) logits."""
+        x, bias = self._enter(input_ids, attention_mask)
+        for layer in self.layers:
+            x = layer(x, bias, None, False, None)
+        return self._classify(x)
+
+    def observe(
+        self, input_ids: Tensor, attention_mask: Tensor, *, inside: bool = False, gates: Gates | None = None
+    ) -> Outputs:
+        """The forward pass with the states of every layer; `inside` adds attention and relations."""
+        x, bias = self._enter(input_ids, attention_mask)
+        outputs = Outputs(logits=x, hidden=[x])
+        keep = outputs if inside else None
+        for index, layer in enumerate(self.layers):
+            pair = None if gates is None else (gates.heads[index], gates.neurons[index])
+            x = layer(x, bias, keep, inside, pair)
+            outputs.hidden.append(x)
+        outputs.logits = self._classify(x)
+        return outputs
+
+    def _enter(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        length = input_ids.shape[1]
+        x = self.embedding_norm(self.embedding(input_ids) + self.positions[:length])
+        if self.widen is not None:
+            x = self.widen(x)
+        bias = (1.0 - attention_mask[:, None, None, :].to(x.dtype)) * MASKED
+        return x, bias
+
+    def _classify(self, x: Tensor) -> Tensor:
+        return self.head_out(self.head_activation(self.head_dense(x[:, 0])))
+
+
+def _initialise(module: nn.Module) -> None:
+    """BERT's initialisation: N(0, 0.02), biases zero."""
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def parameters(model: nn.Module) -> int:
+    """Number of trained values; a product-quantized table counts its codebooks and its codes."""
+    codes = sum(buffer.numel() for name, buffer in model.named_buffers() if name.endswith("codes"))
+    return sum(p.numel() for p in model.parameters()) + codes
+
+
+def embedding_parameters(model: Encoder) -> int:
+    """Values of the embedding: the table in whatever form, and the positions."""
+    return parameters(model.embedding) + model.positions.numel()

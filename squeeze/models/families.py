@@ -1,0 +1,269 @@
+"""Hugging Face encoder classifiers, read into our encoder weight for weight.
+
+One table a family says how its tensors are called; what is computed is the same. The copy gives
+the original's logits, and everything after it (importance, carving, teacher outputs) knows one
+architecture only. Adding a family is one entry in FAMILIES and one row in its test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from squeeze.errors import ProfileError
+from squeeze.models.embedding import EmbeddingShape
+from squeeze.models.encoder import Activation, Encoder, EncoderShape, LayerShape
+
+__all__ = ["FAMILIES", "Family", "family_of", "read", "write_bert"]
+
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Family:
+    """Where one family keeps its tensors, as prefixes; ``{}`` is the layer number.
+
+    Attributes:
+        body: prefix of the encoder inside the classifier.
+        layer: the layers' prefix below `body`.
+        parts: our name of each matrix and norm inside a layer to the family's.
+        head_dense: first matrix of the classification head.
+        head_out: last matrix of the classification head.
+        head_activation: the function between them.
+        first_position: row of the position table that the first token reads.
+        relative: name of the relative attention bias below `body`, if there is one.
+    """
+
+    body: str
+    layer: str
+    parts: Mapping[str, str]
+    head_dense: str
+    head_out: str
+    head_activation: Activation
+    first_position: int = 0
+    relative: str | None = None
+
+
+_BERT_LAYER = {
+    "q": "attention.self.query",
+    "k": "attention.self.key",
+    "v": "attention.self.value",
+    "out": "attention.output.dense",
+    "attention_norm": "attention.output.LayerNorm",
+    "up": "intermediate.dense",
+    "down": "output.dense",
+    "norm": "output.LayerNorm",
+}
+_DISTIL_LAYER = {
+    "q": "attention.q_lin",
+    "k": "attention.k_lin",
+    "v": "attention.v_lin",
+    "out": "attention.out_lin",
+    "attention_norm": "sa_layer_norm",
+    "up": "ffn.lin1",
+    "down": "ffn.lin2",
+    "norm": "output_layer_norm",
+}
+_MPNET_LAYER = {
+    "q": "attention.attn.q",
+    "k": "attention.attn.k",
+    "v": "attention.attn.v",
+    "out": "attention.attn.o",
+    "attention_norm": "attention.LayerNorm",
+    "up": "intermediate.dense",
+    "down": "output.dense",
+    "norm": "output.LayerNorm",
+}
+_ROBERTA = Family(
+    "roberta", "encoder.layer.{}", _BERT_LAYER, "classifier.dense", "classifier.out_proj", "tanh", first_position=2
+)
+
+FAMILIES: Mapping[str, Family] = {
+    "bert": Family("bert", "encoder.layer.{}", _BERT_LAYER, "bert.pooler.dense", "classifier", "tanh"),
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "distilbert": Family("distilbert", "transformer.layer.{}", _DISTIL_LAYER, "pre_classifier", "classifier", "relu"),
+    "electra": Family("electra", "encoder.layer.{}", _BERT_LAYER, "classifier.dense", "classifier.out_proj", "gelu"),
+    "mpnet": Family(
+        "mpnet",
+        "encoder.layer.{}",
+        _MPNET_LAYER,
+        "classifier.dense",
+        "classifier.out_proj",
+        "tanh",
+        first_position=2,
+        relative="encoder.relative_attention_bias.weight",
+    ),
+}
+
+
+def family_of(model_type: str) -> Family:
+    """The table of a family.
+
+    Raises:
+        ProfileError: the family is not supported.
+    """
+    if model_type not in FAMILIES:
+        raise ProfileError(
+            f"teacher family {model_type!r} is not supported (supported: {', '.join(FAMILIES)})",
+            hint="use an encoder classifier of one of these families",
+        )
+    return FAMILIES[model_type]
+
+
+def read(model: Any) -> Encoder:
+    """Copy a Hugging Face sequence classifier into our encoder.
+
+    Args:
+        model: an instance of one of the families' ``...ForSequenceClassification`` classes.
+
+    Returns:
+        An encoder in evaluation mode that gives the same logits on right-padded text with one segment.
+    """
+    family = family_of(model.config.model_type)
+    tensors: Tensors = {name: value.detach() for name, value in model.state_dict().items()}
+    shape = _shape(model.config, family, tensors)
+    encoder = Encoder(shape)
+    encoder.load_state_dict(_convert(family, tensors, shape, _buckets(model)))
+    return encoder.eval()
+
+
+def _shape(config: Any, family: Family, tensors: Tensors) -> EncoderShape:
+    """Widths through optimum's normalized configs, which know each family's own field names."""
+    from optimum.utils import NormalizedConfigManager
+
+    normal = NormalizedConfigManager.get_normalized_config_class(config.model_type)(config)
+    table = tensors[f"{family.body}.embeddings.word_embeddings.weight"]
+    positions = tensors[f"{family.body}.embeddings.position_embeddings.weight"].shape[0] - family.first_position
+    activation = getattr(config, "hidden_act", None) or getattr(config, "activation", "gelu")
+    if activation not in ("gelu", "relu"):
+        raise ProfileError(f"activation {activation!r} of the teacher is not supported (supported: gelu, relu)")
+    width = tensors[f"{family.body}.{family.layer.format(0)}.{family.parts['up']}.weight"].shape[0]
+    return EncoderShape(
+        vocabulary=table.shape[0],
+        embedding=EmbeddingShape(width=table.shape[1]),
+        hidden=normal.hidden_size,
+        head_size=normal.hidden_size // normal.num_attention_heads,
+        layers=(LayerShape(heads=normal.num_attention_heads, ffn=width),) * normal.num_layers,
+        positions=positions,
+        labels=tensors[f"{family.head_out}.weight"].shape[0],
+        activation=activation,
+        head_activation=family.head_activation,
+        epsilon=float(getattr(config, "layer_norm_eps", 1e-12)),
+        relative_bias=family.relative is not None,
+    )
+
+
+def _buckets(model: Any) -> Callable[[Tensor], Tensor] | None:
+    """MPNet's own rule from distance to row of its bias table."""
+    encoder = getattr(model.base_model, "encoder", None)
+    rule = getattr(encoder, "relative_position_bucket", None)
+    return rule if callable(rule) else None
+
+
+def _convert(
+    family: Family, tensors: Tensors, shape: EncoderShape, buckets: Callable[[Tensor], Tensor] | None
+) -> dict[str, Tensor]:
+    """Tensors by our names."""
+    state = _embeddings(family, tensors)
+    for index in range(len(shape.layers)):
+        place = f"{family.body}.{family.layer.format(index)}"
+        state.update(_layer(tensors, place, family.parts, f"layers.{index}"))
+        if family.relative is not None and buckets is not None:
+            distance = torch.arange(-(shape.positions - 1), shape.positions)
+            table = tensors[f"{family.body}.{family.relative}"]
+            state[f"layers.{index}.distances"] = table[buckets(distance)].T.contiguous()
+    for ours, theirs in (("head_dense", family.head_dense), ("head_out", family.head_out)):
+        state.update(_pair(tensors, theirs, ours))
+    return state
+
+
+def _embeddings(family: Family, tensors: Tensors) -> dict[str, Tensor]:
+    place = f"{family.body}.embeddings"
+    positions = tensors[f"{place}.position_embeddings.weight"][family.first_position :]
+    segments = tensors.get(f"{place}.token_type_embeddings.weight")
+    if segments is not None:
+        # One segment is all a single text has: its row is the same for every token.
+        positions = positions + segments[0]
+    state = {"embedding.weight": tensors[f"{place}.word_embeddings.weight"], "positions": positions}
+    state.update(_pair(tensors, f"{place}.LayerNorm", "embedding_norm"))
+    if f"{family.body}.embeddings_project.weight" in tensors:
+        state.update(_pair(tensors, f"{family.body}.embeddings_project", "widen"))
+    return state
+
+
+def _layer(tensors: Tensors, place: str, parts: Mapping[str, str], ours: str) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = {}
+    for suffix in ("weight", "bias"):
+        state[f"{ours}.qkv.{suffix}"] = torch.cat([tensors[f"{place}.{parts[p]}.{suffix}"] for p in "qkv"])
+    for name in ("out", "attention_norm", "up", "down", "norm"):
+        state.update(_pair(tensors, f"{place}.{parts[name]}", f"{ours}.{name}"))
+    return state
+
+
+def _pair(tensors: Tensors, theirs: str, ours: str) -> dict[str, Tensor]:
+    return {f"{ours}.{suffix}": tensors[f"{theirs}.{suffix}"] for suffix in ("weight", "bias")}
+
+
+def fits_bert(shape: EncoderShape) -> bool:
+    """Whether BertForSequenceClassification can hold this shape."""
+    return (
+        len(set(shape.layers)) == 1
+        and shape.layers[0].heads * shape.head_size == shape.hidden
+        and shape.embedding.width == shape.hidden
+        and shape.head_activation == "tanh"
+        and not shape.relative_bias
+    )
+
+
+def write_bert(encoder: Encoder, labels: tuple[str, ...], pad_id: int) -> Any:
+    """The same classifier as a ``BertForSequenceClassification``.
+
+    A low-rank or product-quantized table is written out whole: the folder is for loading anywhere,
+    not for its size.
+    """
+    from transformers import BertConfig, BertForSequenceClassification
+
+    shape = encoder.shape
+    config = BertConfig(
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.hidden,
+        num_hidden_layers=len(shape.layers),
+        num_attention_heads=shape.layers[0].heads,
+        intermediate_size=shape.layers[0].ffn,
+        max_position_embeddings=shape.positions,
+        type_vocab_size=1,
+        layer_norm_eps=shape.epsilon,
+        hidden_act=shape.activation,
+        pad_token_id=pad_id,
+        id2label=dict(enumerate(labels)),
+        label2id={name: index for index, name in enumerate(labels)},
+    )
+    model = BertForSequenceClassification(config)
+    model.load_state_dict(_to_bert(encoder))
+    return model.eval()
+
+
+def _to_bert(encoder: Encoder) -> dict[str, Tensor]:
+    ours = encoder.state_dict()
+    place = "bert.embeddings"
+    state = {
+        f"{place}.word_embeddings.weight": encoder.embedding.table().detach(),
+        f"{place}.position_embeddings.weight": ours["positions"],
+        f"{place}.token_type_embeddings.weight": torch.zeros(1, encoder.shape.hidden),
+    }
+    for suffix in ("weight", "bias"):
+        state[f"{place}.LayerNorm.{suffix}"] = ours[f"embedding_norm.{suffix}"]
+        state[f"bert.pooler.dense.{suffix}"] = ours[f"head_dense.{suffix}"]
+        state[f"classifier.{suffix}"] = ours[f"head_out.{suffix}"]
+        for index in range(len(encoder.shape.layers)):
+            theirs, mine = f"bert.encoder.layer.{index}", f"layers.{index}"
+            for part, value in zip("qkv", ours[f"{mine}.qkv.{suffix}"].chunk(3), strict=True):
+                state[f"{theirs}.{_BERT_LAYER[part]}.{suffix}"] = value
+            for name in ("out", "attention_norm", "up", "down", "norm"):
+                state[f"{theirs}.{_BERT_LAYER[name]}.{suffix}"] = ours[f"{mine}.{name}.{suffix}"]
+    return state

@@ -1,0 +1,45 @@
+"""Run an encoder over many texts, in batches of similar length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from squeeze.data.batches import pad
+from squeeze.models.encoder import Encoder
+from squeeze.models.tokens import Encodings
+
+__all__ = ["batches_by_length", "logits", "to_tensors"]
+
+
+def batches_by_length(lengths: NDArray[np.int64], tokens: int = 8192) -> Iterator[NDArray[np.int64]]:
+    """Rows from short to long, as many a batch as keep it below so many padded tokens."""
+    order = np.argsort(lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        stop = start + 1
+        while stop < len(order) and (stop + 1 - start) * lengths[order[stop]] <= tokens:
+            stop += 1
+        yield order[start:stop]
+        start = stop
+
+
+def to_tensors(encodings: Encodings, rows: NDArray[np.int64], pad_id: int) -> tuple[Tensor, Tensor]:
+    """Token numbers (B, T) and mask (B, T) of some rows, padded to the longest of them."""
+    ids, mask = pad([encodings[int(row)] for row in rows], pad_id)
+    return torch.from_numpy(ids), torch.from_numpy(mask)
+
+
+def logits(
+    model: Encoder | Callable[[Tensor, Tensor], Tensor], encodings: Encodings, pad_id: int, labels: int
+) -> NDArray[np.float32]:
+    """(N, labels) logits of all texts, in their order."""
+    out = np.empty((len(encodings), labels), dtype=np.float32)
+    with torch.inference_mode():
+        for rows in batches_by_length(encodings.lengths):
+            out[rows] = model(*to_tensors(encodings, rows, pad_id)).float().cpu().numpy()
+    return out

@@ -1,0 +1,130 @@
+"""Teachers: Hugging Face classifiers, loaded, brought to our order of labels, and averaged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import log_softmax, logsumexp
+from torch import nn
+
+from squeeze.errors import ProfileError
+from squeeze.models.families import Family, family_of
+
+__all__ = ["average", "load_classifier", "save_classifier"]
+
+
+def load_classifier(folder: Path, labels: tuple[str, ...], *, untrained_head: bool) -> Any:
+    """Load a folder as a sequence classifier whose outputs stand in our order of labels.
+
+    Args:
+        folder: config.json and safetensors weights.
+        labels: our labels; output k belongs to labels[k].
+        untrained_head: whether a fresh head is wanted when the folder has none for these labels
+            (it will be trained); otherwise that is an error.
+
+    Raises:
+        ProfileError: wrong family, unreadable weights, or a head for other labels.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    config = _config(folder)
+    family = family_of(config.model_type)
+    order = _label_order(config, labels)
+    if order is None:
+        if not untrained_head:
+            raise ProfileError(
+                f"{folder}: its labels are {_label_names(config)}, the task's are {list(labels)}",
+                hint="add [teacher.finetune], or name the labels as the teacher does",
+            )
+        config.num_labels = len(labels)
+    try:
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            config=config,
+            use_safetensors=True,
+            ignore_mismatched_sizes=untrained_head,
+            output_loading_info=True,
+            local_files_only=True,
+            dtype=torch.float32,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ProfileError(f"{folder}: cannot be loaded as a classifier: {str(error).splitlines()[0]}") from error
+    _check_missing(folder, family, set(report["missing_keys"]), untrained_head=untrained_head)
+    if order is not None:
+        _reorder(model.get_submodule(family.head_out), order)
+    model.config.id2label = dict(enumerate(labels))
+    model.config.label2id = {name: index for index, name in enumerate(labels)}
+    return model.eval()
+
+
+def save_classifier(model: Any, folder: Path) -> None:
+    """Write config.json and model.safetensors."""
+    model.save_pretrained(folder)
+
+
+def average(logits: list[NDArray[np.float32]], weights: list[float]) -> NDArray[np.float32]:
+    """Log of the weighted mean of several teachers' probabilities.
+
+    Args:
+        logits: one (N, K) array a teacher.
+        weights: one positive number a teacher; only their ratios count.
+
+    Returns:
+        (N, K) log-probabilities.
+
+    >>> x = np.log(np.array([[0.2, 0.8]], dtype=np.float32))
+    >>> bool(np.allclose(average([x, x], [1.0, 3.0]), x))
+    True
+    """
+    shares = np.log(np.asarray(weights) / np.sum(weights))
+    stacked = np.stack([log_softmax(x.astype(np.float64), axis=1) + w for x, w in zip(logits, shares, strict=True)])
+    mean: NDArray[np.float32] = np.asarray(logsumexp(stacked, axis=0), dtype=np.float32)
+    return mean
+
+
+def _config(folder: Path) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
+        raise ProfileError(f"{folder}: no readable config.json: {str(error).splitlines()[0]}") from error
+
+
+def _label_names(config: Any) -> list[str]:
+    return [str(config.id2label[index]) for index in sorted(config.id2label)]
+
+
+def _label_order(config: Any, labels: tuple[str, ...]) -> list[int] | None:
+    """Row of the teacher's head for each of our labels; None when it is a head for other labels."""
+    names = [name.casefold() for name in _label_names(config)]
+    wanted = [name.casefold() for name in labels]
+    if sorted(names) == sorted(wanted):
+        return [names.index(name) for name in wanted]
+    # A head whose labels were never named is taken in its own order.
+    if names == [f"label_{index}" for index in range(len(labels))]:
+        return list(range(len(labels)))
+    return None
+
+
+def _reorder(head: nn.Linear, order: list[int]) -> None:
+    with torch.no_grad():
+        head.weight.copy_(head.weight[order])
+        head.bias.copy_(head.bias[order])
+
+
+def _check_missing(folder: Path, family: Family, missing: set[str], *, untrained_head: bool) -> None:
+    """Refuse weights that are not all there; a head that will be trained may be absent."""
+    heads = tuple(f"{name}." for name in (family.head_dense, family.head_out))
+    missing = {n for n in missing if not (untrained_head and n.startswith(heads)) and "position_ids" not in n}
+    if missing:
+        some = ", ".join(sorted(missing)[:3])
+        raise ProfileError(
+            f"{folder}: {len(missing)} tensors are missing from its weights ({some})",
+            hint="add [teacher.finetune] if it is a pretrained model without a classification head",
+        )

@@ -1,0 +1,110 @@
+"""Text to token numbers, as flat arrays that can be digested, cached and batched."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from squeeze.errors import ProfileError
+
+__all__ = ["Encodings", "encode", "pad_id", "read_spec", "write_spec"]
+
+
+@dataclass(frozen=True)
+class Encodings:
+    """Token numbers of N texts, one after the other.
+
+    Attributes:
+        values: all token numbers, int32.
+        offsets: (N + 1,) where each text begins.
+    """
+
+    values: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Number of texts."""
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> NDArray[np.int32]:
+        """The token numbers of one text."""
+        return self.values[self.offsets[row] : self.offsets[row + 1]]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each text."""
+        return np.diff(self.offsets)
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of the numbers and where each text begins."""
+        return hashlib.sha256(self.values.tobytes() + self.offsets.tobytes()).hexdigest()
+
+    def renumber(self, table: Sequence[int] | NDArray[Any]) -> Encodings:
+        """The same texts with every number looked up in a table (a student's piece to the teacher's)."""
+        return Encodings(np.asarray(table, dtype=np.int32)[self.values], self.offsets)
+
+    @staticmethod
+    def of(rows: Sequence[Sequence[int]]) -> Encodings:
+        """From one list of numbers a text."""
+        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum([len(row) for row in rows], out=offsets[1:])
+        values = np.fromiter((n for row in rows for n in row), dtype=np.int32, count=int(offsets[-1]))
+        return Encodings(values, offsets)
+
+
+def read_spec(folder: Path) -> dict[str, Any]:
+    """The content of a model folder's tokenizer.json; made from older files where it is absent."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        return _from_slow(folder)
+    spec: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return spec
+
+
+def _from_slow(folder: Path) -> dict[str, Any]:
+    from transformers import AutoTokenizer
+
+    try:
+        fast = AutoTokenizer.from_pretrained(folder, use_fast=True)
+        spec: dict[str, Any] = json.loads(fast.backend_tokenizer.to_str())
+    except (OSError, ValueError, AttributeError) as error:
+        raise ProfileError(f"{folder}: no tokenizer.json, and none can be made from its files") from error
+    return spec
+
+
+def write_spec(path: Path, spec: dict[str, Any]) -> None:
+    """Write a tokenizer.json without spaces: it ships with the model and its bytes count.
+
+    Truncation and padding are left out; whoever encodes decides about them.
+    """
+    bare = {**spec, "truncation": None, "padding": None}
+    path.write_text(json.dumps(bare, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
+
+
+def make_tokenizer(spec: dict[str, Any], max_length: int) -> Tokenizer:
+    """A tokenizer that cuts at `max_length` tokens and does not pad."""
+    tokenizer = Tokenizer.from_str(json.dumps({**spec, "truncation": None, "padding": None}))
+    tokenizer.enable_truncation(max_length)
+    return tokenizer
+
+
+def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Encodings:
+    """Token numbers with special tokens."""
+    return Encodings.of([encoding.ids for encoding in tokenizer.encode_batch(list(texts))])
+
+
+def pad_id(spec: dict[str, Any]) -> int:
+    """Number of the padding piece, 0 where a tokenizer has none (padding is masked anyway)."""
+    for token in spec.get("added_tokens", ()):
+        if token["content"].strip("[]<>").lower() == "pad":
+            return int(token["id"])
+    return 0

@@ -1,0 +1,9 @@
+"""Walk the chain of stages; the only package that knows the run folder."""
+
+from __future__ import annotations
+
+from squeeze.pipeline.folders import RunFolder
+from squeeze.pipeline.plan import Step, chain, plan
+from squeeze.pipeline.run import Done, RunResult, open_run, run
+
+__all__ = ["Done", "RunFolder", "RunResult", "Step", "chain", "open_run", "plan", "run"]

@@ -1,0 +1,161 @@
+"""Which stages a profile switches on, and what is left to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from squeeze.artifact import MANIFEST, Artifact
+from squeeze.errors import Corrupt, ProfileError, UsageError
+from squeeze.pipeline.folders import RunFolder, open_artifact
+from squeeze.pipeline.keys import changes, config_of, identity, key_of
+from squeeze.profile.model import Profile
+from squeeze.profile.problems import nearest
+from squeeze.registry import STAGES
+from squeeze.schema import Frozen
+from squeeze.stage import Stage
+
+__all__ = ["Pending", "Step", "chain", "inputs_of", "pending", "plan"]
+
+State = Literal["cached", "to run", "needs earlier"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of the chain, as it stands.
+
+    Attributes:
+        stage: its name.
+        key: its full key; None while an earlier stage has yet to run.
+        folder: where its artefact is or will be; None without a key.
+        state: whether there is anything to do.
+        why: why it has to run, or what it waits for.
+        last_seconds: how long the stage took when it last ran here; None: never.
+    """
+
+    stage: str
+    key: str | None
+    folder: Path | None
+    state: State
+    why: str
+    last_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A stage whose inputs are there: ready to be looked up or run."""
+
+    stage: Stage
+    config: Frozen
+    inputs: Mapping[str, Artifact]
+    identity: dict[str, Any]
+    key: str
+
+
+def chain(profile: Profile, until: str | None = None, stages: Sequence[Stage] = STAGES) -> tuple[Stage, ...]:
+    """The stages that the profile has a section for, up to and with ``until``.
+
+    Raises:
+        UsageError: there is no such stage, or the profile switches it off.
+        ProfileError: a stage needs what no earlier one makes.
+    """
+    active = [stage for stage in stages if getattr(profile, stage.section) is not None]
+    _check_kinds(active)
+    if until is None:
+        return tuple(active)
+    names = [stage.name for stage in active]
+    if until not in names:
+        raise _no_stage(until, stages)
+    return tuple(active[: names.index(until) + 1])
+
+
+def _no_stage(name: str, stages: Sequence[Stage]) -> UsageError:
+    known = {stage.name: stage.section for stage in stages}
+    if name in known:
+        return UsageError(f"stage {name}: the profile has no section [{known[name]}]", hint=f"add [{known[name]}]")
+    close = nearest(name, list(known))
+    return UsageError(f"stage {name}: unknown", hint=f"did you mean {close}?" if close else f"one of {', '.join(known)}")
+
+
+def _check_kinds(stages: Sequence[Stage]) -> None:
+    made: set[str] = set()
+    for stage in stages:
+        for kind in stage.takes.values():
+            if kind not in made:
+                raise ProfileError(f"[{stage.section}]: stage {stage.name} needs a {kind}, and no earlier stage makes one")
+        made.add(stage.gives)
+
+
+def inputs_of(stage: Stage, made: Mapping[str, Artifact]) -> dict[str, Artifact] | None:
+    """What a stage takes, by its own names; None while a kind is not there yet."""
+    if any(kind not in made for kind in stage.takes.values()):
+        return None
+    return {name: made[kind] for name, kind in stage.takes.items()}
+
+
+def pending(stage: Stage, profile: Profile, inputs: Mapping[str, Artifact]) -> Pending:
+    """Work out the key of a stage whose inputs are there."""
+    config = config_of(stage, profile)
+    depends = identity(stage, config, inputs)
+    return Pending(stage=stage, config=config, inputs=inputs, identity=depends, key=key_of(depends))
+
+
+def plan(
+    profile: Profile, out: Path, until: str | None = None, stages: Sequence[Stage] = STAGES
+) -> tuple[Step, ...]:
+    """What a run would find and what it would do; changes nothing.
+
+    Args:
+        profile: the checked profile.
+        out: the folder of all runs.
+        until: the last stage of interest; None: all.
+        stages: the registry.
+    """
+    return tuple(_steps(profile, RunFolder(out, profile.name), chain(profile, until, stages)))
+
+
+def _steps(profile: Profile, where: RunFolder, active: Sequence[Stage]) -> Iterator[Step]:
+    made: dict[str, Artifact] = {}
+    for stage in active:
+        waits = [kind for kind in stage.takes.values() if kind not in made]
+        last = _last(where, stage)
+        seconds = last.get("seconds") if last else None
+        if waits:
+            why = f"waits for {', '.join(waits)}"
+            yield Step(stage.name, None, None, "needs earlier", why, seconds)
+            made.pop(stage.gives, None)
+            continue
+        ready = pending(stage, profile, inputs_of(stage, made) or {})
+        folder = where.final(stage.name, ready.key)
+        found, why = _look(ready, folder, last)
+        made.pop(stage.gives, None)
+        if found is not None:
+            made[stage.gives] = found
+        yield Step(stage.name, ready.key, folder, "cached" if found else "to run", why, seconds)
+
+
+def _look(ready: Pending, folder: Path, last: Mapping[str, Any] | None) -> tuple[Artifact | None, str]:
+    """The stored artefact, or why it cannot be used."""
+    if folder.exists():
+        try:
+            return open_artifact(folder, ready.stage.gives, ready.key), ""
+        except Corrupt as error:
+            return None, f"the stored one is damaged: {error.message}"
+    difference = changes(last["identity"], ready.identity) if last and "identity" in last else ""
+    return None, difference or "never made"
+
+
+def _last(where: RunFolder, stage: Stage) -> dict[str, Any] | None:
+    """Manifest of the stage's newest artefact, for telling what changed; trusted for nothing else."""
+    folders = [path for path in where.path.glob(f"{stage.name}-*/{MANIFEST}") if not path.parent.suffix]
+    for path in sorted(folders, key=lambda found: found.stat().st_mtime, reverse=True):
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(manifest, dict):
+            return manifest
+    return None

@@ -1,0 +1,87 @@
+"""What one section's model cannot see: conditions between sections."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from squeeze.profile.model import Profile
+from squeeze.profile.problems import Problem, nearest
+
+__all__ = ["check"]
+
+NEEDS = {
+    "distil": ("teacher", "a student learns from a teacher"),
+    "export": ("distil", "there is no student to export without it"),
+    "bench": ("export", "there is no file to measure without it"),
+    "budget": ("bench", "there is no figure to judge without it"),
+}
+SPLIT_NAMES = frozenset({"train", "validation", "test", "unlabelled"})
+FILE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+
+
+def check(profile: Profile) -> list[Problem]:
+    """All conditions between sections that do not hold."""
+    return [*_missing_sections(profile), *_data(profile), *_student(profile), *_phases(profile), *_budget(profile)]
+
+
+def _missing_sections(profile: Profile) -> Iterator[Problem]:
+    for section, (needed, why) in NEEDS.items():
+        if getattr(profile, section) is not None and getattr(profile, needed) is None:
+            yield Problem((section,), f"needs a section [{needed}]: {why}", table=True)
+
+
+def _data(profile: Profile) -> Iterator[Problem]:
+    for name in profile.data.more_tests:
+        place = ("data", "more_tests", name)
+        if name in SPLIT_NAMES:
+            yield Problem(place, f"the name is taken; choose another than {', '.join(sorted(SPLIT_NAMES))}")
+        elif not FILE_NAME.match(name):
+            yield Problem(place, "a test's name may hold letters, digits and `_ . -` only")
+
+
+def _student(profile: Profile) -> Iterator[Problem]:
+    positions, length = profile.student.max_positions, profile.task.max_length
+    if positions is not None and positions < length:
+        message = f"must be at least [task] max_length = {length}, got {positions}"
+        yield Problem(("student", "max_positions"), message)
+    layers = profile.student.layers
+    if isinstance(layers, tuple) and min(layers) < 0:
+        yield Problem(("student", "layers"), f"layers are counted from 0, got {min(layers)}")
+
+
+def _phases(profile: Profile) -> Iterator[Problem]:
+    keeps = profile.teacher is not None and profile.teacher.keep_base
+    for number, phase in enumerate(profile.distil.phases if profile.distil else ()):
+        if phase.teacher == "base" and not keeps:
+            yield Problem(("distil", "phases", number, "teacher"), '"base" needs [teacher] keep_base = true')
+
+
+def _bench(profile: Profile) -> Iterator[Problem]:
+    bench = profile.bench
+    if bench is None:
+        return
+    if bench.min_seconds > bench.max_seconds:
+        limit = f"must be at most [bench] max_seconds = {bench.max_seconds:g}"
+        yield Problem(("bench", "min_seconds"), f"{limit}, got {bench.min_seconds:g}")
+    longest = profile.student.max_positions or profile.task.max_length
+    if bench.sequence is not None and bench.sequence > longest:
+        message = f"must be at most {longest}, the longest input of the student, got {bench.sequence}"
+        yield Problem(("bench", "sequence"), message)
+
+
+def _budget(profile: Profile) -> Iterator[Problem]:
+    yield from _bench(profile)
+    if profile.budget is None:
+        return
+    form, forms = profile.budget.form, profile.export.forms if profile.export else ()
+    if form is not None and forms and form not in forms:
+        yield Problem(("budget", "form"), f"must be one of [export] forms {', '.join(forms)}, got {form!r}")
+    labels = profile.task.labels
+    for label, least in profile.budget.recall.items():
+        place = ("budget", "recall", label)
+        if label not in labels:
+            close = nearest(label, labels)
+            yield Problem(place, f"not a label of [task] labels ({f'nearest: {close}' if close else ', '.join(labels)})")
+        elif not 0 <= least <= 1:
+            yield Problem(place, f"must lie between 0 and 1, got {least:g}")

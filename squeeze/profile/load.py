@@ -1,0 +1,119 @@
+"""Read a profile: TOML, overrides, types and limits, conditions between sections, paths."""
+
+from __future__ import annotations
+
+import datetime
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from squeeze.errors import ProfileError
+from squeeze.profile import overrides as sets
+from squeeze.profile.checks import check
+from squeeze.profile.model import Profile
+from squeeze.profile.paths import anchor
+from squeeze.profile.problems import Place, Problem, dotted, problems
+
+__all__ = ["Loaded", "load", "parse"]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A profile and where its values came from.
+
+    Attributes:
+        profile: the checked profile, its paths absolute.
+        path: the file it was read from.
+        given: what the file says, before overrides.
+        overridden: places set from the command line.
+    """
+
+    profile: Profile
+    path: Path
+    given: Mapping[str, Any] = field(default_factory=dict)
+    overridden: frozenset[Place] = frozenset()
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Loaded:
+    """Read and check a profile.
+
+    Args:
+        path: the TOML file.
+        overrides: `key=value` texts, as given to `--set`.
+
+    Raises:
+        ProfileError: one line for everything that is wrong with it.
+    """
+    given = _read(path)
+    changes = [sets.parse(text) for text in overrides]
+    data = sets.apply(given, changes)
+    places = frozenset(place for place, _ in changes)
+    profile = parse(data, str(path), path.parent, places)
+    return Loaded(profile=profile, path=path, given=given, overridden=places)
+
+
+def parse(
+    data: Mapping[str, Any], origin: str, folder: Path, overridden: frozenset[Place] = frozenset()
+) -> Profile:
+    """Check the plain values of a profile and make its paths absolute.
+
+    Args:
+        data: tables, lists and plain values, as TOML gives them.
+        origin: what messages call the profile.
+        folder: where relative paths start.
+        overridden: places that messages blame on `--set`.
+
+    Raises:
+        ProfileError: one line for everything that is wrong with it.
+    """
+    _refuse([Problem(place, "dates and times have no meaning here") for place in _dates(data)], origin, overridden)
+    try:
+        profile = Profile.parse(data)
+    except ValidationError as error:
+        _refuse(problems(error, data, Profile), origin, overridden)
+        raise
+    _refuse(check(profile), origin, overridden)
+    return Profile.parse(anchor(profile.plain(), folder))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        hint = "squeeze init writes one" if isinstance(error, FileNotFoundError) else ""
+        raise ProfileError(f"{path}: cannot be read ({error.strerror})", hint=hint) from error
+    except UnicodeDecodeError as error:
+        raise ProfileError(f"{path}: not UTF-8 text (byte {error.start})", hint="save it as UTF-8") from error
+    except RecursionError as error:
+        raise ProfileError(f"{path}: not valid TOML: nested too deeply") from error
+    except ValueError as error:  # TOMLDecodeError, and integers of thousands of digits; both name line and column
+        raise ProfileError(f"{path}: not valid TOML: {error}") from error
+
+
+def _dates(data: Any, place: Place = ()) -> Iterator[Place]:
+    """Places of dates and times: the one kind of TOML value that JSON has no word for."""
+    if isinstance(data, datetime.date | datetime.time):
+        yield place
+    elif isinstance(data, Mapping):
+        for key, value in data.items():
+            yield from _dates(value, (*place, key))
+    elif isinstance(data, list):
+        for number, value in enumerate(data):
+            yield from _dates(value, (*place, number))
+
+
+def _refuse(found: Sequence[Problem], origin: str, overridden: frozenset[Place]) -> None:
+    if found:
+        raise ProfileError("\n".join(_line(problem, origin, overridden) for problem in found))
+
+
+def _line(problem: Problem, origin: str, overridden: frozenset[Place]) -> str:
+    """Blame the command line for what it set."""
+    spelled = tuple(str(step) for step in problem.place)
+    if any(spelled[: len(place)] == tuple(str(step) for step in place) for place in overridden):
+        return f"--set {dotted(problem.place)}: {problem.message}"
+    return problem.line(origin)

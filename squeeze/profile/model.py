@@ -1,0 +1,41 @@
+"""The whole profile as one record; each section's model stands beside its stage."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from squeeze.schema import Frozen
+from squeeze.stages.bench.stage import BenchSection
+from squeeze.stages.data.stage import DataSection
+from squeeze.stages.distil.stage import DistilSection, StudentSection
+from squeeze.stages.export.stage import ExportSection
+from squeeze.stages.gate.stage import BudgetSection
+from squeeze.stages.teacher.stage import TeacherSection
+from squeeze.task import TaskSection
+
+__all__ = ["Profile"]
+
+
+class Profile(Frozen):
+    """One TOML file; a section that is left out switches its stage off."""
+
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    """name of the run, which is also its folder: letters, digits and `_ . -`"""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """start of every random choice; the same seed gives the same weights on one machine"""
+    task: TaskSection
+    """what is to be told apart"""
+    data: DataSection
+    """where the text comes from"""
+    teacher: TeacherSection | None = None
+    """the model that is good but too slow or too big"""
+    student: StudentSection = StudentSection()
+    """the shape of the small model"""
+    distil: DistilSection | None = None
+    """how the student learns from the teacher"""
+    export: ExportSection | None = None
+    """which files are made for the device"""
+    bench: BenchSection | None = None
+    """how they are measured"""
+    budget: BudgetSection | None = None
+    """what they must keep"""

@@ -1,0 +1,67 @@
+"""Paths of a profile are relative to its file; made absolute on load, they no longer depend on where we run."""
+
+from __future__ import annotations
+
+import copy
+import os
+from pathlib import Path
+from typing import Any
+
+__all__ = ["anchor"]
+
+HUB = "hf:"
+BUILTIN = "builtin:"
+
+
+def anchor(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Make every path of a valid profile absolute.
+
+    Args:
+        data: a profile that has been validated, as plain values.
+        folder: the folder of the profile.
+    """
+    anchored = copy.deepcopy(data)
+    _anchor_data(anchored["data"], folder)
+    teacher = anchored.get("teacher") or {}
+    for holder in (teacher, *(teacher.get("models") or ())):
+        if holder.get("model"):
+            holder["model"] = _model(holder["model"], folder)
+    student = anchored.get("student") or {}
+    if student.get("path"):
+        student["path"] = _absolute(student["path"], folder)
+    return anchored
+
+
+def _anchor_data(data: dict[str, Any], folder: Path) -> None:
+    for slot in ("train", "validation", "test"):
+        data[slot] = _entry(data[slot], folder)
+    data["more_tests"] = {name: _entry(entry, folder) for name, entry in (data.get("more_tests") or {}).items()}
+    data["unlabelled"] = [_entry(entry, folder) for entry in data.get("unlabelled") or ()]
+
+
+def _entry(entry: Any, folder: Path) -> Any:
+    if isinstance(entry, str):
+        return _source(entry, folder)
+    return {**entry, "name": _source(entry["name"], folder)}
+
+
+def _source(name: str, folder: Path) -> str:
+    """A file is a path; `builtin:` and `hf:owner/set` are names; `hf:./folder` is a path again."""
+    if name.startswith(BUILTIN):
+        return name
+    if name.startswith(HUB):
+        return HUB + _model(name.removeprefix(HUB), folder)
+    return _absolute(name, folder)
+
+
+def _model(name: str, folder: Path) -> str:
+    """A model's name is a path when it looks like one or when there is such a folder."""
+    if name.startswith(BUILTIN):
+        return name
+    looks = name.startswith(("./", "../", "/", "~")) or name in {".", ".."}
+    return _absolute(name, folder) if looks or (folder / name).is_dir() else name
+
+
+def _absolute(name: str, folder: Path) -> str:
+    """The path without `..`; links stay as they are, so that the name in messages is the one given."""
+    return os.path.normpath(folder.absolute() / Path(name).expanduser())

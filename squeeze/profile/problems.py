@@ -1,0 +1,235 @@
+"""Turn what pydantic found into one plain line a problem: place, key, value, limit, nearest name."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+__all__ = ["Place", "Problem", "at", "dotted", "nearest", "problems"]
+
+Place = tuple[str | int, ...]
+MISSING = object()
+SHOWN = 60  # characters of a value that fit beside its message on one line
+EXPECTED = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "dict_type": "a table",
+    "mapping_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+}
+LIMITS = {
+    "greater_than_equal": ("ge", "must be at least {}"),
+    "greater_than": ("gt", "must be greater than {}"),
+    "less_than_equal": ("le", "must be at most {}"),
+    "less_than": ("lt", "must be less than {}"),
+    "string_pattern_mismatch": ("pattern", "must match {}"),
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        place: where, as keys and list indices; the last one is the faulty key.
+        message: what is wrong with it.
+        table: whether the place is a whole section.
+    """
+
+    place: Place
+    message: str
+    table: bool = False
+
+    def line(self, origin: str) -> str:
+        """`profiles/x.toml: [distil.phases.0] epohs: unknown key (nearest: epochs)`."""
+        if self.table:
+            return f"{origin}: [{dotted(self.place)}]: {self.message}"
+        *section, key = self.place
+        where = f"[{dotted(tuple(section))}] {key}" if section else str(key)
+        return f"{origin}: {where}: {self.message}"
+
+
+def problems(error: ValidationError, data: Mapping[str, Any], model: type[BaseModel]) -> list[Problem]:
+    """All that is wrong with the data, in the order of the profile's sections.
+
+    Args:
+        error: what validating ``data`` raised.
+        data: the profile as TOML gave it.
+        model: the model it was validated against.
+    """
+    found: dict[Place, list[ErrorDetails]] = {}
+    for detail in error.errors(include_url=False):
+        place = _place(detail, data)
+        found.setdefault(place, []).append(detail)
+    deepest = {p: d for p, d in found.items() if not any(q != p and q[: len(p)] == p for q in found) or _own(d)}
+    return [
+        Problem(place, _message(place, details, data, model), table=_own(details) and isinstance(at(data, place), dict))
+        for place, details in deepest.items()
+    ]
+
+
+def _own(details: Sequence[ErrorDetails]) -> bool:
+    """Whether a table has a fault of its own, beside that of an entry, and not just another spelling."""
+    return any(detail["type"] == "value_error" for detail in details)
+
+
+def _place(detail: ErrorDetails, data: Any) -> Place:
+    """The keys of an error without the names that pydantic puts in for the members of a union."""
+    place: list[str | int] = []
+    here = data
+    for number, step in enumerate(detail["loc"]):
+        last = number == len(detail["loc"]) - 1
+        below = _below(here, step)
+        if below is MISSING and not (last and detail["type"] == "missing"):
+            continue
+        place.append(step)
+        here = below
+    return tuple(place)
+
+
+def _below(here: Any, step: str | int) -> Any:
+    if isinstance(here, Mapping) and step in here:
+        return here[step]
+    if isinstance(here, list) and isinstance(step, int) and 0 <= step < len(here):
+        return here[step]
+    return MISSING
+
+
+def at(data: Any, place: Place) -> Any:
+    """The value at a place, ``MISSING`` where there is none."""
+    for step in place:
+        data = _below(data, step)
+    return data
+
+
+def _message(place: Place, details: Sequence[ErrorDetails], data: Any, model: type[BaseModel]) -> str:
+    kinds = {detail["type"] for detail in details}
+    if "extra_forbidden" in kinds:
+        return f"unknown key ({_or_nearest(str(place[-1]), _names(model, place[:-1]))})"
+    if "missing" in kinds:
+        return f"missing{_meaning(model, place)}"
+    if kinds & EXPECTED.keys() or len(details) > 1:
+        return _wrong_type(details, at(data, place))
+    return _single(details[0], at(data, place))
+
+
+def _wrong_type(details: Sequence[ErrorDetails], value: Any) -> str:
+    """Say all spellings at once: a union reports each of its members."""
+    wanted: list[str] = []
+    others: list[str] = []
+    for detail in details:
+        if detail["type"] in EXPECTED:
+            wanted.append(EXPECTED[detail["type"]])
+        elif detail["type"] == "literal_error":
+            wanted.append(str(detail["ctx"]["expected"]))
+        else:
+            others.append(_single(detail, value))
+    if others:
+        return others[0]
+    return f"expected {' or '.join(dict.fromkeys(wanted))}, got {_show(value)}"
+
+
+def _single(detail: ErrorDetails, value: Any) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "literal_error":
+        return _choice(str(context["expected"]), value)
+    if kind in LIMITS:
+        name, text = LIMITS[kind]
+        return f"{text.format(context[name])}, got {_show(value)}"
+    if kind in {"too_short", "string_too_short"}:
+        return _short(kind, int(context["min_length"]), value)
+    return f"{detail['msg'][:1].lower()}{detail['msg'][1:]}, got {_show(value)}"
+
+
+def _choice(expected: str, value: Any) -> str:
+    close = nearest(str(value), expected.replace("'", "").replace(" or ", ", ").split(", "))
+    return f"must be {expected}, got {_show(value)}{f' (nearest: {close})' if close else ''}"
+
+
+def _short(kind: str, least: int, value: Any) -> str:
+    if kind == "string_too_short" and least == 1:
+        return "must not be empty"
+    unit = "characters" if kind == "string_too_short" else "entries" if least > 1 else "entry"
+    return f"needs at least {least} {unit}, got {len(value)}"
+
+
+def _show(value: Any) -> str:
+    """A value as it stands in the profile, cut to fit a line."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, Mapping):
+        text = f"a table with {', '.join(map(str, value)) or 'nothing in it'}"
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+
+
+def nearest(name: str, names: Sequence[str]) -> str | None:
+    """The most similar of some names, None when nothing is close."""
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return close[0] if close else None
+
+
+def _or_nearest(name: str, names: Sequence[str]) -> str:
+    close = nearest(name, names)
+    return f"nearest: {close}" if close else f"known: {', '.join(names)}"
+
+
+def dotted(place: Place) -> str:
+    """`distil.phases.0.epochs`."""
+    return ".".join(str(step) for step in place)
+
+
+def _names(model: type[BaseModel], place: Place) -> list[str]:
+    """Valid keys of the table at a place."""
+    return sorted({name for found in _models(model, place) for name in found.model_fields})
+
+
+def _meaning(model: type[BaseModel], place: Place) -> str:
+    for found in _models(model, place[:-1]):
+        field = found.model_fields.get(str(place[-1]))
+        if field is not None and field.description:
+            return f" ({field.description})"
+    return ""
+
+
+def _models(model: type[BaseModel], place: Place) -> list[type[BaseModel]]:
+    """The models that the table at a place may be."""
+    found: list[Any] = [model]
+    for step in place:
+        found = [below for kind in found for below in _enter(kind, step)]
+    return [kind for top in found for kind in _unfold(top) if _is_model(kind)]
+
+
+def _enter(kind: Any, step: str | int) -> Iterator[Any]:
+    """Types of an entry of a table, list or mapping type."""
+    for one in _unfold(kind):
+        if _is_model(one) and step in one.model_fields:
+            yield one.model_fields[str(step)].annotation
+        elif get_origin(one) is not None and get_args(one):
+            arguments = [a for a in get_args(one) if a is not Ellipsis]
+            yield arguments[-1]
+
+
+def _unfold(kind: Any) -> Iterator[Any]:
+    """The members of a union, or the type itself."""
+    if get_origin(kind) in {Union, types.UnionType}:
+        for one in get_args(kind):
+            yield from _unfold(one)
+    else:
+        yield kind
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

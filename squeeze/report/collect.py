@@ -1,0 +1,133 @@
+"""From the results of a run's artefacts to the rows of its report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from squeeze.artifact import MANIFEST, Artifact
+from squeeze.errors import Corrupt
+from squeeze.report.model import ModelRow, RunReport
+from squeeze.schema import Frozen
+from squeeze.stages.bench.stage import BenchResult
+from squeeze.stages.distil.stage import DistilResult
+from squeeze.stages.export.stage import ExportResult
+from squeeze.stages.gate.stage import GateResult
+from squeeze.stages.teacher.stage import TeacherResult
+from squeeze.targets.measurement import Measurement
+
+__all__ = ["collect", "exported_rows", "student_row", "teacher_row"]
+
+Result = TypeVar("Result", bound=Frozen)
+TEST = "test"
+
+
+def collect(name: str, artifacts: Mapping[str, Artifact]) -> RunReport:
+    """The report of a run, as far as it went.
+
+    Args:
+        name: what the run is called.
+        artifacts: its artefacts by kind.
+    """
+    teacher = _result(artifacts.get("teacher"), TeacherResult)
+    student = _result(artifacts.get("encoder"), DistilResult)
+    export = _result(artifacts.get("bundle"), ExportResult)
+    bench = _result(artifacts.get("measurements"), BenchResult)
+    rows: list[ModelRow] = []
+    if teacher is not None:
+        rows.append(teacher_row(teacher))
+    if student is not None:
+        rows.append(student_row(student))
+    if export is not None:
+        rows.extend(exported_rows(export, student, bench.measurements if bench else ()))
+    rows = with_retention(rows)
+    return RunReport(
+        name=name,
+        labels=_labels(artifacts.values()),
+        splits=_splits(rows),
+        rows=tuple(rows),
+        gate=_result(artifacts.get("verdict"), GateResult),
+        digests={kind: found.digest for kind, found in artifacts.items()},
+    )
+
+
+def teacher_row(result: TeacherResult) -> ModelRow:
+    """The teacher is measured in torch, so it has no latency here."""
+    return ModelRow(
+        name="teacher",
+        quality=result.quality,
+        embedding_parameters=result.embedding_parameters,
+        other_parameters=result.parameters - result.embedding_parameters,
+        size_bytes=result.size_bytes,
+    )
+
+
+def student_row(result: DistilResult) -> ModelRow:
+    """The student as it was trained."""
+    return ModelRow(
+        name="student (torch)",
+        quality=result.quality,
+        embedding_parameters=result.embedding_parameters,
+        other_parameters=result.parameters - result.embedding_parameters,
+        size_bytes=result.size_bytes,
+    )
+
+
+def exported_rows(
+    result: ExportResult, student: DistilResult | None, measurements: Iterable[Measurement]
+) -> list[ModelRow]:
+    """One row for each exported file, with its latency where it was measured."""
+    timed = {measurement.file: measurement for measurement in measurements}
+    rows = []
+    for form, made in result.forms.items():
+        latency = timed.get(made.file)
+        row = ModelRow(
+            name=form,
+            quality=made.quality,
+            embedding_parameters=student.embedding_parameters if student else None,
+            other_parameters=student.parameters - student.embedding_parameters if student else None,
+            size_bytes=made.size_bytes + result.tokenizer_bytes,
+            p50_ms=latency.p50.value if latency else None,
+            p95_ms=latency.p95.value if latency else None,
+        )
+        rows.append(row)
+    return rows
+
+
+def with_retention(rows: Iterable[ModelRow]) -> list[ModelRow]:
+    """Hold every model's macro-F1 on the test split against the first row's, which is the teacher's."""
+    listed = list(rows)
+    best = listed[0].quality.get(TEST) if listed and listed[0].name == "teacher" else None
+    if best is None or best.macro_f1 == 0:
+        return listed
+    return [
+        row.model_copy(update={"retention": row.quality[TEST].macro_f1 / best.macro_f1}) if TEST in row.quality else row
+        for row in listed
+    ]
+
+
+def _splits(rows: Iterable[ModelRow]) -> tuple[str, ...]:
+    """Test first, then the others as they come."""
+    names = dict.fromkeys(name for row in rows for name in row.quality)
+    return tuple(sorted(names, key=lambda name: name != TEST))
+
+
+def _labels(artifacts: Iterable[Artifact]) -> tuple[str, ...]:
+    """Label names, from whichever artefact was made knowing them."""
+    for found in artifacts:
+        task = found.manifest.get("config", {}).get("task")
+        if task:
+            return tuple(task["labels"])
+    return ()
+
+
+def _result(found: Artifact | None, kind: type[Result]) -> Result | None:
+    if found is None:
+        return None
+    try:
+        return kind.parse(found.result)
+    except ValidationError as error:
+        message = f"{found.path / MANIFEST}: the result is not a {kind.__name__} of this version"
+        raise Corrupt(message, hint="run again with --fresh") from error

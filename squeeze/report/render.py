@@ -1,0 +1,147 @@
+"""Draw a report: one Markdown text for files and pipes, rich tables in a terminal."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from squeeze.report.model import ModelRow, RunReport
+from squeeze.stages.gate.stage import Check
+
+__all__ = ["Grid", "grids", "to_markdown", "to_text"]
+
+ABSENT = "-"
+TEST = "test"
+MARKS = {"pass": "pass", "fail": "FAIL", "inconclusive": "inconclusive"}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of texts; the first column is text, the others are figures."""
+
+    title: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def to_markdown(report: RunReport) -> str:
+    """The report as Markdown, aligned so that it also reads well as plain text."""
+    parts = [f"# {report.name}", *(_markdown(grid) for grid in grids(report))]
+    if report.gate is not None:
+        parts.append(f"Verdict on {report.gate.form}: **{MARKS[report.gate.verdict]}**")
+    return "\n\n".join(parts) + "\n"
+
+
+def to_text(report: RunReport) -> str:
+    """The report for stdout: drawn with rich in a terminal, Markdown everywhere else."""
+    if not sys.stdout.isatty():
+        return to_markdown(report).rstrip("\n")
+    return _drawn(report, shutil.get_terminal_size().columns)
+
+
+def grids(report: RunReport) -> Iterator[Grid]:
+    """The tables of a report; those without figures are left out."""
+    if report.rows:
+        yield _models(report.rows)
+        yield _recall(report)
+        yield from _splits(report)
+    if report.gate is not None:
+        yield _checks(report.gate.checks)
+
+
+def _models(rows: Sequence[ModelRow]) -> Grid:
+    headers = ("model", "accuracy", "macro-F1", "of teacher", "ECE", "label loy.", "prob. loy.")
+    headers += ("embedding", "rest", "size MB", "p50 ms", "p95 ms")
+    return Grid("Models, on the test split", headers, tuple(_model(row) for row in rows))
+
+
+def _model(row: ModelRow) -> tuple[str, ...]:
+    found = row.quality.get(TEST)
+    quality = (
+        (_share(found.accuracy), _share(found.macro_f1), _share(row.retention), _share(found.ece))
+        + (_share(found.label_loyalty), _share(found.probability_loyalty))
+        if found
+        else (ABSENT,) * 6
+    )
+    sizes = (_count(row.embedding_parameters), _count(row.other_parameters))
+    megabytes = ABSENT if row.size_bytes is None else f"{row.size_bytes / 1e6:.2f}"
+    return (row.name, *quality, *sizes, megabytes, _time(row.p50_ms), _time(row.p95_ms))
+
+
+def _recall(report: RunReport) -> Grid:
+    """Recall of each label on the test split."""
+    rows = [row for row in report.rows if TEST in row.quality]
+    cells = tuple((row.name, *(_share(value) for value in row.quality[TEST].recall)) for row in rows)
+    width = max((len(row) - 1 for row in cells), default=0)
+    labels = report.labels if len(report.labels) == width else tuple(f"label {i}" for i in range(width))
+    return Grid("Recall of each label, on the test split", ("model", *labels), cells)
+
+
+def _splits(report: RunReport) -> Iterator[Grid]:
+    """Macro-F1 on all that is not the test split."""
+    others = tuple(name for name in report.splits if name != TEST)
+    if others:
+        rows = tuple((row.name, *(_macro_f1(row, name) for name in others)) for row in report.rows)
+        yield Grid("Macro-F1 on the other sets", ("model", *others), rows)
+
+
+def _macro_f1(row: ModelRow, split: str) -> str:
+    found = row.quality.get(split)
+    return _share(found.macro_f1 if found else None)
+
+
+def _checks(checks: Sequence[Check]) -> Grid:
+    rows = tuple(
+        (c.name, ABSENT if c.value is None else f"{c.value:.4g} {c.unit}".strip(), f"{c.limit:.4g} {c.unit}".strip())
+        + (MARKS[c.verdict], c.note)
+        for c in checks
+    )
+    return Grid("Budget", ("figure", "measured", "limit", "verdict", "note"), rows)
+
+
+def _share(value: float | None) -> str:
+    """A share in percent."""
+    return ABSENT if value is None else f"{100 * value:.1f}"
+
+
+def _time(value: float | None) -> str:
+    return ABSENT if value is None else f"{value:.3f}"
+
+
+def _count(value: int | None) -> str:
+    return ABSENT if value is None else f"{value:,}"
+
+
+def _markdown(grid: Grid) -> str:
+    widths = [max(3, *(len(row[i]) for row in (grid.headers, *grid.rows))) for i in range(len(grid.headers))]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    lines = [_line(row, widths) for row in (grid.headers, tuple(rule), *grid.rows)]
+    return f"## {grid.title}\n\n" + "\n".join(lines)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    first, *others = (cell.replace("|", "\\|") for cell in cells)
+    padded = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))]
+    return f"| {' | '.join(padded)} |"
+
+
+def _drawn(report: RunReport, width: int) -> str:
+    from rich.console import Console
+    from rich.table import Table
+
+    target = io.StringIO()
+    console = Console(file=target, width=width, force_terminal=True)
+    for grid in grids(report):
+        table = Table(title=grid.title, title_justify="left")
+        for number, header in enumerate(grid.headers):
+            table.add_column(header, justify="right" if number else "left", overflow="fold")
+        for row in grid.rows:
+            table.add_row(*row)
+        console.print(table)
+    if report.gate is not None:
+        color = {"pass": "green", "fail": "red", "inconclusive": "yellow"}[report.gate.verdict]
+        console.print(f"Verdict on {report.gate.form}: [bold {color}]{MARKS[report.gate.verdict]}[/]")
+    return target.getvalue().rstrip("\n")

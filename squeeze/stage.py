@@ -1,0 +1,65 @@
+"""The one shape of every stage: data, not a subclass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from squeeze.artifact import Artifact
+from squeeze.progress import Progress, Silent
+from squeeze.schema import Frozen
+
+__all__ = ["Stage", "Work"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """Where a stage works.
+
+    Attributes:
+        out: an empty folder that becomes the artefact.
+        scratch: a folder for checkpoints; it survives a kill and is removed once the artefact is complete.
+        cache: a folder shared by all stages and runs, for what is expensive and keyed by its own fingerprint.
+        threads: how many threads the process may really use.
+        progress: where long steps are shown.
+    """
+
+    out: Path
+    scratch: Path
+    cache: Path
+    threads: int = 1
+    progress: Progress = field(default_factory=Silent)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the chain.
+
+    Attributes:
+        name: the stage's name, which is also its folder under ``stages/``.
+        section: the profile section that switches it on.
+        version: raised whenever the same config would give another result.
+        takes: input name to artefact kind; the nearest earlier stage that gives the kind provides it.
+        gives: the kind of artefact it makes.
+        config: model of all it depends on; its fields are named like the profile's (``seed``, ``task``, sections).
+        result: model of what it reports.
+        run: does the work: (config, inputs by name, work) -> result.
+        libraries: distributions whose version shapes the result.
+        per_device: whether the result depends on the machine it was made on.
+        sources: files and package versions that the config names, with their digests, so that a
+            changed file is a changed key.
+    """
+
+    name: str
+    section: str
+    version: int
+    takes: Mapping[str, str]
+    gives: str
+    config: type[Frozen]
+    result: type[Frozen]
+    run: Callable[[Any, Mapping[str, Artifact], Work], Frozen]
+    libraries: tuple[str, ...] = ()
+    per_device: bool = False
+    sources: Callable[[Any], dict[str, str]] = lambda _: {}

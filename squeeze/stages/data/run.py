@@ -1,0 +1,142 @@
+"""Read every source, refuse what is unfit, and write the rows that all later stages share."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from squeeze.artifact import Artifact, digest_json
+from squeeze.data.checks import Findings, hint, inspect, overlap
+from squeeze.data.config import DataSection
+from squeeze.data.dataset import write_split, write_unlabelled
+from squeeze.data.sources import UNLABELLED, Table, fingerprints, named_sources, read
+from squeeze.data.wording import combine
+from squeeze.errors import DataError, ProfileError
+from squeeze.progress import Progress
+from squeeze.stage import Work
+from squeeze.stages.data.stage import DataConfig, DataResult, SplitCount
+
+__all__ = ["run"]
+
+SPLIT_NAME = re.compile(r"[a-z0-9_-]+")
+TAKEN = ("train", "validation", "test", UNLABELLED)
+
+
+def run(config: DataConfig, inputs: Mapping[str, Artifact], work: Work) -> DataResult:  # noqa: ARG001
+    """Write ``<split>.jsonl`` for every split and ``unlabelled.jsonl``.
+
+    Raises:
+        ProfileError: a further test has a name that cannot be a split's.
+        DataError: all problems of all sources, with row numbers.
+        MissingBackend: a source needs a library or the hub, and it is not there.
+    """
+    section, labels = config.data, config.task.labels
+    _require_split_names(section)
+    tables, extra, unreadable = _read_all(section, work.progress)
+    findings = inspect(tables, labels, section.duplicates)
+    problems = [error.message for error in unreadable]
+    if problems or findings.problems:
+        advice = unreadable[0].hint if unreadable else hint(labels)
+        raise combine([*problems, *findings.problems], advice)
+    digests = fingerprints(section)
+    warnings = list(findings.warnings)
+    counts: dict[str, SplitCount] = {}
+    names = {slot: source.name for slot, source in named_sources(section)}
+    for split, table in tables.items():
+        kept = _limit(_without_dropped(split, table, findings), split, config)
+        warnings += _labels_lost(split, table, kept, labels)
+        write_split(work.out, split, kept.texts, [labels.index(label) for label in kept.labels or ()])
+        dropped = len(findings.dropped) if split == "train" else 0
+        counts[split] = _count(kept, labels, dropped, digests[names[split]])
+    unlabelled = [_usable(table, tables, warnings) for table in extra]
+    pool = _limit(_joined(unlabelled), UNLABELLED, config)
+    write_unlabelled(work.out, pool.texts)
+    if extra:
+        sums = [digests[source.name] for slot, source in named_sources(section) if slot == UNLABELLED]
+        counts[UNLABELLED] = SplitCount(rows=len(pool), per_label={}, source=pool.place, sha256=digest_json(sums))
+    return DataResult(splits=counts, warnings=tuple(warnings))
+
+
+def _require_split_names(section: DataSection) -> None:
+    for name in section.more_tests:
+        if name in TAKEN:
+            raise ProfileError(f"[data].more_tests.{name}: the name is taken; others than {', '.join(TAKEN)} are free")
+        if not SPLIT_NAME.fullmatch(name):
+            raise ProfileError(f"[data].more_tests.{name!r}: a name has only a-z, 0-9, _ and -")
+
+
+def _read_all(section: DataSection, progress: Progress) -> tuple[dict[str, Table], list[Table], list[DataError]]:
+    """(labelled tables by split, unlabelled tables, what could not be read)."""
+    tables: dict[str, Table] = {}
+    extra: list[Table] = []
+    problems: list[DataError] = []
+    sources = list(named_sources(section))
+    with progress.task("read text", total=len(sources)) as advance:
+        for slot, source in sources:
+            try:
+                table = read(source, slot, section)
+            except DataError as error:
+                problems.append(error)
+            else:
+                if slot == UNLABELLED:
+                    extra.append(table)
+                else:
+                    tables[slot] = table
+            advance(1, note=source.name)
+    return tables, extra, problems
+
+
+def _without_dropped(split: str, table: Table, findings: Findings) -> Table:
+    if split != "train" or not findings.dropped:
+        return table
+    return table.take([i for i in range(len(table)) if i not in findings.dropped])
+
+
+def _limit(table: Table, split: str, config: DataConfig) -> Table:
+    """At most ``limit`` rows, drawn by the seed, in their old order."""
+    limit = config.data.limit
+    if limit is None or len(table) <= limit:
+        return table
+    generator = np.random.default_rng([config.seed, zlib.crc32(split.encode())])
+    return table.take(sorted(generator.choice(len(table), size=limit, replace=False).tolist()))
+
+
+def _labels_lost(split: str, before: Table, after: Table, labels: Sequence[str]) -> list[str]:
+    """Warn of labels that the limit cut off."""
+    lost = [label for label in labels if label in (before.labels or ()) and label not in (after.labels or ())]
+    return [f"{split}: the limit of {len(after)} rows leaves none with label {', '.join(map(repr, lost))}"] if lost else []
+
+
+def _count(table: Table, labels: Sequence[str], dropped: int, digest: str) -> SplitCount:
+    found = Counter(table.labels)
+    per_label = {label: found[label] for label in labels}
+    return SplitCount(
+        rows=len(table), per_label=per_label, dropped_duplicates=dropped, source=table.place, sha256=digest
+    )
+
+
+def _usable(table: Table, held: Mapping[str, Table], warnings: list[str]) -> Table:
+    """Unlabelled text without empty rows and without any text that is measured on; says what it left out."""
+    tests = {split: other for split, other in held.items() if split != "train"}
+    leaked = overlap(table, tests)
+    blank = {i for i, text in enumerate(table.texts) if not text.strip()}
+    if blank:
+        warnings.append(f"{UNLABELLED} ({table.place}): {len(blank)} empty rows left out")
+    if leaked:
+        warnings.append(
+            f"{UNLABELLED} ({table.place}): {len(leaked)} rows left out that also stand in validation or a test"
+        )
+    return table.take([i for i in range(len(table)) if i not in leaked and i not in blank])
+
+
+def _joined(tables: Sequence[Table]) -> Table:
+    return Table(
+        texts=tuple(text for table in tables for text in table.texts),
+        labels=None,
+        rows=tuple(row for table in tables for row in table.rows),
+        place=", ".join(table.place for table in tables),
+    )

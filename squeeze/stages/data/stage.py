@@ -1,0 +1,65 @@
+"""Read, check and freeze the text before anything is spent on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from squeeze.artifact import Artifact
+from squeeze.data.config import DataSection, Source
+from squeeze.schema import Frozen
+from squeeze.stage import Stage, Work
+from squeeze.task import TaskSection
+
+__all__ = ["STAGE", "DataConfig", "DataResult", "DataSection", "Source", "SplitCount"]
+
+
+class DataConfig(Frozen):
+    """All that the data stage depends on."""
+
+    seed: int
+    task: TaskSection
+    data: DataSection
+
+
+class SplitCount(Frozen):
+    """What one split holds."""
+
+    rows: int
+    per_label: Mapping[str, int]
+    dropped_duplicates: int = 0
+    source: str
+    sha256: str
+
+
+class DataResult(Frozen):
+    """What the data stage reports."""
+
+    splits: Mapping[str, SplitCount]
+    warnings: tuple[str, ...] = ()
+
+
+def run(config: DataConfig, inputs: Mapping[str, Artifact], work: Work) -> DataResult:
+    """See run.py."""
+    from squeeze.stages.data import run as implementation
+
+    return implementation.run(config, inputs, work)
+
+
+def sources(config: DataConfig) -> dict[str, str]:
+    """Digest of every source the section names, so that a changed file is another key."""
+    from squeeze.data.sources import fingerprints
+
+    return fingerprints(config.data)
+
+
+STAGE = Stage(
+    name="data",
+    section="data",
+    version=1,
+    takes={},
+    gives="dataset",
+    config=DataConfig,
+    result=DataResult,
+    run=run,
+    sources=sources,
+)

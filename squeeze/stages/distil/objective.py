@@ -1,0 +1,199 @@
+"""The terms of a phase's objective: what each needs from both sides, and how it is computed.
+
+Adding a loss: a pure function in squeeze/core/losses.py, an entry in LOSSES, its name in
+stage.py's `Loss.name`, and its test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from squeeze.core import losses
+from squeeze.core.layer_map import LAYER_MAPS, LayerMap
+from squeeze.data.teacher_cache import LOGITS, Feature, attention, hidden, relations
+from squeeze.models.encoder import Encoder, Outputs
+from squeeze.stages.distil.stage import Loss, Phase
+
+__all__ = ["LOSSES", "Objective", "Seen", "Term", "needed"]
+
+Batch = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One batch, seen by student and teacher.
+
+    Attributes:
+        student: the student's forward pass.
+        batch: ids, mask, labels (-1: none) and the teacher's features.
+        loss: the term's settings.
+        pairs: (student layer, teacher layer), hidden states counted from 1.
+        project: (teacher state, student state) brought to one width.
+    """
+
+    student: Outputs
+    batch: Batch
+    loss: Loss
+    pairs: LayerMap
+    project: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+    @property
+    def mask(self) -> Tensor:
+        """(B, T)."""
+        return self.batch["mask"]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One loss.
+
+    Attributes:
+        compute: its value on a batch.
+        feature: the teacher's feature of one teacher layer, for losses inside the network.
+        logits: whether it reads the teacher's logits.
+        inside: whether the student's attention and relations are needed.
+        last_only: whether only the last pair of layers is compared.
+    """
+
+    compute: Callable[[Seen], Tensor]
+    feature: Callable[[int], Feature] | None = None
+    logits: bool = False
+    inside: bool = False
+    last_only: bool = False
+
+
+def _cross_entropy(seen: Seen) -> Tensor:
+    return losses.cross_entropy(seen.student.logits, seen.batch["labels"])
+
+
+def _soft(function: Callable[[Tensor, Tensor, float], Tensor]) -> Callable[[Seen], Tensor]:
+    return lambda seen: function(seen.student.logits, seen.batch[LOGITS], seen.loss.temperature)
+
+
+def _plain(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Seen], Tensor]:
+    return lambda seen: function(seen.student.logits, seen.batch[LOGITS])
+
+
+def _hidden(seen: Seen) -> Tensor:
+    total = [
+        losses.hidden_mse(ours, theirs, seen.mask)
+        for s, t in seen.pairs
+        for theirs, ours in [seen.project(seen.batch[hidden(t)], seen.student.hidden[s])]
+    ]
+    return torch.stack(total).mean()
+
+
+def _attention(function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[[Seen], Tensor]:
+    def compute(seen: Seen) -> Tensor:
+        each = [function(seen.student.attention[s - 1], seen.batch[attention(t)], seen.mask) for s, t in seen.pairs]
+        return torch.stack(each).mean()
+
+    return compute
+
+
+def _relations(seen: Seen) -> Tensor:
+    each = [
+        losses.relation_kl(ours, seen.batch[relations(t)][:, :, part], seen.mask, seen.loss.heads)
+        for s, t in seen.pairs
+        for part, ours in enumerate(seen.student.relations[s - 1])
+    ]
+    return torch.stack(each).sum() / len(seen.pairs)
+
+
+def _pooled(seen: Seen) -> Tensor:
+    s, t = seen.pairs[-1]
+    theirs, ours = seen.project(seen.batch[hidden(t)], seen.student.hidden[s])
+    return losses.pooled_mimic(losses.mean_pool(ours, seen.mask), losses.mean_pool(theirs, seen.mask))
+
+
+LOSSES: Mapping[str, Term] = {
+    "cross_entropy": Term(_cross_entropy),
+    "soft_cross_entropy": Term(_soft(losses.soft_cross_entropy), logits=True),
+    "kl": Term(_soft(losses.kl), logits=True),
+    "logit_mse": Term(_plain(losses.logit_mse), logits=True),
+    "jensen_shannon": Term(_plain(losses.jensen_shannon), logits=True),
+    "hidden_mse": Term(_hidden, feature=hidden),
+    "attention_mse": Term(_attention(losses.attention_mse), feature=attention, inside=True),
+    "attention_kl": Term(_attention(losses.attention_kl), feature=attention, inside=True),
+    "relation_kl": Term(_relations, feature=relations, inside=True),
+    "pooled_mimic": Term(_pooled, feature=hidden, last_only=True),
+}
+
+
+def layer_pairs(loss: Loss, student_layers: int, teacher_layers: int) -> LayerMap:
+    """Which layers a term compares."""
+    pairs = LAYER_MAPS[loss.layers](student_layers, teacher_layers)
+    return pairs[-1:] if LOSSES[loss.name].last_only else pairs
+
+
+def needed(phase: Phase, student_layers: int, teacher_layers: int) -> tuple[Feature, ...]:
+    """Teacher features that a phase reads, in a fixed order."""
+    found: list[Feature] = []
+    for loss in phase.losses:
+        term = LOSSES[loss.name]
+        if term.logits:
+            found.append(LOGITS)
+        if term.feature is not None:
+            found += [term.feature(t) for _, t in layer_pairs(loss, student_layers, teacher_layers)]
+    return tuple(dict.fromkeys(found))
+
+
+class Objective(nn.Module):
+    """A student and the weighted sum of a phase's losses.
+
+    Args:
+        student: what is trained.
+        phase: the losses and their weights.
+        teacher_layers: depth of the teacher.
+        axes: (Ht, Hs) fixed projection of the teacher's states; None when the widths are equal.
+        alpha: weight of cross entropy against the rest; None leaves the weights as they are.
+    """
+
+    def __init__(
+        self, student: Encoder, phase: Phase, teacher_layers: int, axes: Tensor | None, alpha: float | None
+    ) -> None:
+        super().__init__()
+        self.student = student
+        self.losses: Sequence[Loss] = phase.losses
+        self.weights = [loss.weight * _share(loss, alpha) for loss in phase.losses]
+        depth = len(student.shape.layers)
+        self.pairs = [layer_pairs(loss, depth, teacher_layers) for loss in phase.losses]
+        self.axes = axes
+        self.inside = any(LOSSES[loss.name].inside for loss in phase.losses)
+        self.plain = not any(LOSSES[loss.name].feature for loss in phase.losses)
+        learned = axes is not None and any(loss.projection == "learned" for loss in phase.losses)
+        self.learned = nn.Linear(student.shape.hidden, len(axes), bias=False) if learned and axes is not None else None
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Scalar loss of one batch."""
+        if self.plain:
+            outputs = Outputs(logits=self.student(batch["ids"], batch["mask"]))
+        else:
+            outputs = self.student.observe(batch["ids"], batch["mask"], inside=self.inside)
+        terms = [
+            weight * LOSSES[loss.name].compute(Seen(outputs, batch, loss, pairs, self._projection(loss)))
+            for loss, weight, pairs in zip(self.losses, self.weights, self.pairs, strict=True)
+            if weight > 0
+        ]
+        return torch.stack(terms).sum()
+
+    def _projection(self, loss: Loss) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        if self.axes is None:
+            return lambda theirs, ours: (theirs, ours)
+        # Pooled mimicry keeps its projection fixed whatever is asked: a trained one lets both sides
+        # collapse to one point.
+        if loss.projection == "learned" and self.learned is not None and loss.name != "pooled_mimic":
+            learned = self.learned
+            return lambda theirs, ours: (theirs, learned(ours))
+        axes = self.axes
+        return lambda theirs, ours: (theirs @ axes, ours)
+
+
+def _share(loss: Loss, alpha: float | None) -> float:
+    if alpha is None:
+        return 1.0
+    return alpha if loss.name == "cross_entropy" else 1 - alpha

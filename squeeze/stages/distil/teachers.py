@@ -1,0 +1,158 @@
+"""The teachers of a run and their cached word on every text of the pool."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from squeeze.artifact import digest_file
+from squeeze.data.teacher_cache import LOGITS, Feature, Layout, Spent, TeacherCache
+from squeeze.models import families, tokens
+from squeeze.models.encoder import Encoder
+from squeeze.models.inference import batches_by_length, to_tensors
+from squeeze.models.teacher import average, load_classifier
+from squeeze.models.tokens import Encodings
+from squeeze.stage import Work
+
+__all__ = ["Signals", "Teacher", "load_teacher", "load_teachers"]
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """One teacher, read into our encoder.
+
+    Attributes:
+        encoder: its weights.
+        spec: its tokenizer.json.
+        weight: its share in the average.
+        digest: of its weights file.
+    """
+
+    encoder: Encoder
+    spec: dict[str, Any]
+    weight: float
+    digest: str
+
+    @property
+    def layout(self) -> Layout:
+        """Widths for the cache."""
+        shape = self.encoder.shape
+        return Layout(shape.labels, shape.hidden, tuple(layer.heads for layer in shape.layers), shape.head_size)
+
+
+def load_teacher(folder: Path, labels: tuple[str, ...], *, spec_folder: Path | None = None) -> Teacher:
+    """Read one teacher folder; the base teacher's tokenizer lies with the task teacher's."""
+    torch.manual_seed(0)  # a base teacher has a fresh head, which no loss reads, but which must not vary
+    model = load_classifier(folder, labels, untrained_head=spec_folder is not None)
+    note = folder / "member.json"
+    weight = float(json.loads(note.read_text(encoding="utf-8"))["weight"]) if note.is_file() else 1.0
+    spec = tokens.read_spec(spec_folder or folder)
+    return Teacher(families.read(model), spec, weight, digest_file(folder / "model.safetensors"))
+
+
+def load_teachers(artifact: Path, which: str, labels: tuple[str, ...]) -> list[Teacher]:
+    """All members of the task teacher, or the one base teacher."""
+    members = sorted((artifact / "members").iterdir(), key=lambda path: int(path.name))
+    if which == "base":
+        return [load_teacher(artifact / "base", labels, spec_folder=members[0])]
+    return [load_teacher(folder, labels) for folder in members]
+
+
+@dataclass
+class Signals:
+    """Teacher outputs for a list of texts, read from the cache.
+
+    States and attention are computed on the student's own segmentation (every piece of a student is a
+    piece of its teacher), so that tokens stand side by side. Logits come from the teacher's full
+    vocabulary, which is what it was trained on.
+
+    Attributes:
+        teachers: members; inside features come from the first.
+        texts: the pool.
+        aligned: the student's token numbers, in the first teacher's numbering.
+        max_length: where texts are cut.
+    """
+
+    teachers: Sequence[Teacher]
+    texts: Sequence[str]
+    aligned: Encodings
+    max_length: int
+    work: Work
+    _logits: list[TeacherCache] = field(default_factory=list)
+    _inside: TeacherCache | None = None
+
+    def prepare(self, features: Sequence[Feature]) -> Spent:
+        """Fill the cache with what is missing."""
+        spent: list[Spent] = []
+        inside = [feature for feature in features if feature != LOGITS]
+        own = [self._own(teacher) for teacher in self.teachers] if LOGITS in features else []
+        first = self.teachers[0]
+        same = bool(own) and own[0].digest == self.aligned.digest
+        if inside:
+            self._inside = self._cache(first, self.aligned)
+            spent.append(self._fill(self._inside, first, self.aligned, inside + [LOGITS] * same))
+        self._logits = [self._cache(teacher, rows) for teacher, rows in zip(self.teachers, own, strict=False)]
+        for teacher, cache, rows in zip(self.teachers, self._logits, own, strict=False):
+            spent.append(self._fill(cache, teacher, rows, [LOGITS]))
+        return Spent(sum(s.texts for s in spent), sum(s.bytes for s in spent), sum(s.seconds for s in spent))
+
+    def read(self, features: Sequence[Feature], rows: NDArray[np.int64]) -> dict[str, Tensor]:
+        """The features of some rows, padded to the longest of them."""
+        found: dict[str, Tensor] = {}
+        for feature in features:
+            if feature == LOGITS:
+                each = [np.stack(list(cache.read(LOGITS, rows))) for cache in self._logits]
+                # One teacher's logits are left as they are: their offset is part of what a squared error sees.
+                said = each[0] if len(each) == 1 else average(each, [teacher.weight for teacher in self.teachers])
+                found[feature] = torch.from_numpy(said)
+            elif self._inside is not None:
+                found[feature] = torch.from_numpy(self._inside.padded(feature, rows))
+        return found
+
+    def _own(self, teacher: Teacher) -> Encodings:
+        reach = min(self.max_length, teacher.encoder.shape.positions)
+        return tokens.encode(tokens.make_tokenizer(teacher.spec, reach), self.texts)
+
+    def _cache(self, teacher: Teacher, rows: Encodings) -> TeacherCache:
+        return TeacherCache(self.work.cache, teacher.digest, rows.digest, rows.lengths, teacher.layout)
+
+    def _fill(self, cache: TeacherCache, teacher: Teacher, rows: Encodings, features: Sequence[Feature]) -> Spent:
+        pad = tokens.pad_id(teacher.spec)
+
+        def forward(batch: NDArray[np.int64], wanted: Sequence[Feature]) -> Mapping[Feature, list[NDArray[np.float32]]]:
+            ids, mask = to_tensors(rows, batch, pad)
+            return _observe(teacher.encoder, ids, mask, wanted)
+
+        return cache.ensure(features, forward, batches_by_length(rows.lengths, tokens=4096), self.work.progress)
+
+
+def _observe(
+    encoder: Encoder, ids: Tensor, mask: Tensor, wanted: Sequence[Feature]
+) -> dict[Feature, list[NDArray[np.float32]]]:
+    """Run the teacher once and cut every feature to the real tokens."""
+    inside = any(not feature.startswith(("hidden", LOGITS)) for feature in wanted)
+    with torch.inference_mode():
+        out = encoder.observe(ids, mask, inside=inside)
+    lengths = mask.sum(1).tolist()
+    found: dict[Feature, list[NDArray[np.float32]]] = {}
+    for feature in wanted:
+        name, _, number = feature.partition("-")
+        layer = int(number or 0)
+        if name == LOGITS:
+            found[feature] = list(out.logits.numpy())
+        elif name == "hidden":
+            found[feature] = [row[:n].numpy() for row, n in zip(out.hidden[layer], lengths, strict=True)]
+        elif name == "attention":
+            found[feature] = [row[:, :n, :n].numpy() for row, n in zip(out.attention[layer - 1], lengths, strict=True)]
+        else:
+            joined = torch.stack(out.relations[layer - 1], dim=2)
+            found[feature] = [row[:n].numpy() for row, n in zip(joined, lengths, strict=True)]
+    return found

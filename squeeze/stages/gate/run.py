@@ -1,0 +1,169 @@
+"""Hold the chosen form's figures against the budget, line by line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from squeeze.artifact import Artifact, write_json
+from squeeze.core.metrics import Quality
+from squeeze.errors import Corrupt, ProfileError
+from squeeze.stage import Work
+from squeeze.stages.gate.stage import BudgetSection, Check, GateConfig, GateResult
+from squeeze.targets.limits import Verdict, at_most, overall, spread
+from squeeze.targets.measurement import Estimate, Measurement, Report
+from squeeze.targets.quantiles import QUANTILES, explain_missing, of
+
+__all__ = ["FILE", "MEASUREMENTS", "judge", "run"]
+
+FILE = "verdict.json"
+MEASUREMENTS = "measurements.json"
+SPLIT = "test"
+
+
+def run(config: GateConfig, inputs: Mapping[str, Artifact], work: Work) -> GateResult:
+    """Judge and write verdict.json; a budget that is not met is a result, not an error."""
+    bundle = inputs["bundle"]
+    forms: Mapping[str, Any] = bundle.result["forms"]
+    form = _form(config.budget, forms)
+    report = Report.read(inputs["measurements"].path / MEASUREMENTS)
+    checks = judge(
+        config.budget,
+        [each for each in report.measurements if each.form == form],
+        quality=_quality(forms[form]),
+        teacher=_quality(inputs["teacher"].result),
+        labels=_labels(bundle.path / "labels.json"),
+    )
+    result = GateResult(verdict=overall(check.verdict for check in checks), form=form, checks=checks)
+    write_json(work.out / FILE, result.plain())
+    return result
+
+
+def judge(
+    budget: BudgetSection,
+    measurements: Sequence[Measurement],
+    *,
+    quality: Quality | None,
+    teacher: Quality | None,
+    labels: Sequence[str],
+) -> tuple[Check, ...]:
+    """Every line of the budget, held against its figure.
+
+    A line whose figure is missing fails: a budget that nobody checked is not met.
+
+    Args:
+        budget: the limits.
+        measurements: of the judged form, one a target, with raw samples.
+        quality: of the judged form on the test split.
+        teacher: the teacher's on the same split.
+        labels: label names in the order of the recalls.
+    """
+    return (
+        *_cost_checks(budget, measurements),
+        *_quality_checks(budget, quality, teacher),
+        *_recall_checks(budget, quality, labels),
+    )
+
+
+def _form(budget: BudgetSection, forms: Mapping[str, Any]) -> str:
+    """The judged form: the one named, else the last one exported."""
+    form = budget.form or list(forms)[-1]
+    if form not in forms:
+        raise ProfileError(f"[budget].form {form!r} is not in the bundle, which holds {', '.join(forms)}")
+    return form
+
+
+def _cost_checks(budget: BudgetSection, measurements: Sequence[Measurement]) -> Iterator[Check]:
+    names = [*(f"{name}_ms" for name in QUANTILES), "load_ms", "size_mb", "rss_mb"]
+    for name in names:
+        limit = getattr(budget, name, None)
+        if limit is None:
+            continue
+        unit = name.rpartition("_")[2]
+        unit = "MB" if unit == "mb" else unit
+        if not measurements:
+            yield _missing(name, limit, unit, "this form was not measured")
+        for each in measurements:
+            figure, note = _cost(each, name, budget.confidence)
+            title = f"{name} on {each.target}" if len(measurements) > 1 else name
+            verdict = at_most(figure, limit)
+            yield Check(name=title, value=figure.value, limit=limit, unit=unit, verdict=verdict, note=note)
+
+
+def _cost(each: Measurement, name: str, confidence: float) -> tuple[Estimate, str]:
+    """A figure of time or space and what must be said about it."""
+    if name == "load_ms":
+        low, high = min(each.loads_ms), max(each.loads_ms)
+        return spread(
+            each.load_ms, each.loads_ms
+        ), f"{low:.3g} to {high:.3g} ms in {len(each.loads_ms)} processes"
+    if name == "size_mb":
+        return spread(each.shipped_bytes / 1e6, [each.shipped_bytes / 1e6]), "model and tokenizer"
+    if name == "rss_mb":
+        return spread(each.rss_bytes / 1e6, [each.rss_bytes / 1e6]), (
+            f"of which {each.rss_baseline_bytes / 1e6:.1f} MB before the model"
+        )
+    quantile = name.removesuffix("_ms")
+    found = of(each, quantile, confidence)
+    if found.low is None or found.high is None:
+        return found, explain_missing(each, quantile, confidence)
+    return found, f"interval {found.low:.3g} to {found.high:.3g} ms at {confidence:.0%}"
+
+
+def _quality_checks(
+    budget: BudgetSection, quality: Quality | None, teacher: Quality | None
+) -> Iterator[Check]:
+    figures = {
+        "accuracy": None if quality is None else quality.accuracy,
+        "macro_f1": None if quality is None else quality.macro_f1,
+        "retention": _retention(quality, teacher),
+        "agreement": None if quality is None else quality.label_loyalty,
+    }
+    for name, value in figures.items():
+        limit = getattr(budget, name)
+        if limit is not None:
+            yield _at_least(name, value, limit, quality)
+
+
+def _retention(quality: Quality | None, teacher: Quality | None) -> float | None:
+    """Share of the teacher's macro-F1 that is left; None where there is nothing to share."""
+    if quality is None or teacher is None or not teacher.macro_f1:
+        return None
+    return quality.macro_f1 / teacher.macro_f1
+
+
+def _recall_checks(budget: BudgetSection, quality: Quality | None, labels: Sequence[str]) -> Iterator[Check]:
+    for label, limit in budget.recall.items():
+        name = f"recall.{label}"
+        if label not in labels:
+            yield _missing(name, limit, "", f"no such label; there are {', '.join(labels)}")
+        else:
+            value = None if quality is None else quality.recall[labels.index(label)]
+            yield _at_least(name, value, limit, quality)
+
+
+def _at_least(name: str, value: float | None, limit: float, quality: Quality | None) -> Check:
+    if value is None or quality is None:
+        return _missing(name, limit, "", f"no such figure for the {SPLIT} split")
+    verdict: Verdict = "pass" if value >= limit else "fail"
+    note = f"on {quality.rows} rows of {SPLIT}"
+    return Check(name=name, value=value, limit=limit, unit="", verdict=verdict, note=note)
+
+
+def _missing(name: str, limit: float, unit: str, note: str) -> Check:
+    return Check(name=name, value=None, limit=limit, unit=unit, verdict="fail", note=note)
+
+
+def _quality(result: Mapping[str, Any]) -> Quality | None:
+    """Quality on the test split out of a stage's result."""
+    found = result.get("quality", {}).get(SPLIT)
+    return None if found is None else Quality.parse(found)
+
+
+def _labels(path: Path) -> list[str]:
+    try:
+        return [str(label) for label in json.loads(path.read_text(encoding="utf-8"))["labels"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Corrupt(f"{path}: no readable labels ({error})", hint="export the bundle again") from error

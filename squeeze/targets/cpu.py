@@ -1,0 +1,260 @@
+"""Measure models on the CPU of this machine, through ONNX Runtime, in processes of their own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from squeeze.artifact import digest_file
+from squeeze.core.stats import CONFIDENCE
+from squeeze.errors import UsageError
+from squeeze.progress import Progress
+from squeeze.runtime import environment, usable_cores
+from squeeze.targets.measurement import LengthSummary, Measurement
+from squeeze.targets.noise import block_variation, remarks
+from squeeze.targets.process import ask
+from squeeze.targets.quantiles import QUANTILES, estimate
+from squeeze.targets.subjects import Subject
+
+__all__ = ["Settings", "measure"]
+
+PROVIDER = "CPUExecutionProvider"
+START_TIMEOUT_S = 120.0
+GRACE = 2.0  # a block in progress at max_seconds is finished, not cut
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure.
+
+    Attributes:
+        threads: threads inside one operator, at most the usable cores.
+        batch: texts a call.
+        sequence: tokens a text; None for the lengths that a bundle knows.
+        shapes: whole input shapes by input name, for models whose inputs cannot be guessed.
+        min_runs: least number of timed calls a model.
+        min_seconds: least time of timed calls a model.
+        max_seconds: most time a model, warm-up included.
+        starts: fresh processes for load time, first inference and peak memory.
+        seed: of inputs, lengths and the order of models in a block.
+        confidence: of the intervals.
+    """
+
+    threads: int = 1
+    batch: int = 1
+    sequence: int | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    min_runs: int = 200
+    min_seconds: float = 3.0
+    max_seconds: float = 60.0
+    starts: int = 3
+    seed: int = 0
+    confidence: float = CONFIDENCE
+
+
+def measure(subjects: Sequence[Subject], settings: Settings, progress: Progress) -> tuple[Measurement, ...]:
+    """Measure models, all of them in turns on inputs of the same lengths.
+
+    Each is loaded in ``starts`` fresh processes of its own first; then one process holds them all
+    and is timed. This process sleeps meanwhile and nothing is drawn.
+
+    Args:
+        subjects: at least one.
+        settings: how.
+        progress: told of each process before it starts.
+
+    Raises:
+        UsageError: more threads than usable cores, or a file that is no model.
+        StageFailed: a model cannot be run.
+    """
+    if settings.threads > usable_cores():
+        raise UsageError(f"threads {settings.threads}: this process may use {usable_cores()} cores")
+    around = _environment(settings)
+    starts = _all_starts(subjects, settings, progress)
+    bounds = [first[0]["bound"] for first in starts]
+    progress.log(
+        f"timing {', '.join(subject.name for subject in subjects)} for up to "
+        f"{settings.max_seconds * len(subjects):.0f} s; nothing is drawn meanwhile"
+    )
+    request = _request("time", subjects, bounds, settings, subjects)
+    answer = ask(request, settings.max_seconds * len(subjects) * GRACE + START_TIMEOUT_S)
+    around |= {"preemptions": answer["preempted"], "onnxruntime": starts[0][0]["onnxruntime"]}
+    return tuple(
+        _measurement(subject, started, {**answer, **timed}, request, around, settings)
+        for subject, started, timed in zip(subjects, starts, answer["models"], strict=True)
+    )
+
+
+def _all_starts(
+    subjects: Sequence[Subject], settings: Settings, progress: Progress
+) -> list[list[dict[str, Any]]]:
+    """Answers of the fresh processes, by model."""
+    answers = []
+    with progress.task("load", len(subjects) * settings.starts) as advance:
+        for subject in subjects:
+            found: list[dict[str, Any]] = []
+            for _ in range(settings.starts):
+                bound = found[0]["bound"] if found else subject.vocabulary
+                request = _request("start", [subject], [bound], settings, subjects)
+                found.append(ask(request, max(START_TIMEOUT_S, settings.max_seconds * GRACE)))
+                advance(1, note=subject.name)
+            answers.append(found)
+    known = {name for found in answers for name in found[0]["inputs"]}
+    for name in settings.shapes.keys() - known:
+        raise UsageError(
+            f"shape of {name}: no model has such an input", hint=f"one of {', '.join(sorted(known))}"
+        )
+    return answers
+
+
+def _request(
+    role: str,
+    models: Sequence[Subject],
+    bounds: Sequence[int | None],
+    settings: Settings,
+    everyone: Sequence[Subject],
+) -> dict[str, Any]:
+    """The worker's request; lengths are those of all models that are compared."""
+    return {
+        "role": role,
+        "models": [
+            {"path": str(model.path.resolve()), "bound": bound}
+            for model, bound in zip(models, bounds, strict=True)
+        ],
+        "provider": PROVIDER,
+        "threads": settings.threads,
+        # The idle threads of one model would take the cores from the one being timed.
+        "spinning": settings.threads == 1 or len(everyone) == 1,
+        "cores": _cores(settings.threads),
+        "shapes": {name: list(shape) for name, shape in settings.shapes.items()},
+        "batch": settings.batch,
+        "lengths": _lengths(everyone, settings.sequence),
+        "seed": settings.seed,
+        "min_runs": settings.min_runs,
+        "min_seconds": settings.min_seconds,
+        "max_seconds": settings.max_seconds,
+    }
+
+
+def _lengths(subjects: Sequence[Subject], sequence: int | None) -> list[int] | None:
+    """Lengths for everyone: the ones asked for, else those of the first model that knows any."""
+    if sequence is not None:
+        return [sequence]
+    known = (subject.lengths for subject in subjects if subject.lengths)
+    return next((list(lengths) for lengths in known), None)
+
+
+def _cores(threads: int) -> list[int]:
+    """The cores to stay on: the last ones, because systems put their own work on the first."""
+    if not hasattr(os, "sched_getaffinity"):
+        return []
+    return sorted(os.sched_getaffinity(0))[-threads:]
+
+
+def _environment(settings: Settings) -> dict[str, Any]:
+    """What the figures were measured on, before the measuring itself loads the machine."""
+    return {
+        **environment(),
+        "provider": PROVIDER,
+        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "governor": _governor(_cores(settings.threads)),
+        "seed": settings.seed,
+    }
+
+
+def _governor(cores: Sequence[int]) -> str | None:
+    """How the clock of the first core is governed; None where that cannot be read."""
+    try:
+        folder = Path(f"/sys/devices/system/cpu/cpu{cores[0]}/cpufreq")
+        return (folder / "scaling_governor").read_text(encoding="ascii").strip()
+    except (OSError, IndexError):
+        return None
+
+
+def _measurement(
+    subject: Subject,
+    starts: Sequence[Mapping[str, Any]],
+    answer: Mapping[str, Any],
+    request: Mapping[str, Any],
+    around: Mapping[str, Any],
+    settings: Settings,
+) -> Measurement:
+    """Put one model's answers together."""
+    timing = _timing_figures(answer, settings)
+    notes = remarks(answer, timing["cv"], around)
+    if not request["spinning"]:
+        notes.append("idle threads sleep instead of spinning, because several models share the process")
+    return Measurement(
+        name=subject.name,
+        file=subject.path.name,
+        form=subject.form,
+        sha256=digest_file(subject.path),
+        size_bytes=_size(subject.path),
+        tokenizer_bytes=subject.tokenizer_bytes,
+        threads=settings.threads,
+        cores=tuple(request["cores"]),
+        spinning=request["spinning"],
+        inputs=starts[0]["inputs"],
+        **_start_figures(starts),
+        **timing,
+        environment=around,
+        notes=tuple(notes),
+    )
+
+
+def _timing_figures(answer: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """Samples of the process that held all models, and what follows from them."""
+    samples, widths, passes = answer["samples_ms"], answer["widths"], answer["passes"]
+    ends = np.cumsum([len(block) * passes for block in widths])[:-1]
+    blocks = [block.tolist() for block in np.split(np.asarray(samples), ends)]
+    return {
+        "batch": settings.batch,
+        "sequence": _summary(widths) if answer["has_length"] else None,
+        "warmup_runs": answer["warmup_runs"],
+        "warm": answer["warm"],
+        "samples_ms": tuple(samples),
+        "passes": passes,
+        "block_widths": tuple(map(tuple, widths)),
+        "runs": len(samples),
+        "confidence": settings.confidence,
+        **{name: estimate(samples, share, settings.confidence) for name, share in QUANTILES.items()},
+        "throughput_per_s": settings.batch * len(samples) / (sum(samples) / 1e3),
+        "cv": block_variation(blocks, widths),
+    }
+
+
+def _start_figures(starts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Load time, first inference and memory of several fresh processes."""
+    loads = tuple(float(start["load_ms"]) for start in starts)
+    firsts = tuple(float(start["first_ms"]) for start in starts)
+    return {
+        "load_ms": float(np.median(loads)),
+        "loads_ms": loads,
+        "first_ms": float(np.median(firsts)),
+        "firsts_ms": firsts,
+        "rss_bytes": max(start["rss_bytes"] for start in starts),
+        "rss_baseline_bytes": max(start["rss_baseline_bytes"] for start in starts),
+    }
+
+
+def _size(path: Path) -> int:
+    """Bytes of a model file and of the external weights that exporters put beside it."""
+    beside = (path.with_name(path.name + suffix) for suffix in (".data", "_data"))
+    return path.stat().st_size + sum(other.stat().st_size for other in beside if other.is_file())
+
+
+def _summary(widths: Sequence[Sequence[int]]) -> LengthSummary:
+    """What lengths the calls had."""
+    every = np.concatenate([np.asarray(block) for block in widths])
+    return LengthSummary(
+        calls=len(every),
+        minimum=int(every.min()),
+        median=float(np.median(every)),
+        mean=float(every.mean()),
+        maximum=int(every.max()),
+    )

@@ -1,0 +1,176 @@
+"""What a measurement is: plain records, light enough for every command to load.
+
+Times are milliseconds, memory and sizes are bytes. Raw samples are kept, everything else can be
+computed again from them. A report is one JSON document with a version number; a later version reads
+an earlier one or says that it cannot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+from pydantic import Field, ValidationError
+
+from squeeze.errors import UsageError
+from squeeze.schema import Frozen
+
+__all__ = ["VERSION", "Comparison", "Estimate", "LengthSummary", "Measurement", "Report"]
+
+VERSION: Final = 1
+
+
+class Estimate(Frozen):
+    """A quantile of the samples with its confidence interval; no interval when the samples are too few."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class LengthSummary(Frozen):
+    """How long the inputs were, in tokens a call (padding included)."""
+
+    calls: int
+    minimum: int
+    median: float
+    mean: float
+    maximum: int
+
+
+class Measurement(Frozen):
+    """One model on one target."""
+
+    kind: Literal["measured"] = "measured"
+    target: str = "cpu"
+    """where it ran"""
+    name: str
+    """what the figures are called in reports; unique in one report"""
+    file: str
+    """file name of the model, without its folder"""
+    form: str | None = None
+    """which form of a bundle it is, such as `int8-dynamic`"""
+    sha256: str
+    """digest of the model file"""
+    size_bytes: int
+    """model file with its external weights"""
+    tokenizer_bytes: int = 0
+    """tokenizer.json that ships with it; 0 when the model is not part of a bundle"""
+    threads: int
+    """threads inside one operator"""
+    cores: tuple[int, ...] = ()
+    """cores the process was bound to; empty where the system cannot bind"""
+    spinning: bool
+    """whether idle threads wait in a loop, ONNX Runtime's default, which only matters above one thread"""
+    batch: int
+    """texts a call"""
+    inputs: Mapping[str, str]
+    """name, type and shape of the model's inputs as declared"""
+    sequence: LengthSummary | None = None
+    """None for a model without a free length"""
+    load_ms: float
+    """time to open the file and optimise its graph; median over fresh processes"""
+    loads_ms: tuple[float, ...]
+    first_ms: float
+    """first inference after loading; median over fresh processes"""
+    firsts_ms: tuple[float, ...]
+    rss_bytes: int
+    """peak memory of a fresh process that loads the model and runs it; the largest of them"""
+    rss_baseline_bytes: int
+    """the same process before it loads the model: Python, numpy and ONNX Runtime"""
+    warmup_runs: int
+    warm: bool
+    """whether the warm-up ended steady"""
+    samples_ms: tuple[float, ...]
+    """every timed call in order; empty in a manifest, whose folder keeps them in measurements.json"""
+    passes: int = 1
+    """times each block repeats its inputs"""
+    block_widths: tuple[tuple[int, ...], ...] = ()
+    """tokens of each call of each block; a block has `passes` times as many samples"""
+    runs: int
+    confidence: float
+    """of the intervals"""
+    p50: Estimate
+    p90: Estimate
+    p95: Estimate
+    p99: Estimate
+    throughput_per_s: float
+    """texts a second, one call after the other"""
+    cv: float
+    """coefficient of variation of the block medians, differences in length taken out; 0.025 is 2.5 %"""
+    environment: Mapping[str, Any]
+    """machine, system and libraries"""
+    notes: tuple[str, ...] = ()
+    """why the figures may not be trusted"""
+
+    def blocks(self) -> tuple[tuple[float, ...], ...]:
+        """Samples block by block; one block when the model was not measured in blocks."""
+        if not self.block_widths:
+            return (self.samples_ms,)
+        return tuple(self._cut())
+
+    def _cut(self) -> Iterator[tuple[float, ...]]:
+        start = 0
+        for widths in self.block_widths:
+            end = start + len(widths) * self.passes
+            yield self.samples_ms[start:end]
+            start = end
+
+    @property
+    def shipped_bytes(self) -> int:
+        """What a user must carry: the model and its tokenizer."""
+        return self.size_bytes + self.tokenizer_bytes
+
+    def without_samples(self) -> Self:
+        """The figures alone, for a manifest."""
+        return self.model_copy(update={"samples_ms": (), "block_widths": ()})
+
+
+class Comparison(Frozen):
+    """How much faster one model is than another, as a ratio of medians."""
+
+    name: str
+    """the model"""
+    baseline: str
+    """what it is compared with"""
+    speedup: float
+    """median of the baseline over median of the model: above 1 the model is faster"""
+    low: float | None
+    high: float | None
+    """confidence interval; None for too few blocks"""
+    confidence: float
+    blocks: int
+    interleaved: bool
+    """whether both ran in turns in one process on equal lengths; else the baseline is an earlier report"""
+    notes: tuple[str, ...] = ()
+
+
+class Report(Frozen):
+    """The JSON document of `squeeze bench` and of the bench stage."""
+
+    kind: Literal["bench-report"] = "bench-report"
+    version: Literal[1] = VERSION
+    measurements: tuple[Measurement, ...] = Field(min_length=1)
+    comparisons: tuple[Comparison, ...] = ()
+    baseline: str | None = None
+    """name of the measurement that only serves as reference and is not judged"""
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a report.
+
+        Raises:
+            UsageError: the file cannot be read or is not a report of this version.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "document"
+            raise UsageError(
+                f"{path}: not a bench report of version {VERSION} ({where}: {first['msg']})",
+                hint="make one with `squeeze bench MODEL --json > report.json`",
+            ) from error

@@ -1,0 +1,91 @@
+"""The only door to ONNX Runtime: sessions whose failures are one line with the right exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from squeeze.errors import MissingBackend, StageFailed, UsageError
+from squeeze.runtime import need
+from squeeze.targets.inputs import Spec
+
+__all__ = ["CPU", "guarded", "open_session", "specs"]
+
+CPU = "CPUExecutionProvider"
+UNREADABLE = ("InvalidProtobuf", "NoSuchFile", "NoModel")
+FAILED = (
+    "EPFail",
+    "EngineError",
+    "Fail",
+    "InvalidArgument",
+    "InvalidGraph",
+    "ModelRequiresCompilation",
+    "NotFound",
+    "NotImplemented",
+    "RuntimeException",
+)
+
+
+def open_session(path: Path, *, threads: int, spinning: bool = True, provider: str = CPU) -> Any:
+    """Open a model.
+
+    Args:
+        path: an ONNX or ORT file.
+        threads: threads inside one operator; operators run one after the other.
+        spinning: whether idle threads wait in a loop, ONNX Runtime's default.
+        provider: name of the execution provider.
+
+    Returns:
+        An ``onnxruntime.InferenceSession``.
+
+    Raises:
+        UsageError: no such file, or not a model.
+        MissingBackend: ONNX Runtime or the provider is not installed.
+        StageFailed: a model that ONNX Runtime cannot run.
+    """
+    runtime = need("onnxruntime", extra="bench")
+    if provider not in runtime.get_available_providers():
+        known = ", ".join(runtime.get_available_providers())
+        raise MissingBackend(
+            f"{provider} is not part of the installed onnxruntime", hint=f"it offers {known}"
+        )
+    if not path.is_file() or not path.stat().st_size:
+        raise UsageError(f"{path}: {'empty file' if path.is_file() else 'no such file'}")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
+    with guarded(path, "cannot be opened"):
+        return runtime.InferenceSession(str(path), options, providers=[provider])
+
+
+def specs(session: Any) -> tuple[Spec, ...]:
+    """The inputs a model declares."""
+    return tuple(Spec(node.name, node.type, tuple(node.shape)) for node in session.get_inputs())
+
+
+@contextmanager
+def guarded(path: Path, what: str) -> Iterator[None]:
+    """Turn ONNX Runtime's own exceptions into one line about the file."""
+    state = need("onnxruntime.capi.onnxruntime_pybind11_state", extra="bench")
+    try:
+        yield
+    except _kinds(state, UNREADABLE) as error:
+        hint = "give an .onnx or .ort file"
+        raise UsageError(f"{path}: not a readable ONNX model ({_line(error)})", hint=hint) from error
+    except _kinds(state, FAILED) as error:
+        raise StageFailed(f"{path}: {what} by ONNX Runtime ({_line(error)})") from error
+
+
+def _kinds(state: Any, names: Sequence[str]) -> tuple[type[Exception], ...]:
+    """The exception classes that this version of ONNX Runtime has."""
+    return tuple(getattr(state, name) for name in names if hasattr(state, name))
+
+
+def _line(error: Exception, limit: int = 300) -> str:
+    """ONNX Runtime's message as one short line, its code left out."""
+    text = " ".join(str(error).split()).rpartition("[ONNXRuntimeError] : ")[2]
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

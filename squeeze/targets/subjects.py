@@ -1,0 +1,126 @@
+"""What is to be measured: a model file, or the forms of a bundle with what the bundle knows of its text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from squeeze import artifact
+from squeeze.errors import Corrupt, UsageError
+
+__all__ = ["FORM_FILES", "TOKENIZER", "Subject", "bundle_forms", "find", "shipped_form", "vocabulary_size"]
+
+TOKENIZER = "tokenizer.json"
+FORM_FILES: Mapping[str, str] = {"fp32": "model.onnx", "int8-dynamic": "model.int8.onnx"}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One model to measure.
+
+    Attributes:
+        path: the model file.
+        name: what reports call it.
+        form: which form of a bundle it is.
+        vocabulary: how many token ids its embedding has, where that is known.
+        lengths: token counts of real text, where they are known.
+        tokenizer_bytes: size of the tokenizer that ships with it.
+    """
+
+    path: Path
+    name: str
+    form: str | None = None
+    vocabulary: int | None = None
+    lengths: tuple[int, ...] | None = None
+    tokenizer_bytes: int = 0
+
+
+def find(path: Path, form: str | None = None) -> tuple[Subject, ...]:
+    """What a path on the command line stands for.
+
+    Args:
+        path: a model file, or the folder of a bundle.
+        form: of a bundle: the form's name, ``all``, or None for the one that ships.
+
+    Raises:
+        UsageError: nothing there that could be measured, or no such form.
+        Corrupt: a bundle has changed since it was written.
+    """
+    if path.is_dir():
+        return _bundle(path, form)
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file or folder")
+    if form not in (None, "all"):
+        raise UsageError(f"{path}: a form ({form}) can be chosen from a bundle only, this is a file")
+    return (Subject(path=path, name=path.name),)
+
+
+def bundle_forms(folder: Path) -> dict[str, str]:
+    """File name of every form of a bundle, in the order of its export.
+
+    Raises:
+        UsageError: the folder is no bundle.
+        Corrupt: its manifest says other than its files.
+    """
+    if (folder / artifact.MANIFEST).is_file():
+        made = artifact.load(folder)
+        if made.kind != "bundle":
+            raise UsageError(f"{folder}: holds a {made.kind}, not a bundle")
+        return {name: str(form["file"]) for name, form in made.result["forms"].items()}
+    forms = {name: file for name, file in FORM_FILES.items() if (folder / file).is_file()}
+    if not forms:
+        expected = " or ".join(FORM_FILES.values())
+        raise UsageError(f"{folder}: no bundle (neither {expected} is there)", hint="give a model file")
+    return forms
+
+
+def shipped_form(forms: Mapping[str, str]) -> str:
+    """The form that counts when none is named: the last one exported.
+
+    >>> shipped_form({"fp32": "model.onnx", "int8-dynamic": "model.int8.onnx"})
+    'int8-dynamic'
+    """
+    return list(forms)[-1]
+
+
+def vocabulary_size(tokenizer: Path) -> int:
+    """One more than the largest id that a tokenizer.json can give.
+
+    Raises:
+        Corrupt: the file is not a tokenizer's.
+    """
+    try:
+        document = json.loads(tokenizer.read_text(encoding="utf-8"))
+        pieces = document["model"]["vocab"]
+        last = max(pieces.values()) if isinstance(pieces, dict) else len(pieces) - 1
+        added = (int(token["id"]) for token in document.get("added_tokens") or ())
+        return 1 + max(int(last), *added, 0)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Corrupt(f"{tokenizer}: not a readable tokenizer ({error})") from error
+
+
+def _bundle(folder: Path, form: str | None) -> tuple[Subject, ...]:
+    forms = bundle_forms(folder)
+    if form not in (None, "all", *forms):
+        raise UsageError(f"{folder}: no form {form}; it holds {', '.join(forms)}")
+    wanted = tuple(forms) if form == "all" else (form or shipped_form(forms),)
+    known = _known(folder)
+    return tuple(
+        Subject(path=folder / forms[name], name=f"{folder.name}/{forms[name]}", form=name, **known)
+        for name in wanted
+    )
+
+
+def _known(folder: Path) -> dict[str, Any]:
+    """What a bundle tells about its text."""
+    known: dict[str, Any] = {}
+    tokenizer = folder / TOKENIZER
+    if tokenizer.is_file():
+        known |= {"vocabulary": vocabulary_size(tokenizer), "tokenizer_bytes": tokenizer.stat().st_size}
+    if (folder / artifact.MANIFEST).is_file():
+        result = artifact.load(folder, verify=False).result
+        known["lengths"] = tuple(result.get("lengths", ())) or None
+    return known

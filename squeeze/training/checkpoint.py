@@ -1,0 +1,93 @@
+"""The state of a training as one safetensors file: tensors, and a line of JSON for the rest.
+
+Nothing is pickled, so nothing has to be unpickled; one rename makes a checkpoint count.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+__all__ = ["Progressed", "restore", "save"]
+
+
+@dataclass
+class Progressed:
+    """Where a training stands.
+
+    Attributes:
+        epoch: epochs that are complete.
+        step: steps that are complete inside the current epoch.
+        best_score: best validation score so far.
+        best_epoch: the epoch that reached it, 0 before the first.
+        seconds: time spent in training, all starts together.
+        samples: texts seen.
+        history: one record an epoch.
+        best: weights of the best epoch.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    best_score: float = float("-inf")
+    best_epoch: int = 0
+    seconds: float = 0.0
+    samples: int = 0
+    loss_sum: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    def numbers(self) -> dict[str, Any]:
+        """All but the weights, for JSON."""
+        return {key: value for key, value in vars(self).items() if key != "best"}
+
+
+def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, at: Progressed) -> None:
+    """Write the whole state; readers see the old file or the new one."""
+    tensors = {f"model.{name}": value.contiguous() for name, value in model.state_dict().items()}
+    tensors |= {f"best.{name}": value.contiguous() for name, value in at.best.items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
+    tensors["random"] = torch.get_rng_state()
+    numbers = {**at.numbers(), "best_score": at.best_score if at.best_epoch else None}
+    partial = path.with_name(path.name + ".partial")
+    save_file(tensors, partial, metadata={"at": json.dumps(numbers)})
+    partial.replace(path)
+
+
+def restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progressed | None:
+    """Load the state back into model and optimizer, or None when there is nothing usable.
+
+    A file that cannot be read is worth no more than no file: the training starts over.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            numbers = json.loads(file.metadata()["at"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return None
+    model.load_state_dict(_under(tensors, "model."))
+    blank = optimizer.state_dict()
+    optimizer.load_state_dict({"state": _optimizer_state(tensors), "param_groups": blank["param_groups"]})
+    torch.set_rng_state(tensors["random"])
+    if numbers["best_score"] is None:
+        numbers["best_score"] = float("-inf")
+    return Progressed(**numbers, best=_under(tensors, "best."))
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _optimizer_state(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in _under(tensors, "optimizer.").items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = value
+    return state
