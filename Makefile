@@ -1,5 +1,4 @@
 .DEFAULT_GOAL := help
-.DELETE_ON_ERROR:
 PYTHON ?= python3
 PROFILE ?= profiles/bert_crisis_tiny.toml
 BIN := .venv/bin
@@ -7,8 +6,9 @@ BIN := .venv/bin
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 TORCH := 2.13.0
 CPU_INDEX := https://download.pytorch.org/whl/cpu
+ASK := import urllib.request as u; u.urlopen('$(CPU_INDEX)/torch/', timeout=5)
 
-.PHONY: help install run smoke bench test cov check static fmt fmt-check lint types layers docs
+.PHONY: help install run smoke bench test check static fmt fmt-check lint types layers docs
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -18,8 +18,7 @@ install: .venv/installed ## make .venv and install everything, with the CPU buil
 # Torch comes first: PyPI's default is a CUDA build of several GB. The index of CPU builds is used when it answers.
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@index="$$($(BIN)/python -c "import urllib.request as u; u.urlopen('$(CPU_INDEX)/torch/', timeout=5)" \
-		2>/dev/null && echo '--extra-index-url $(CPU_INDEX)' || true)"; \
+	@index="$$($(BIN)/python -c "$(ASK)" 2>/dev/null && echo --extra-index-url $(CPU_INDEX) || true)"; \
 	$(BIN)/pip install --progress-bar off -c constraints.txt torch==$(TORCH) $$index
 	$(BIN)/pip install --progress-bar off -c constraints.txt -e '.[demo,dev]'
 	@touch $@
@@ -34,7 +33,7 @@ bench: install ## measure the demo's exported model
 	$(BIN)/squeeze run $(PROFILE) --until bench
 
 test: install ## run the test suite
-	$(TEST) -n 2
+	$(TEST)
 
 check: static test ## all that CI calls: format, lint, types, layers, tests with docs
 

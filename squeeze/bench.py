@@ -24,9 +24,9 @@ from squeeze.schema import Frozen
 from squeeze.stages.gate.stage import Check
 from squeeze.targets.compare import against_report, interleaved
 from squeeze.targets.cpu import Settings, measure
-from squeeze.targets.limits import Verdict, at_least, at_most, overall, spread
+from squeeze.targets.limits import Verdict, at_least, at_most, latency, overall, spread
 from squeeze.targets.measurement import Comparison, Estimate, Measurement, Report
-from squeeze.targets.quantiles import QUANTILES, explain_missing, of
+from squeeze.targets.quantiles import QUANTILES
 from squeeze.targets.subjects import Subject, find
 
 __all__ = [
@@ -198,10 +198,12 @@ def judge(report: BenchReport, budgets: Sequence[Budget], confidence: float | No
         confidence: of the intervals; the report's own by default.
     """
     judged = [each for each in report.measurements if each.name != report.baseline]
+    reference = next((each.baseline for each in report.comparisons), None)
     checks = tuple(
         _check(report, each, budget, confidence or each.confidence, several=len(judged) > 1)
         for each in judged
         for budget in budgets
+        if not (budget.figure == "speedup" and each.name == reference)  # it is what speed is counted from
     )
     return Judgement(verdict=overall(check.verdict for check in checks), checks=checks)
 
@@ -252,11 +254,7 @@ def _counterpart(report: BenchReport, model: Measurement) -> Measurement:
 def _check(
     report: BenchReport, model: Measurement, budget: Budget, confidence: float, *, several: bool
 ) -> Check:
-    figure, note = _figure(report, model, budget.figure, confidence)
-    more_is_better = budget.figure in ("throughput", "speedup")
-    verdict: Verdict = "fail"
-    if figure is not None:
-        verdict = (at_least if more_is_better else at_most)(figure, budget.limit)
+    figure, verdict, note = _verdict(report, model, budget, confidence)
     return Check(
         name=f"{model.name} {budget.figure}" if several else budget.figure,
         value=None if figure is None else figure.value,
@@ -267,43 +265,38 @@ def _check(
     )
 
 
-def _figure(
-    report: BenchReport, model: Measurement, name: Figure, confidence: float
-) -> tuple[Estimate | None, str]:
-    """A figure in the unit of its budget, and what must be said about it."""
+def _verdict(
+    report: BenchReport, model: Measurement, budget: Budget, confidence: float
+) -> tuple[Estimate | None, Verdict, str]:
+    """A figure in the unit of its budget, its verdict, and what must be said about it."""
+    name, limit = budget.figure, budget.limit
     if name in QUANTILES:
-        found = of(model, name, confidence)
-        return found, _interval_note(found, "ms") or explain_missing(model, name, confidence)
-    if name in ("load", "first"):
-        value, repeats = (
-            (model.load_ms, model.loads_ms) if name == "load" else (model.first_ms, model.firsts_ms)
-        )
-        return spread(
-            value, repeats
-        ), f"{min(repeats):.3g} to {max(repeats):.3g} ms in {len(repeats)} processes"
+        return latency(model, name, limit, confidence)
     if name == "speedup":
-        return _speedup(report, model)
-    value = {
-        "size": model.shipped_bytes / 1e6,
-        "rss": model.rss_bytes / 1e6,
-        "throughput": model.throughput_per_s,
-    }[name]
-    return spread(value, [value]), ""
+        return _speedup(report, model, limit)
+    if name == "throughput":
+        figure = spread(model.throughput_per_s, [model.throughput_per_s])
+        return figure, at_least(figure, limit), ""
+    figure, note = _cost(model, name)
+    return figure, at_most(figure, limit), note
 
 
-def _speedup(report: BenchReport, model: Measurement) -> tuple[Estimate | None, str]:
-    for each in report.comparisons:
-        if each.name == model.name:
-            found = Estimate(value=each.speedup, low=each.low, high=each.high)
-            note = (
-                _interval_note(found, "x")
-                or f"{each.blocks} blocks are too few for an interval: raise min_runs"
-            )
-            return found, f"against {each.baseline}: {note}"
-    return None, "nothing to compare with: give a baseline"
+def _cost(model: Measurement, name: str) -> tuple[Estimate, str]:
+    """Load time, first inference, size or memory."""
+    if name in ("size", "rss"):
+        value = (model.shipped_bytes if name == "size" else model.rss_bytes) / 1e6
+        return spread(value, [value]), ""
+    value, repeats = (model.load_ms, model.loads_ms) if name == "load" else (model.first_ms, model.firsts_ms)
+    note = f"{min(repeats):.3g} to {max(repeats):.3g} ms in {len(repeats)} processes"
+    return spread(value, repeats), note
 
 
-def _interval_note(figure: Estimate, unit: str) -> str:
-    if figure.low is None or figure.high is None:
-        return ""
-    return f"interval {figure.low:.3g} to {figure.high:.3g} {unit}"
+def _speedup(report: BenchReport, model: Measurement, limit: float) -> tuple[Estimate | None, Verdict, str]:
+    found = next((each for each in report.comparisons if each.name == model.name), None)
+    if found is None:
+        return None, "fail", "nothing to compare with: give a baseline"
+    figure = Estimate(value=found.speedup, low=found.low, high=found.high)
+    note = f"{found.blocks} blocks are too few for an interval: raise min_runs"
+    if found.low is not None and found.high is not None:
+        note = f"interval {found.low:.3g} to {found.high:.3g} x"
+    return figure, at_least(figure, limit), f"against {found.baseline}: {note}"

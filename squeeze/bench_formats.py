@@ -90,7 +90,7 @@ def _row(each: Measurement) -> tuple[str, ...]:
         f"{each.load_ms:.3g}",
         f"{each.first_ms:.3g}",
         f"{each.rss_bytes / 1e6:.1f}",
-        f"{each.shipped_bytes / 1e6:.2f}",
+        f"{each.shipped_bytes / 1e6:.3g}",
     )
 
 
@@ -117,13 +117,13 @@ def _check_row(check: Check) -> tuple[str, ...]:
 
 
 def _setting(first: Measurement) -> str:
-    around = first.environment
+    around, cores = first.environment, ", ".join(map(str, first.cores)) or "any"
     lengths = "as declared"
     if first.sequence is not None:
         each = first.sequence
         lengths = f"{each.minimum} to {each.maximum} tokens (median {each.median:g})"
     return (
-        f"Measured on {around['cpu']}, {first.threads} thread(s) on core(s) {list(first.cores)}, "
+        f"Measured on {around['cpu']}, threads: {first.threads}, cores: {cores}, "
         f"batch {first.batch}, {lengths}, onnxruntime {around.get('onnxruntime')}; "
         f"intervals at {first.confidence:.0%}."
     )

@@ -70,7 +70,9 @@ def _machine() -> Iterator[Finding]:
     yield Finding(name="squeeze", state="ok", value=__version__, gives="")
     yield Finding(name="python", state="ok", value=platform.python_version(), gives="")
     yield Finding(name="processor", state="ok", value=cpu_name(), gives="")
-    yield Finding(name="usable cores", state="ok", value=str(usable_cores()), gives="threads for training and bench")
+    yield Finding(
+        name="usable cores", state="ok", value=str(usable_cores()), gives="threads for training and bench"
+    )
     yield Finding(name="memory", state="ok", value=f"{memory_bytes() / 1e9:.1f} GB", gives="")
     flags = cpu_flags()
     for name, gives in FLAGS.items():

@@ -68,20 +68,23 @@ def write(wanted: Wanted, output: Path, *, force: bool = False) -> None:
 
 
 def _section(wanted: Wanted) -> DataSection:
-    slots = {"train": wanted.train}
+    slots = {"train": wanted.train, "text": wanted.text, "label": wanted.label}
     for slot, given in (("validation", wanted.validation), ("test", wanted.test)):
         if given is None and not wanted.train.startswith(NAMED):
             hint = f"give --{slot} FILE; never the training text, or the figures mean nothing"
             raise UsageError(f"--{slot}: missing, and {wanted.train} is a single file", hint=hint)
         slots[slot] = given or wanted.train
-    return DataSection(**slots, text=wanted.text, label=wanted.label)
+    return DataSection.parse(slots)
 
 
 def _labels(section: DataSection) -> tuple[str, ...]:
     found = sources.read(section.train, "train", section)
     labels = tuple(sorted(set(found.labels or ())))
     if len(labels) < 2:
-        raise DataError(f"{found.place}: one label only ({', '.join(labels)}), a classifier needs two", hint="--labels A,B")
+        raise DataError(
+            f"{found.place}: one label only ({', '.join(labels)}), a classifier needs two",
+            hint="--labels A,B",
+        )
     return labels
 
 
@@ -158,7 +161,7 @@ layers = 3             # teacher layers kept, evenly spread; fewer is faster
 
 [student.embedding]    # most of a tiny model is its table of word pieces
 kind = "product"       # "dense": whole; "factorised": low rank; "product": codes and codebooks, smallest
-subvectors = 64        # codes a piece, one byte each; must divide the teacher's width; more is better and bigger
+subvectors = 64        # codes a piece, one byte each; must divide the teacher's width
 
 [[distil.phases]]
 name = "main"

@@ -17,9 +17,9 @@ from pydantic import Field, ValidationError
 
 from squeeze.core.metrics import softmax
 from squeeze.errors import Corrupt, DataError, UsageError
-from squeeze.runtime import need, usable_cores
+from squeeze.runtime import usable_cores
 from squeeze.schema import Frozen
-from squeeze.targets.ort import guarded, open_session, specs
+from squeeze.targets.ort import guarded, installed, open_session, specs
 from squeeze.targets.subjects import TOKENIZER, bundle_forms, shipped_form
 
 __all__ = ["Prediction", "predict"]
@@ -105,7 +105,7 @@ def _labels(path: Path) -> Labels:
 
 def _tokenizer(path: Path, max_length: int) -> Any:
     """A tokenizer that cuts at max_length and pads a batch to its longest text."""
-    library = need("tokenizers", extra="bench")
+    library = installed("tokenizers")
     try:
         document = path.read_text(encoding="utf-8")
         padding = json.loads(document).get("padding") or {}

@@ -12,7 +12,7 @@ from typing import Any
 
 from squeeze.errors import MissingBackend
 
-__all__ = ["environment", "need", "quiet", "usable_cores", "versions"]
+__all__ = ["cpu_flags", "cpu_name", "environment", "need", "quiet", "usable_cores", "versions"]
 
 QUIET = {
     # ONNX Runtime >= 1.30 ships telemetry that is on by default; the API call comes too late
@@ -98,6 +98,18 @@ def environment() -> dict[str, Any]:
         "cpu": cpu_name(),
         "usable_cores": usable_cores(),
     }
+
+
+def cpu_flags() -> frozenset[str]:
+    """Instruction sets the processor says it has, as Linux spells them; empty elsewhere."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip().lower() in ("flags", "features"):
+                return frozenset(value.split())
+    except OSError:
+        pass
+    return frozenset()
 
 
 def cpu_name() -> str:

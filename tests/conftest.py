@@ -1,55 +1,27 @@
-"""What every test gets: one seed, no internet, and golden files that one flag renews."""
+"""What every test gets: one seed, and golden files that one flag renews; pytest-socket bars the internet."""
 
 from __future__ import annotations
 
-import ipaddress
 import random
-import socket
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-HERE = Path(__file__).parent
-GOLDEN = HERE / "golden"
-sys.path.insert(0, str(HERE))  # for the helpers that stand beside the tests
+GOLDEN = Path(__file__).parent / "golden"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update-golden", action="store_true", help="write the golden files anew; review the diff")
+    parser.addoption(
+        "--update-golden", action="store_true", help="write the golden files anew; review the diff"
+    )
 
 
 @pytest.fixture(autouse=True)
 def one_seed() -> None:
     random.seed(0)
     np.random.seed(0)
-
-
-def _is_outside(address: Any) -> bool:
-    if not isinstance(address, tuple):
-        return False  # a unix socket
-    host = str(address[0]).partition("%")[0]
-    try:
-        return not ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host != "localhost"
-
-
-@pytest.fixture(autouse=True)
-def no_internet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Unix sockets and the loopback stay: worker processes talk through them."""
-    connect = socket.socket.connect
-
-    def guarded(self: socket.socket, address: Any) -> None:
-        if _is_outside(address):
-            raise RuntimeError(f"a test tried to reach {address}")
-        connect(self, address)
-
-    monkeypatch.setattr(socket.socket, "connect", guarded)
-    yield
 
 
 @pytest.fixture

@@ -49,7 +49,8 @@ def note(work: Work, name: str) -> None:
     with (work.cache / "calls.log").open("a") as log:
         log.write(f"{name}\n")
     (work.out / "half.txt").write_text("half")
-    (work.scratch / "checkpoint").open("a").write("x")
+    with (work.scratch / "checkpoint").open("a") as checkpoint:
+        checkpoint.write("x")
     if (work.cache / f"hang-{name}").exists():
         (work.cache / "hanging").touch()
         time.sleep(120)
@@ -85,8 +86,12 @@ def sources(config: DataConfig) -> dict[str, str]:
 
 
 DATA = Stage("data", "data", 1, {}, "dataset", DataConfig, Letters, run_data, sources=sources)
-TEACHER = Stage("teacher", "teacher", 1, {"dataset": "dataset"}, "teacher", TeacherConfig, Letters, run_teacher)
-GATE = Stage("gate", "budget", 1, {"teacher": "teacher"}, "verdict", GateConfig, Verdict, run_gate, per_device=True)
+TEACHER = Stage(
+    "teacher", "teacher", 1, {"dataset": "dataset"}, "teacher", TeacherConfig, Letters, run_teacher
+)
+GATE = Stage(
+    "gate", "budget", 1, {"teacher": "teacher"}, "verdict", GateConfig, Verdict, run_gate, per_device=True
+)
 STAGES = (DATA, TEACHER, GATE)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -67,10 +68,20 @@ def test_command_is_in_the_readme(name):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_ends_with_an_example(name):
-    text = " ".join((COMMANDS[name].help or "").split())
-    _, found, example = text.rpartition("Example:")
-    assert found, text
-    assert f"squeeze {name}" in example
+    example = COMMANDS[name].epilog or ""
+    assert example.startswith(f"Example: squeeze {name}")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_says_what_the_command_does(name):
+    assert len((COMMANDS[name].help or "").split()) >= 4
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_example_uses_options_that_exist(name):
+    words = shlex.split(COMMANDS[name].epilog.removeprefix("Example: "))
+    known = {option for parameter in COMMANDS[name].params for option in parameter.opts}
+    assert [word for word in words if word.startswith("--") and word not in known] == []
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -1,4 +1,4 @@
-"""The chain on tiny stages: what is stored is used, what is not sound is made again, a kill costs one step."""
+"""The chain on tiny stages: what is sound is used, the rest is made again, a kill costs one step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import fake_stages as fake
 import pytest
 
 from squeeze import pipeline
@@ -22,6 +21,7 @@ from squeeze.errors import MissingBackend, ProfileError, StageFailed, UsageError
 from squeeze.pipeline import RunResult
 from squeeze.pipeline.keys import changes
 from squeeze.progress import Silent
+from tests import fake_stages as fake
 
 ALL = ["data", "teacher", "gate"]
 
@@ -98,8 +98,10 @@ def test_a_raised_version_and_another_machine_are_other_keys(home, monkeypatch):
 def test_the_version_of_a_library_counts(home, monkeypatch):
     stage = dataclasses.replace(fake.TEACHER, libraries=("torch",))
     version = {"torch": "1.0"}
-    for module in ("keys", "run"):
-        monkeypatch.setattr(f"squeeze.pipeline.{module}.versions", lambda names: {n: version[n] for n in names})
+    for module in ("keys", "walking"):
+        monkeypatch.setattr(
+            f"squeeze.pipeline.{module}.versions", lambda names: {n: version[n] for n in names}
+        )
     assert cached(go(home, (fake.DATA, stage))) == [False, False]
     version["torch"] = "1.1"
     assert cached(go(home, (fake.DATA, stage))) == [True, False]
@@ -163,7 +165,7 @@ def test_a_full_disk_is_a_failed_stage_and_a_wrong_result_a_bug(home):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(StageFailed, match="stage teacher: .*No space left"):
+    with pytest.raises(StageFailed, match=r"stage teacher: .*No space left"):
         go(home, (fake.DATA, dataclasses.replace(fake.TEACHER, run=full)))
     with pytest.raises(TypeError, match="not Letters"):
         go(home, (fake.DATA, dataclasses.replace(fake.TEACHER, run=lambda *_: fake.Verdict(verdict="x"))))
@@ -210,7 +212,10 @@ def test_plan_says_what_is_done_and_why_not(home):
 
 
 def test_changes_hide_digests_and_are_cut():
-    assert changes({"config": {"train": "a" * 64}}, {"config": {"train": "b" * 64}}) == "config.train has changed"
+    assert (
+        changes({"config": {"train": "a" * 64}}, {"config": {"train": "b" * 64}})
+        == "config.train has changed"
+    )
     assert changes({"inputs": {"x": "1"}}, {"inputs": {"x": "2"}}) == "inputs.x has changed"
     many = changes({str(i): i for i in range(6)}, {})
     assert many.endswith("and 2 more")
@@ -240,7 +245,9 @@ def other_process(home: Path, hang: str) -> Iterator[subprocess.Popen[bytes]]:
     cache = home / "runs" / ".cache"
     (cache / f"hang-{hang}").touch()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen([sys.executable, fake.__file__, str(home), str(home / "runs")], env=environment)
+    process = subprocess.Popen(
+        [sys.executable, fake.__file__, str(home), str(home / "runs")], env=environment
+    )
     try:
         until = time.monotonic() + 30
         while not (cache / "hanging").exists():

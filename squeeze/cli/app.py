@@ -29,10 +29,10 @@ def _version(wanted: bool) -> None:
 
 @app.callback(epilog="Example: squeeze run profiles/smoke.toml")
 def top(
-    version: Annotated[  # noqa: ARG001 - typer calls _version
+    version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
     ] = False,
-    debug: Annotated[  # noqa: ARG001 - taken out by main, so that it may stand anywhere
+    debug: Annotated[
         bool, typer.Option("--debug", help="Show tracebacks; may stand after any command.")
     ] = False,
 ) -> None:

@@ -17,7 +17,9 @@ RUNS = Path("runs")
 
 def run(
     profile: ProfilePath,
-    until: Annotated[str | None, typer.Option("--until", metavar="STAGE", help="Stop after this stage.")] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="STAGE", help="Stop after this stage.")
+    ] = None,
     sets: Sets = None,
     out: Out = RUNS,
     fresh: Fresh = False,
@@ -26,7 +28,8 @@ def run(
 ) -> int:
     """Walk the whole chain of PROFILE.
 
-    What is already done is not done again. Ends with 0 when the budget is kept, 1 when it is not, 5 when the figures are too noisy to say.
+    What is already done is not done again. Ends with 0 when the budget is kept, 1 when it is not, and
+    5 when the figures are too noisy to say.
     """
     return _walk(profile, until, sets, out, fresh, wait, as_json)
 

@@ -20,7 +20,13 @@ OUTPUT_CLOSED = 141  # 128 + SIGPIPE
 WRONG_USAGE = 2
 FAILED = 4
 # A path that the user gave and that cannot be used; any other system error is a failure on the way.
-USER_PATH_ERRORS = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
+USER_PATH_ERRORS = (
+    FileNotFoundError,
+    PermissionError,
+    NotADirectoryError,
+    IsADirectoryError,
+    FileExistsError,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,7 +72,9 @@ def _explain(error: Exception) -> int:
         _say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         return WRONG_USAGE if isinstance(error, USER_PATH_ERRORS) else FAILED
     text = " ".join(str(error).split())
-    _say(f"internal error {type(error).__name__}: {text}", "run with --debug for the traceback, and report it")
+    _say(
+        f"internal error {type(error).__name__}: {text}", "run with --debug for the traceback, and report it"
+    )
     return FAILED
 
 

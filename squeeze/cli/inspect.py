@@ -17,7 +17,9 @@ __all__ = ["explain", "plan", "report"]
 
 def plan(
     profile: ProfilePath,
-    until: Annotated[str | None, typer.Option("--until", metavar="STAGE", help="Stop after this stage.")] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="STAGE", help="Stop after this stage.")
+    ] = None,
     sets: Sets = None,
     out: Out = RUNS,
     as_json: AsJson = False,

@@ -21,7 +21,7 @@ VERDICT_CODES = {"pass": 0, "fail": 1, "inconclusive": 5}
 LEAST_SHOWN_S = 0.5  # shorter steps would fill a log with nothing
 
 
-class OutputClosed(Exception):  # noqa: N818 - an event, not an error
+class OutputClosed(Exception):
     """Whoever read our output has gone, as `head` does."""
 
 
@@ -60,7 +60,14 @@ def shown() -> Iterator[Progress]:
         yield Lines()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"),
@@ -110,7 +117,9 @@ class Bars:
         identity = self._bars.add_task(name, total=total, completed=int(done), note="")
 
         def advance(n: float = 1, note: str = "") -> None:
-            self._bars.update(identity, advance=n, **({"note": note} if note else {}))
+            self._bars.advance(identity, n)
+            if note:
+                self._bars.update(identity, note=note)
 
         try:
             yield advance

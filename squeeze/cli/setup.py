@@ -15,15 +15,22 @@ __all__ = ["doctor", "init"]
 
 def init(
     teacher: Annotated[
-        str, typer.Option(metavar="MODEL", help="builtin:minilm-l6, a folder, or a name of the Hugging Face hub.")
+        str,
+        typer.Option(metavar="MODEL", help="builtin:minilm-l6, a folder, or a name of the Hugging Face hub."),
     ],
     train: Annotated[str, typer.Option(metavar="SOURCE", help="Labelled text: file, builtin: or hf: name.")],
-    validation: Annotated[str | None, typer.Option(metavar="SOURCE", help="Labelled text to choose on.")] = None,
+    validation: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="Labelled text to choose on.")
+    ] = None,
     test: Annotated[str | None, typer.Option(metavar="SOURCE", help="Labelled text to report on.")] = None,
-    labels: Annotated[str | None, typer.Option(metavar="A,B", help="Label names; read from --train by default.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Label names; read from --train by default.")
+    ] = None,
     text_column: Annotated[str, typer.Option(metavar="NAME", help="Column of the text.")] = "text",
     label_column: Annotated[str, typer.Option(metavar="NAME", help="Column of the label.")] = "label",
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Profile to write.")] = Path("profile.toml"),
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Profile to write.")] = Path(
+        "profile.toml"
+    ),
     force: Annotated[bool, typer.Option("--force", help="Overwrite FILE.")] = False,
 ) -> None:
     """Write a commented profile for a model and a data file."""

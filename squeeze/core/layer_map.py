@@ -4,7 +4,8 @@ A map is a tuple of (student, teacher) pairs. Both count hidden states as BERT d
 of the first layer, n and m the last of student and teacher; 0, the embedding output, is in no map
 and a loss that wants it adds the pair (0, 0). Attention maps of layer k go with hidden state k.
 
-Every map needs n <= m, gives each student layer one teacher layer, in rising order and none twice.
+Every map needs n <= m; all but `final` give each student layer one teacher layer, in rising order
+and none twice.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-__all__ = ["LAYER_MAPS", "LayerMap", "last", "skip", "uniform"]
+__all__ = ["LAYER_MAPS", "LayerMap", "final", "last", "skip", "uniform"]
 
 LayerMap: TypeAlias = tuple[tuple[int, int], ...]
 
@@ -57,7 +58,22 @@ def uniform(student_layers: int, teacher_layers: int) -> LayerMap:
     )
 
 
-LAYER_MAPS: dict[str, Callable[[int, int], LayerMap]] = {"last": last, "skip": skip, "uniform": uniform}
+def final(student_layers: int, teacher_layers: int) -> LayerMap:
+    """Only the last hidden states meet, whatever the depths.
+
+    >>> final(3, 6)
+    ((3, 6),)
+    """
+    _check(student_layers, teacher_layers)
+    return ((student_layers, teacher_layers),)
+
+
+LAYER_MAPS: dict[str, Callable[[int, int], LayerMap]] = {
+    "final": final,
+    "last": last,
+    "skip": skip,
+    "uniform": uniform,
+}
 
 
 def _nearest(numerator: int, denominator: int) -> int:

@@ -64,8 +64,10 @@ def fit(
     codebooks = np.empty((subvectors, codewords, width // subvectors), dtype=np.float32)
     for m in range(subvectors):
         rng = np.random.default_rng([seed, m])
-        points = np.ascontiguousarray(pieces[:, m])
-        codebooks[m], codes[:, m] = _kmeans(points, weight, codewords, iterations, rng)
+        # Distances come from a matrix product, which loses what is small beside a common offset.
+        offset = np.average(pieces[:, m], axis=0, weights=weight)
+        centres, codes[:, m] = _kmeans(pieces[:, m] - offset, weight, codewords, iterations, rng)
+        codebooks[m] = centres + offset
     return PQ(codes, codebooks)
 
 

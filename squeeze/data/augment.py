@@ -13,6 +13,7 @@ and the student tokenise in their own way.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -132,7 +133,8 @@ def augment(
     parsed = _parse(texts, tokenizer, words)
     generator = np.random.default_rng(seed)
     pieces = np.array([piece for item in parsed for piece in item.pieces], dtype=np.int64)
-    near = nearest_words(np.unique(pieces[pieces >= 0]).tolist(), list(words), table, settings.neighbours)
+    wanted = np.unique(pieces[pieces >= 0]) if settings.copies and settings.replace else pieces[:0]
+    near = nearest_words(wanted, list(words), table, settings.neighbours)
     writer = _Writer(words)
     copies: list[str] = []
     spliced = 0
@@ -145,7 +147,9 @@ def augment(
                 continue
             head = writer.write(item, 0, cut.head, edits)
             other = parsed[cut.other]
-            copies.append(f"{head.rstrip()} {writer.write(other, cut.tail, len(other.spans), edits).lstrip()}")
+            copies.append(
+                f"{head.rstrip()} {writer.write(other, cut.tail, len(other.spans), edits).lstrip()}"
+            )
             spliced += 1
     origin = np.tile(np.arange(len(texts), dtype=np.int64), settings.copies)
     return Augmented(tuple(copies), origin, writer.replaced, writer.dropped, spliced)
@@ -181,7 +185,7 @@ def _units(text: str, encoding: Encoding) -> list[tuple[int, int, list[int]]]:
         while chunk < len(guarded) and guarded[chunk][1] <= start:
             chunk += 1
         inside = chunk < len(guarded) and guarded[chunk][0] <= start
-        key: object = guarded[chunk] if inside else ("word", word)
+        key: object = guarded[chunk] if inside else (word, _is_mark(text[start]))
         # Tokens of one character's bytes overlap: they can only go together.
         if units and (start < units[-1][1] or key == last):
             before = units[-1]
@@ -190,6 +194,16 @@ def _units(text: str, encoding: Encoding) -> list[tuple[int, int, list[int]]]:
             units.append((start, end, [token]))
         last = key
     return units
+
+
+def _is_mark(character: str) -> bool:
+    """Whether it is punctuation, which some tokenizers count to the word before it."""
+    return unicodedata.category(character).startswith("P")
+
+
+def _joins(character: str) -> bool:
+    """Whether a word goes on here: with a letter, a digit, a combining mark or an apostrophe."""
+    return character.isalnum() or character in APOSTROPHES or unicodedata.category(character).startswith("M")
 
 
 def _trim(text: str, start: int, end: int) -> tuple[int, int]:
@@ -202,11 +216,16 @@ def _trim(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _replaceable(text: str, start: int, end: int, ids: Sequence[int], words: dict[int, str]) -> int:
-    """The id of a unit that is one whole word of letters with no letter or apostrophe at its sides, else -1."""
-    if len(ids) != 1 or ids[0] not in words or not text[start:end].isalpha() or PROTECTED.search(text[start:end]):
+    """The id of a unit that is one free-standing word of letters, else -1."""
+    if (
+        len(ids) != 1
+        or ids[0] not in words
+        or not text[start:end].isalpha()
+        or PROTECTED.search(text[start:end])
+    ):
         return -1
     sides = text[max(start - 1, 0) : start] + text[end : end + 1]
-    return -1 if any(side.isalnum() or side in APOSTROPHES for side in sides) else ids[0]
+    return -1 if any(map(_joins, sides)) else ids[0]
 
 
 def _draw(
@@ -234,15 +253,20 @@ class _Cut:
     tail: int
 
 
-def _draw_splices(parsed: Sequence[_Parsed], share: float, generator: np.random.Generator) -> Iterator[_Cut | None]:
+def _draw_splices(
+    parsed: Sequence[_Parsed], share: float, generator: np.random.Generator
+) -> Iterator[_Cut | None]:
     """For each text where it is cut, if at all; both parts hold at least one unit."""
     number = len(parsed)
     chance, where_head, where_tail = generator.random((3, number))
     step = generator.integers(1, max(number, 2), size=number)
     for i, item in enumerate(parsed):
         other = (i + int(step[i])) % number
+        if chance[i] >= share or other == i:
+            yield None
+            continue
         ends, begins = _boundaries(item), _boundaries(parsed[other])
-        if chance[i] < share and other != i and ends and begins:
+        if ends and begins:
             head, tail = ends[int(where_head[i] * len(ends))], begins[int(where_tail[i] * len(begins))]
             yield _Cut(head, other, tail)
         else:

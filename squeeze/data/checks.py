@@ -15,7 +15,17 @@ from squeeze.data.config import DataSection
 from squeeze.data.table import Table
 from squeeze.data.wording import SHOWN, combine, listing, nearest, rows_text
 
-__all__ = ["FEW_ROWS", "LEAST_PER_LABEL", "Findings", "check", "inspect", "overlap", "same_text"]
+__all__ = [
+    "FEW_ROWS",
+    "LEAST_PER_LABEL",
+    "Findings",
+    "check",
+    "hint",
+    "inspect",
+    "overlap",
+    "same_text",
+    "unusable",
+]
 
 TRAIN = "train"
 LEAST_PER_LABEL = 2
@@ -62,7 +72,7 @@ def hint(labels: Sequence[str]) -> str:
 
 
 def inspect(tables: Mapping[str, Table], labels: Sequence[str], duplicates: str) -> Findings:
-    """All that is wrong or worth knowing; works on the splits there are, so that an unreadable one hides nothing.
+    """All that is wrong or worth knowing about the splits there are: an unreadable one hides nothing.
 
     Args:
         tables: as in `check`.
@@ -94,10 +104,15 @@ def inspect(tables: Mapping[str, Table], labels: Sequence[str], duplicates: str)
 def same_text(text: str) -> str:
     """The form in which two texts are compared.
 
-    >>> same_text("  HELP\\n  me ") == same_text("help me")
+    >>> same_text("  HELP  me ") == same_text("help me")
     True
     """
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def unusable(text: str) -> bool:
+    """Whether there is nothing to read in a text, or something that no tokenizer can."""
+    return not text.strip() or _has_surrogate(text)
 
 
 def overlap(table: Table, tables: Mapping[str, Table]) -> frozenset[int]:
@@ -127,7 +142,8 @@ def _unknown_labels(name: str, table: Table, labels: Sequence[str]) -> list[str]
         if label not in labels:
             unknown.setdefault(label, []).append(row)
     lines = [
-        f"{name}: unknown label {label!r}{nearest(label, labels)} in {rows_text(rows)}" for label, rows in unknown.items()
+        f"{name}: unknown label {label!r}{nearest(label, labels)} in {rows_text(rows)}"
+        for label, rows in unknown.items()
     ]
     more = len(lines) - SHOWN
     rest = [f"{name}: {more} more unknown labels; is this the label column?"] if more > 0 else []
@@ -149,7 +165,8 @@ def _repeats(name: str, table: Table, keys: Sequence[str]) -> list[str]:
         lines.append(f"{name}: {len(repeats)} rows repeat an earlier one: {rows_text(repeats)}")
     if contradictions:
         lines.append(
-            f"{name}: {len(contradictions)} rows repeat an earlier text under another label: {rows_text(contradictions)}"
+            f"{name}: {len(contradictions)} rows repeat an earlier text under another label: "
+            f"{rows_text(contradictions)}"
         )
     return lines
 
@@ -158,7 +175,9 @@ def _thin_test(name: str, table: Table, labels: Sequence[str]) -> list[str]:
     missing = [label for label in labels if label not in set(table.labels or ())]
     lines = []
     if 0 < len(table) < FEW_ROWS:
-        lines.append(f"{name}: only {len(table)} rows, one row moves accuracy by {100 / len(table):.1f} points")
+        lines.append(
+            f"{name}: only {len(table)} rows, one row moves accuracy by {100 / len(table):.1f} points"
+        )
     if missing and len(table):
         lines.append(f"{name}: no row has label {listing(map(repr, missing))}, its F1 counts as 0")
     return lines
@@ -177,8 +196,8 @@ def _shared_with_train(
         dropped.update(i for i, _ in both)
         if both:
             lines.append(
-                f'{len(both)} {TRAIN} texts also stand in {split} (set `duplicates = "drop"` to leave them out of '
-                f"{TRAIN}): {_both_rows(TRAIN, split, tables, both)}"
+                f"{len(both)} {TRAIN} texts also stand in {split}: {_both_rows(TRAIN, split, tables, both)}; "
+                f'`duplicates = "drop"` leaves them out of {TRAIN}'
             )
     return lines, frozenset(dropped)
 

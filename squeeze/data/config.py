@@ -45,6 +45,6 @@ class DataSection(Frozen):
     label: str = "label"
     """name of the label column"""
     duplicates: Literal["refuse", "drop"] = "refuse"
-    """what to do with training texts that also stand in validation or test: `drop` removes the training rows"""
+    """training texts that also stand in validation or a test: `drop` removes them from training"""
     limit: int | None = Field(default=None, ge=1)
     """keep only so many rows of each split (a quick try)"""

@@ -30,7 +30,11 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError as error:
         beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        near = nearest(path.name, beside) if beside else "; its folder is not there either" * (not path.parent.is_dir())
+        near = (
+            nearest(path.name, beside)
+            if beside
+            else "; its folder is not there either" * (not path.parent.is_dir())
+        )
         raise DataError(f"{path}: no such file{near}", hint="paths are relative to the profile") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
@@ -70,7 +74,7 @@ def parse_delimited(content: str, place: str, text: str, label: str | None, deli
     uneven = [line for line, cells in body if len(cells) != len(header)]
     if uneven:
         raise DataError(
-            f"{place}: {len(uneven)} rows have more or fewer cells than the header ({len(header)}): {rows_text(uneven)}",
+            f"{place}: {len(uneven)} rows do not have the header's {len(header)} cells: {rows_text(uneven)}",
             hint="put quotes around texts that hold the separator, and double the quotes inside them",
         )
     text_at = header.index(text)

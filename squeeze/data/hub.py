@@ -97,7 +97,9 @@ def _load_saved(datasets: ModuleType, folder: Path, split: str, name: str) -> An
     if not isinstance(data, Mapping):
         return data
     if split not in data:
-        raise DataError(f"{name}: no split {split!r}{nearest(split, data)}; it has: {', '.join(data)}", hint=_SPLIT)
+        raise DataError(
+            f"{name}: no split {split!r}{nearest(split, data)}; it has: {', '.join(data)}", hint=_SPLIT
+        )
     return data[split]
 
 
@@ -113,7 +115,7 @@ def _load(datasets: ModuleType, path: str, subset: str | None, split: str, name:
         raise DataError(f"{name}: {_first_line(error)}", hint=_SPLIT) from error
 
 
-_SPLIT = "choose with `split` and `subset`, as in `{ name = \"hf:owner/set\", split = \"train\" }`"
+_SPLIT = 'choose with `split` and `subset`, as in `{ name = "hf:owner/set", split = "train" }`'
 
 
 def _unreachable(name: str) -> MissingBackend:

@@ -73,7 +73,10 @@ def _marks(model: dict[str, Any], vocabulary: dict[str, int]) -> tuple[str, str]
 
 
 def nearest_words(
-    pieces: Sequence[int], words: Sequence[int], table: NDArray[np.float32], count: int
+    pieces: Sequence[int] | NDArray[np.int64],
+    words: Sequence[int] | NDArray[np.int64],
+    table: NDArray[np.float32],
+    count: int,
 ) -> Neighbours:
     """For each piece the words of highest cosine, itself left out, similarity above 0 only.
 
@@ -83,7 +86,7 @@ def nearest_words(
         table: (V, H) embedding rows.
         count: most neighbours of a piece.
     """
-    of, among = np.asarray(pieces, dtype=np.int64), np.asarray(words, dtype=np.int64)
+    of, among = np.asarray(pieces, dtype=np.int64), np.unique(np.asarray(words, dtype=np.int64))
     count = min(count, max(len(among) - 1, 0))
     found = np.zeros((len(of), count), dtype=np.int64)
     counts = np.zeros(len(of), dtype=np.int64)
@@ -91,7 +94,9 @@ def nearest_words(
     for start in range(0, len(of) if count else 0, BLOCK):
         block = of[start : start + BLOCK]
         cosine = _unit(table[block]) @ candidates
-        cosine[block[:, None] == among] = -1.0
+        own = np.searchsorted(among, block).clip(max=len(among) - 1)
+        itself = among[own] == block
+        cosine[np.flatnonzero(itself), own[itself]] = -1.0
         best, positive = _largest(cosine, count)
         found[start : start + BLOCK] = among[best]
         counts[start : start + BLOCK] = positive

@@ -83,7 +83,11 @@ def _read_file(spec: Source, text: str, label: str | None) -> Table:
 def _unknown_kind(name: str) -> DataError:
     kinds = f"{', '.join(READERS)}, builtin:crisis-demo, hf:owner/set"
     ending = Path(name).suffix
-    what = f"unknown ending {ending!r}{nearest(ending, READERS)}" if ending else "no ending that tells the format"
+    what = (
+        f"unknown ending {ending!r}{nearest(ending, READERS)}"
+        if ending
+        else "no ending that tells the format"
+    )
     return DataError(f"{name}: {what}; a source is one of: {kinds}")
 
 

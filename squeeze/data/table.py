@@ -55,7 +55,8 @@ def require_columns(place: str, found: Iterable[str], text: str, label: str | No
     for key, name in (("text", text), ("label", label)):
         if name is not None and name not in columns:
             raise DataError(
-                f"{place}: no {key} column {name!r}{nearest(name, columns)}; it has: {listing(map(repr, columns))}",
+                f"{place}: no {key} column {name!r}{nearest(name, columns)}; "
+                f"it has: {listing(map(repr, columns))}",
                 hint=f'name the column with `{key} = "..."` in [data] or in the source itself',
             )
 
@@ -70,7 +71,9 @@ def as_text(value: Any, place: str, row: int) -> str:
         return ""
     if isinstance(value, str):
         return value
-    raise DataError(f"{place}: row {row} holds {type(value).__name__} {str(value)[:40]!r} where text is expected")
+    raise DataError(
+        f"{place}: row {row} holds {type(value).__name__} {str(value)[:40]!r} where text is expected"
+    )
 
 
 def as_label(value: Any) -> str:

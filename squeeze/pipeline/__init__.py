@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from squeeze.pipeline.folders import RunFolder
-from squeeze.pipeline.plan import Step, chain, plan
-from squeeze.pipeline.run import Done, RunResult, open_run, run
+from squeeze.pipeline.planning import Step, chain, plan
+from squeeze.pipeline.walking import Done, RunResult, open_run, run
 
 __all__ = ["Done", "RunFolder", "RunResult", "Step", "chain", "open_run", "plan", "run"]

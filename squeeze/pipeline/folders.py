@@ -108,7 +108,9 @@ def open_artifact(folder: Path, kind: str, key: str | None = None) -> Artifact:
     try:
         found = artifact.load(folder)
         manifest = found.manifest
-        sound = found.digest == artifact.digest_json(manifest["files"]) and isinstance(manifest["result"], dict)
+        sound = found.digest == artifact.digest_json(manifest["files"]) and isinstance(
+            manifest["result"], dict
+        )
         same = found.kind == kind and (key is None or manifest["key"] == key)
     except (KeyError, TypeError, AttributeError) as error:
         raise Corrupt(f"{folder / artifact.MANIFEST}: incomplete ({error})") from error

@@ -78,7 +78,9 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 def _flat(value: Any, place: str = "") -> dict[str, Any]:
     if isinstance(value, Mapping | list):
         entries = value.items() if isinstance(value, Mapping) else enumerate(value)
-        return {k: v for name, entry in entries for k, v in _flat(entry, f"{place}.{name}".lstrip(".")).items()}
+        return {
+            k: v for name, entry in entries for k, v in _flat(entry, f"{place}.{name}".lstrip(".")).items()
+        }
     return {place: value}
 
 
@@ -90,7 +92,9 @@ def _difference(name: str, old: Any, new: Any) -> str:
 
 
 def _is_digest(value: Any) -> bool:
-    return isinstance(value, str) and len(value) >= 40 and all(letter in "0123456789abcdef" for letter in value)
+    return (
+        isinstance(value, str) and len(value) >= 40 and all(letter in "0123456789abcdef" for letter in value)
+    )
 
 
 def _show(value: Any) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from squeeze.profile.explain import Effective, explain
-from squeeze.profile.load import Loaded, load, parse
+from squeeze.profile.explaining import Effective, explain
+from squeeze.profile.loading import Loaded, load, parse
 from squeeze.profile.model import Profile
 
 __all__ = ["Effective", "Loaded", "Profile", "explain", "load", "parse"]

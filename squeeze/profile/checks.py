@@ -22,7 +22,13 @@ FILE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
 
 def check(profile: Profile) -> list[Problem]:
     """All conditions between sections that do not hold."""
-    return [*_missing_sections(profile), *_data(profile), *_student(profile), *_phases(profile), *_budget(profile)]
+    return [
+        *_missing_sections(profile),
+        *_data(profile),
+        *_student(profile),
+        *_phases(profile),
+        *_budget(profile),
+    ]
 
 
 def _missing_sections(profile: Profile) -> Iterator[Problem]:
@@ -82,6 +88,8 @@ def _budget(profile: Profile) -> Iterator[Problem]:
         place = ("budget", "recall", label)
         if label not in labels:
             close = nearest(label, labels)
-            yield Problem(place, f"not a label of [task] labels ({f'nearest: {close}' if close else ', '.join(labels)})")
+            yield Problem(
+                place, f"not a label of [task] labels ({f'nearest: {close}' if close else ', '.join(labels)})"
+            )
         elif not 0 <= least <= 1:
             yield Problem(place, f"must lie between 0 and 1, got {least:g}")

@@ -1,4 +1,4 @@
-"""Paths of a profile are relative to its file; made absolute on load, they no longer depend on where we run."""
+"""Paths of a profile are relative to its file; made absolute, they do not depend on where we run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ def anchor(data: dict[str, Any], folder: Path) -> dict[str, Any]:
 def _anchor_data(data: dict[str, Any], folder: Path) -> None:
     for slot in ("train", "validation", "test"):
         data[slot] = _entry(data[slot], folder)
-    data["more_tests"] = {name: _entry(entry, folder) for name, entry in (data.get("more_tests") or {}).items()}
+    data["more_tests"] = {
+        name: _entry(entry, folder) for name, entry in (data.get("more_tests") or {}).items()
+    }
     data["unlabelled"] = [_entry(entry, folder) for entry in data.get("unlabelled") or ()]
 
 

@@ -73,9 +73,15 @@ def problems(error: ValidationError, data: Mapping[str, Any], model: type[BaseMo
     for detail in error.errors(include_url=False):
         place = _place(detail, data)
         found.setdefault(place, []).append(detail)
-    deepest = {p: d for p, d in found.items() if not any(q != p and q[: len(p)] == p for q in found) or _own(d)}
+    deepest = {
+        p: d for p, d in found.items() if not any(q != p and q[: len(p)] == p for q in found) or _own(d)
+    }
     return [
-        Problem(place, _message(place, details, data, model), table=_own(details) and isinstance(at(data, place), dict))
+        Problem(
+            place,
+            _message(place, details, data, model),
+            table=_own(details) and isinstance(at(data, place), dict),
+        )
         for place, details in deepest.items()
     ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from squeeze.report.collect import collect
+from squeeze.report.collecting import collect
 from squeeze.report.model import ModelRow, RunReport
 from squeeze.report.render import to_markdown, to_text
 

@@ -15,7 +15,7 @@ from squeeze.stages.gate.stage import GateResult
 
 __all__ = ["VERSION", "ModelRow", "RunReport"]
 
-VERSION = 1
+VERSION: Literal[1] = 1
 
 
 class ModelRow(Frozen):
@@ -64,4 +64,6 @@ class RunReport(Frozen):
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "document"
             message = f"{path}: not a run report of version {VERSION} ({where}: {first['msg']})"
-            raise UsageError(message, hint="make one with: squeeze report RUN --json > report.json") from error
+            raise UsageError(
+                message, hint="make one with: squeeze report RUN --json > report.json"
+            ) from error

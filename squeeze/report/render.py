@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from squeeze.report.model import ModelRow, RunReport
 from squeeze.stages.gate.stage import Check
 
-__all__ = ["Grid", "grids", "to_markdown", "to_text"]
+__all__ = ["Grid", "checks_text", "grids", "to_markdown", "to_text"]
 
 ABSENT = "-"
 TEST = "test"
@@ -53,22 +53,20 @@ def grids(report: RunReport) -> Iterator[Grid]:
 
 
 def _models(rows: Sequence[ModelRow]) -> Grid:
-    headers = ("model", "accuracy", "macro-F1", "of teacher", "ECE", "label loy.", "prob. loy.")
-    headers += ("embedding", "rest", "size MB", "p50 ms", "p95 ms")
+    quality = ("accuracy", "macro-F1", "of teacher", "ECE", "label loy.", "prob. loy.")
+    headers = ("model", *quality, "embedding", "rest", "size MB", "p50 ms", "p95 ms")
     return Grid("Models, on the test split", headers, tuple(_model(row) for row in rows))
 
 
 def _model(row: ModelRow) -> tuple[str, ...]:
     found = row.quality.get(TEST)
-    quality = (
-        (_share(found.accuracy), _share(found.macro_f1), _share(row.retention), _share(found.ece))
-        + (_share(found.label_loyalty), _share(found.probability_loyalty))
-        if found
-        else (ABSENT,) * 6
-    )
+    shares: list[float | None] = [None] * 6
+    if found is not None:
+        shares = [found.accuracy, found.macro_f1, row.retention, found.ece]
+        shares += [found.label_loyalty, found.probability_loyalty]
     sizes = (_count(row.embedding_parameters), _count(row.other_parameters))
     megabytes = ABSENT if row.size_bytes is None else f"{row.size_bytes / 1e6:.2f}"
-    return (row.name, *quality, *sizes, megabytes, _time(row.p50_ms), _time(row.p95_ms))
+    return (row.name, *map(_share, shares), *sizes, megabytes, _time(row.p50_ms), _time(row.p95_ms))
 
 
 def _recall(report: RunReport) -> Grid:
@@ -94,12 +92,18 @@ def _macro_f1(row: ModelRow, split: str) -> str:
 
 
 def _checks(checks: Sequence[Check]) -> Grid:
-    rows = tuple(
-        (c.name, ABSENT if c.value is None else f"{c.value:.4g} {c.unit}".strip(), f"{c.limit:.4g} {c.unit}".strip())
-        + (MARKS[c.verdict], c.note)
-        for c in checks
-    )
-    return Grid("Budget", ("figure", "measured", "limit", "verdict", "note"), rows)
+    headers = ("figure", "measured", "limit", "verdict", "note")
+    return Grid("Budget", headers, tuple(_check(check) for check in checks))
+
+
+def _check(check: Check) -> tuple[str, ...]:
+    value = ABSENT if check.value is None else f"{check.value:.4g} {check.unit}".strip()
+    return (check.name, value, f"{check.limit:.4g} {check.unit}".strip(), MARKS[check.verdict], check.note)
+
+
+def checks_text(checks: Sequence[Check]) -> str:
+    """The checks of a budget alone, as an aligned table."""
+    return _table(_checks(checks))
 
 
 def _share(value: float | None) -> str:
@@ -116,15 +120,22 @@ def _count(value: int | None) -> str:
 
 
 def _markdown(grid: Grid) -> str:
+    return f"## {grid.title}\n\n{_table(grid)}"
+
+
+def _table(grid: Grid) -> str:
     widths = [max(3, *(len(row[i]) for row in (grid.headers, *grid.rows))) for i in range(len(grid.headers))]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     lines = [_line(row, widths) for row in (grid.headers, tuple(rule), *grid.rows)]
-    return f"## {grid.title}\n\n" + "\n".join(lines)
+    return "\n".join(lines)
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     first, *others = (cell.replace("|", "\\|") for cell in cells)
-    padded = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))]
+    padded = [
+        first.ljust(widths[0]),
+        *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)),
+    ]
     return f"| {' | '.join(padded)} |"
 
 

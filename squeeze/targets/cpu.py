@@ -83,7 +83,7 @@ def measure(subjects: Sequence[Subject], settings: Settings, progress: Progress)
     )
     request = _request("time", subjects, bounds, settings, subjects)
     answer = ask(request, settings.max_seconds * len(subjects) * GRACE + START_TIMEOUT_S)
-    around |= {"preemptions": answer["preempted"], "onnxruntime": starts[0][0]["onnxruntime"]}
+    around |= {"onnxruntime": starts[0][0]["onnxruntime"]}
     return tuple(
         _measurement(subject, started, {**answer, **timed}, request, around, settings)
         for subject, started, timed in zip(subjects, starts, answer["models"], strict=True)
@@ -222,8 +222,9 @@ def _timing_figures(answer: Mapping[str, Any], settings: Settings) -> dict[str, 
         "block_widths": tuple(map(tuple, widths)),
         "runs": len(samples),
         "confidence": settings.confidence,
-        **{name: estimate(samples, share, settings.confidence) for name, share in QUANTILES.items()},
+        **{name: estimate(blocks, share, settings.confidence) for name, share in QUANTILES.items()},
         "throughput_per_s": settings.batch * len(samples) / (sum(samples) / 1e3),
+        "preemptions": answer["preemptions"],
         "cv": block_variation(blocks, widths),
     }
 

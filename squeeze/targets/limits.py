@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from squeeze.targets.measurement import Estimate
+from squeeze.targets.measurement import Estimate, Measurement
+from squeeze.targets.quantiles import QUANTILES, explain_missing, of
 
-__all__ = ["Verdict", "at_least", "at_most", "overall", "spread"]
+__all__ = ["Verdict", "at_least", "at_most", "disturbed", "latency", "overall", "spread"]
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 
@@ -34,6 +35,43 @@ def at_least(figure: Estimate, limit: float) -> Verdict:
     if figure.low is None or figure.high is None:
         return "inconclusive"
     return "pass" if figure.low >= limit else "fail" if figure.high < limit else "inconclusive"
+
+
+def latency(
+    measurement: Measurement, name: str, limit: float, confidence: float
+) -> tuple[Estimate, Verdict, str]:
+    """Judge a latency quantile.
+
+    Other programs can only make a model look slower. So a pass stands on a busy machine too, but a
+    failure that pre-empted calls alone may have caused is inconclusive.
+
+    Args:
+        measurement: with its samples.
+        name: a key of ``QUANTILES``.
+        limit: milliseconds.
+        confidence: of the interval, 0..1.
+
+    Returns:
+        The quantile, the verdict, and what must be said about it.
+    """
+    figure = of(measurement, name, confidence)
+    if figure.low is None or figure.high is None:
+        return figure, "inconclusive", explain_missing(measurement, name, confidence)
+    note = f"interval {figure.low:.3g} to {figure.high:.3g} ms at {confidence:.0%}"
+    verdict = at_most(figure, limit)
+    if verdict == "fail" and disturbed(measurement, name):
+        busy = f"another program took the core {measurement.preemptions} times in {measurement.runs} calls"
+        return figure, "inconclusive", f"{note}; {busy}"
+    return figure, verdict, note
+
+
+def disturbed(measurement: Measurement, name: str) -> bool:
+    """Whether pre-empted calls are so many that a quantile may show them and not the model.
+
+    That is, at least half as many as there are calls above the quantile: 25 % of all for p50,
+    2.5 % for p95, 0.5 % for p99.
+    """
+    return measurement.preemptions > measurement.runs * (1 - QUANTILES[name]) / 2
 
 
 def spread(value: float, repeats: Iterable[float]) -> Estimate:

@@ -99,6 +99,8 @@ class Measurement(Frozen):
     """texts a second, one call after the other"""
     cv: float
     """coefficient of variation of the block medians, differences in length taken out; 0.025 is 2.5 %"""
+    preemptions: int
+    """how often another program took a core away during timed calls"""
     environment: Mapping[str, Any]
     """machine, system and libraries"""
     notes: tuple[str, ...] = ()

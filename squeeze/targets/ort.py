@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from squeeze.errors import MissingBackend, StageFailed, UsageError
-from squeeze.runtime import need
 from squeeze.targets.inputs import Spec
 
-__all__ = ["CPU", "guarded", "open_session", "specs"]
+__all__ = ["CPU", "guarded", "installed", "open_session", "specs"]
 
 CPU = "CPUExecutionProvider"
 UNREADABLE = ("InvalidProtobuf", "NoSuchFile", "NoModel")
@@ -45,7 +46,7 @@ def open_session(path: Path, *, threads: int, spinning: bool = True, provider: s
         MissingBackend: ONNX Runtime or the provider is not installed.
         StageFailed: a model that ONNX Runtime cannot run.
     """
-    runtime = need("onnxruntime", extra="bench")
+    runtime = installed("onnxruntime")
     if provider not in runtime.get_available_providers():
         known = ", ".join(runtime.get_available_providers())
         raise MissingBackend(
@@ -62,6 +63,19 @@ def open_session(path: Path, *, threads: int, spinning: bool = True, provider: s
         return runtime.InferenceSession(str(path), options, providers=[provider])
 
 
+def installed(module: str) -> ModuleType:
+    """Import a library that comes with this package, but may have been taken away.
+
+    Raises:
+        MissingBackend: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        name = module.partition(".")[0]
+        raise MissingBackend(f"{name} is not installed", hint=f"pip install {name}") from error
+
+
 def specs(session: Any) -> tuple[Spec, ...]:
     """The inputs a model declares."""
     return tuple(Spec(node.name, node.type, tuple(node.shape)) for node in session.get_inputs())
@@ -70,7 +84,7 @@ def specs(session: Any) -> tuple[Spec, ...]:
 @contextmanager
 def guarded(path: Path, what: str) -> Iterator[None]:
     """Turn ONNX Runtime's own exceptions into one line about the file."""
-    state = need("onnxruntime.capi.onnxruntime_pybind11_state", extra="bench")
+    state = installed("onnxruntime.capi.onnxruntime_pybind11_state")
     try:
         yield
     except _kinds(state, UNREADABLE) as error:

@@ -55,6 +55,7 @@ class Model:
     warmup_runs: int = 0
     warm: bool = False
     typical_s: float = 0.0
+    preemptions: int = 0
     blocks: list[list[float]] = field(default_factory=list)
 
     def feed(self, lengths: Sequence[int] | None, generator: np.random.Generator) -> Feed:
@@ -150,18 +151,17 @@ def measure(request: Mapping[str, Any]) -> dict[str, Any]:
         with guarded(model.path, "cannot be run"):
             warm_up(model, model.feed(typical, generator), request["max_seconds"] * WARM_SHARE)
     calls = balance(models, request["min_runs"], deadline - time.perf_counter())
-    preempted = preemptions()
     widths = interleave(models, request, calls, deadline, generator)
     return {
         "calls": calls,
         "widths": widths,
-        "preempted": preemptions() - preempted,
         "stopped": not enough(models, request),
         "models": [
             {
                 "warmup_runs": model.warmup_runs,
                 "warm": model.warm,
                 "passes": model.passes,
+                "preemptions": model.preemptions,
                 "samples_ms": [sample for block in model.blocks for sample in block],
                 "has_length": has_length(model.slots),
             }
@@ -230,7 +230,10 @@ def run_block(model: Model, values: Sequence[Feed]) -> list[float]:
     model has used.
     """
     _timed(model.session, values[-1])
-    return [_timed(model.session, each) for _ in range(model.passes) for each in values]
+    before = preemptions()
+    samples = [_timed(model.session, each) for _ in range(model.passes) for each in values]
+    model.preemptions += preemptions() - before
+    return samples
 
 
 def enough(models: Sequence[Model], request: Mapping[str, Any]) -> bool:

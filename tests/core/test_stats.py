@@ -56,8 +56,7 @@ def test_twenty_samples_bound_no_p99():
 def test_the_value_lies_in_its_interval(samples, share):
     found = stats.quantile(samples, share)
     assert found.value == np.quantile(samples, share)
-    if found.low is not None:
-        assert found.low <= found.value <= found.high
+    assert found.low is None or encloses(found, found.value)
 
 
 def test_the_interval_covers_a_skewed_quantile():
@@ -76,21 +75,25 @@ def encloses(found, truth):
     return found is not None and found.low is not None and found.low <= truth <= found.high
 
 
+def width(found):
+    return found.high - found.low
+
+
 def blocks(rng, count, centre, drift):
     return [centre * drift[i] * rng.lognormal(0, 0.05, size=15) for i in range(count)]
 
 
 def test_ratios_cover_the_truth_and_pairs_stay_narrow_under_drift():
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(4)
     paired, drawn, widths = [], [], []
-    for seed in range(150):
+    for seed in range(300):
         drift = rng.uniform(1, 2, size=20)
         fast, slow = blocks(rng, 20, 1.0, drift), blocks(rng, 20, 1.3, drift)
         exact = stats.paired_ratio(slow, fast)
         bootstrap = stats.ratio_interval(slow, fast, resamples=200, seed=seed)
         paired.append(encloses(exact, 1.3))
         drawn.append(encloses(bootstrap, 1.3))
-        widths.append(((exact.high or 9) - (exact.low or 0)) / (bootstrap.high - bootstrap.low))
+        widths.append(width(exact) / width(bootstrap))
     assert np.mean(paired) >= 0.92
     assert np.mean(drawn) >= 0.92
     assert np.mean(widths) < 0.7
@@ -114,6 +117,7 @@ def test_ratio_interval_is_seeded_and_golden():
     assert found == stats.ratio_interval(slow, fast)
     assert found != stats.ratio_interval(slow, fast, seed=1)
     assert stats.ratio_of_medians(slow, fast) == pytest.approx(1.368052, abs=1e-6)
+    assert found is not None
     assert (found.low, found.high) == pytest.approx((1.311462, 1.472), abs=5e-3)  # scipy.stats.bootstrap
 
 

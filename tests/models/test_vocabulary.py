@@ -101,7 +101,6 @@ def unigram():
     )
 
 
-TEMPLATE = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
 MAKERS = [wordpiece, byte_level, suffixed, prefixed, unigram]
 SPECS = {maker: maker() for maker in MAKERS}
 
@@ -262,17 +261,26 @@ def test_fragile_characters_hold_only_what_is_tied_to_them():
     assert kept == set(vocab) - {"ab", "##ba"}  # "bb" has no "b" to start with
 
 
+def test_a_character_that_stands_alone_only_as_a_start_is_fragile_inside():
+    spec = wordpiece_spec("a", "X", "##a", "##aX", "aa", "##aa", "aX")
+    small = trim(spec, frozenset())
+    assert small.kept == tuple(range(8))
+    assert encode(load(small.tokenizer), "aaX").tokens == encode(load(spec), "aaX").tokens
+
+
 @given(data=st.data(), prefix=st.sampled_from(["##", "#", "", "ab"]))
 @THOROUGH
 def test_awkward_wordpiece_vocabularies_lose_and_gain_no_unknown_word(data, prefix):
-    body = st.text("abcX#", min_size=1, max_size=4)
-    vocab = data.draw(st.lists(st.one_of(body, body.map(lambda text: prefix + text)), max_size=30))
-    spec = wordpiece_spec(
-        *vocab, *data.draw(st.sampled_from([[], ["a", prefix + "a", prefix + "b"]])), prefix=prefix
-    )
-    wanted = data.draw(st.sets(st.sampled_from(sorted(spec["model"]["vocab"].values()))))
-    glued = st.lists(st.sampled_from([*vocab, "a"]).map(lambda piece: piece.removeprefix(prefix)), max_size=6)
-    texts = data.draw(st.lists(st.one_of(glued.map("".join), st.text("abcX#", max_size=12)), max_size=8))
+    alphabet = data.draw(st.sampled_from(["abX", "abcX#"]))
+    body = st.text(alphabet, min_size=1, max_size=4)
+    forms = [form for char in alphabet for form in (char, prefix + char)]
+    singles = data.draw(st.sets(st.sampled_from(forms), min_size=3))
+    vocab = data.draw(st.lists(st.one_of(body, body.map(lambda text: prefix + text)), max_size=20))
+    spec = wordpiece_spec(*sorted(singles), *vocab, prefix=prefix)
+    wanted = data.draw(st.sets(st.sampled_from(sorted(spec["model"]["vocab"].values())), max_size=8))
+    bodies = [piece.removeprefix(prefix) for piece in [*vocab, *singles]]
+    glued = st.lists(st.sampled_from(bodies), max_size=6).map("".join)
+    texts = data.draw(st.lists(st.one_of(glued, st.text(alphabet, max_size=12)), max_size=8))
     check(spec, trim(spec, wanted), texts)
 
 
@@ -505,11 +513,15 @@ def test_frames_and_padding_follow(processor):
     assert len(got.ids) == 16
 
 
-@pytest.mark.parametrize("frame", [processors.BertProcessing, processors.RobertaProcessing])
-def test_tokens_of_the_frame_stay_though_they_are_no_added_tokens(frame):
-    spec = {**framed(frame(("</s>", 2), ("<s>", 1))), "added_tokens": []}
-    assert {1, 2, 3} <= set(trim(spec, frozenset()).kept)
-    assert 1 in trim({**framed(TEMPLATE), "added_tokens": []}, frozenset()).kept
+def test_tokens_that_frame_or_pad_stay_though_they_are_no_added_tokens():
+    spec = wordpiece_spec("a", "##a", "aa", "aaa", "aaaa", "##aa")
+    ends = {"type": "BertProcessing", "sep": ["aa", 3], "cls": ["aaa", 4]}
+    assert trim(spec, frozenset()).kept == (0, 1, 2)
+    assert trim({**spec, "post_processor": ends}, frozenset()).kept == (0, 1, 2, 3, 4)
+    assert trim({**spec, "padding": {"pad_id": 5}}, frozenset()).kept == (0, 1, 2, 5)
+    template = {"special_tokens": {"aa": {"id": "aa", "ids": [3, 6], "tokens": ["aa", "##aa"]}}}
+    nested = {"type": "Sequence", "processors": [{"type": "TemplateProcessing", **template}]}
+    assert trim({**spec, "post_processor": nested}, frozenset()).kept == (0, 1, 2, 3, 6)
 
 
 def shifted(spec, by):

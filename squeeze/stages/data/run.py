@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from squeeze.artifact import Artifact, digest_json
-from squeeze.data.checks import Findings, hint, inspect, overlap
+from squeeze.data.checks import hint, inspect, overlap, unusable
 from squeeze.data.config import DataSection
 from squeeze.data.dataset import write_split, write_unlabelled
 from squeeze.data.sources import UNLABELLED, Table, fingerprints, named_sources, read
@@ -38,38 +38,58 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], work: Work) -> DataR
     _require_split_names(section)
     tables, extra, unreadable = _read_all(section, work.progress)
     findings = inspect(tables, labels, section.duplicates)
-    problems = [error.message for error in unreadable]
-    if problems or findings.problems:
+    if unreadable or findings.problems:
         advice = unreadable[0].hint if unreadable else hint(labels)
-        raise combine([*problems, *findings.problems], advice)
-    digests = fingerprints(section)
+        raise combine([*(error.message for error in unreadable), *findings.problems], advice)
     warnings = list(findings.warnings)
-    counts: dict[str, SplitCount] = {}
-    names = {slot: source.name for slot, source in named_sources(section)}
-    for split, table in tables.items():
-        kept = _limit(_without_dropped(split, table, findings), split, config)
-        warnings += _labels_lost(split, table, kept, labels)
-        write_split(work.out, split, kept.texts, [labels.index(label) for label in kept.labels or ()])
-        dropped = len(findings.dropped) if split == "train" else 0
-        counts[split] = _count(kept, labels, dropped, digests[names[split]])
-    unlabelled = [_usable(table, tables, warnings) for table in extra]
-    pool = _limit(_joined(unlabelled), UNLABELLED, config)
+    counts = _write_labelled(config, tables, findings.dropped, warnings, work.out)
+    pool = _limit(_joined([_usable(table, tables, warnings) for table in extra]), UNLABELLED, config)
     write_unlabelled(work.out, pool.texts)
     if extra:
+        digests = fingerprints(section)
         sums = [digests[source.name] for slot, source in named_sources(section) if slot == UNLABELLED]
-        counts[UNLABELLED] = SplitCount(rows=len(pool), per_label={}, source=pool.place, sha256=digest_json(sums))
+        counts[UNLABELLED] = SplitCount(
+            rows=len(pool), per_label={}, source=pool.place, sha256=digest_json(sums)
+        )
     return DataResult(splits=counts, warnings=tuple(warnings))
+
+
+def _write_labelled(
+    config: DataConfig, tables: Mapping[str, Table], dropped: frozenset[int], warnings: list[str], out: Path
+) -> dict[str, SplitCount]:
+    """Write every labelled split; adds to the warnings what the limit cut off."""
+    labels, counts = config.task.labels, {}
+    digests = fingerprints(config.data)
+    names = {slot: source.name for slot, source in named_sources(config.data)}
+    for split, table in tables.items():
+        left_out = dropped if split == "train" else frozenset()
+        full = table.take([i for i in range(len(table)) if i not in left_out])
+        kept = _limit(full, split, config)
+        warnings += _labels_lost(split, full, kept, labels)
+        write_split(out, split, kept.texts, [labels.index(label) for label in kept.labels or ()])
+        counts[split] = SplitCount(
+            rows=len(kept),
+            per_label={label: (kept.labels or ()).count(label) for label in labels},
+            dropped_duplicates=len(left_out),
+            source=table.place,
+            sha256=digests[names[split]],
+        )
+    return counts
 
 
 def _require_split_names(section: DataSection) -> None:
     for name in section.more_tests:
         if name in TAKEN:
-            raise ProfileError(f"[data].more_tests.{name}: the name is taken; others than {', '.join(TAKEN)} are free")
+            raise ProfileError(
+                f"[data].more_tests.{name}: the name is taken; others than {', '.join(TAKEN)} are free"
+            )
         if not SPLIT_NAME.fullmatch(name):
             raise ProfileError(f"[data].more_tests.{name!r}: a name has only a-z, 0-9, _ and -")
 
 
-def _read_all(section: DataSection, progress: Progress) -> tuple[dict[str, Table], list[Table], list[DataError]]:
+def _read_all(
+    section: DataSection, progress: Progress
+) -> tuple[dict[str, Table], list[Table], list[DataError]]:
     """(labelled tables by split, unlabelled tables, what could not be read)."""
     tables: dict[str, Table] = {}
     extra: list[Table] = []
@@ -90,12 +110,6 @@ def _read_all(section: DataSection, progress: Progress) -> tuple[dict[str, Table
     return tables, extra, problems
 
 
-def _without_dropped(split: str, table: Table, findings: Findings) -> Table:
-    if split != "train" or not findings.dropped:
-        return table
-    return table.take([i for i in range(len(table)) if i not in findings.dropped])
-
-
 def _limit(table: Table, split: str, config: DataConfig) -> Table:
     """At most ``limit`` rows, drawn by the seed, in their old order."""
     limit = config.data.limit
@@ -108,14 +122,10 @@ def _limit(table: Table, split: str, config: DataConfig) -> Table:
 def _labels_lost(split: str, before: Table, after: Table, labels: Sequence[str]) -> list[str]:
     """Warn of labels that the limit cut off."""
     lost = [label for label in labels if label in (before.labels or ()) and label not in (after.labels or ())]
-    return [f"{split}: the limit of {len(after)} rows leaves none with label {', '.join(map(repr, lost))}"] if lost else []
-
-
-def _count(table: Table, labels: Sequence[str], dropped: int, digest: str) -> SplitCount:
-    found = Counter(table.labels)
-    per_label = {label: found[label] for label in labels}
-    return SplitCount(
-        rows=len(table), per_label=per_label, dropped_duplicates=dropped, source=table.place, sha256=digest
+    return (
+        [f"{split}: the limit of {len(after)} rows leaves none with label {', '.join(map(repr, lost))}"]
+        if lost
+        else []
     )
 
 
@@ -123,12 +133,12 @@ def _usable(table: Table, held: Mapping[str, Table], warnings: list[str]) -> Tab
     """Unlabelled text without empty rows and without any text that is measured on; says what it left out."""
     tests = {split: other for split, other in held.items() if split != "train"}
     leaked = overlap(table, tests)
-    blank = {i for i, text in enumerate(table.texts) if not text.strip()}
+    blank = {i for i, text in enumerate(table.texts) if unusable(text)}
     if blank:
-        warnings.append(f"{UNLABELLED} ({table.place}): {len(blank)} empty rows left out")
+        warnings.append(f"{UNLABELLED} ({table.place}): {len(blank)} empty or broken rows left out")
     if leaked:
         warnings.append(
-            f"{UNLABELLED} ({table.place}): {len(leaked)} rows left out that also stand in validation or a test"
+            f"{UNLABELLED} ({table.place}): {len(leaked)} rows left out, validation or a test has them too"
         )
     return table.take([i for i in range(len(table)) if i not in leaked and i not in blank])
 

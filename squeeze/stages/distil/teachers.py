@@ -117,6 +117,12 @@ class Signals:
                 found[feature] = torch.from_numpy(self._inside.padded(feature, rows))
         return found
 
+    def states(self, feature: Feature, rows: NDArray[np.int64]) -> Tensor:
+        """(tokens, H) states of some rows, one after the other."""
+        if self._inside is None:
+            raise ValueError(f"{feature} was not prepared")
+        return torch.from_numpy(np.concatenate(list(self._inside.read(feature, rows))).astype(np.float32))
+
     def _own(self, teacher: Teacher) -> Encodings:
         reach = min(self.max_length, teacher.encoder.shape.positions)
         return tokens.encode(tokens.make_tokenizer(teacher.spec, reach), self.texts)

@@ -12,9 +12,9 @@ from squeeze.core.metrics import Quality
 from squeeze.errors import Corrupt, ProfileError
 from squeeze.stage import Work
 from squeeze.stages.gate.stage import BudgetSection, Check, GateConfig, GateResult
-from squeeze.targets.limits import Verdict, at_most, overall, spread
+from squeeze.targets.limits import Verdict, at_most, latency, overall, spread
 from squeeze.targets.measurement import Estimate, Measurement, Report
-from squeeze.targets.quantiles import QUANTILES, explain_missing, of
+from squeeze.targets.quantiles import QUANTILES
 
 __all__ = ["FILE", "MEASUREMENTS", "judge", "run"]
 
@@ -81,35 +81,30 @@ def _cost_checks(budget: BudgetSection, measurements: Sequence[Measurement]) -> 
         limit = getattr(budget, name, None)
         if limit is None:
             continue
-        unit = name.rpartition("_")[2]
-        unit = "MB" if unit == "mb" else unit
+        unit = "ms" if name.endswith("_ms") else "MB"
         if not measurements:
             yield _missing(name, limit, unit, "this form was not measured")
         for each in measurements:
-            figure, note = _cost(each, name, budget.confidence)
+            figure, verdict, note = _cost(each, name, limit, budget.confidence)
             title = f"{name} on {each.target}" if len(measurements) > 1 else name
-            verdict = at_most(figure, limit)
             yield Check(name=title, value=figure.value, limit=limit, unit=unit, verdict=verdict, note=note)
 
 
-def _cost(each: Measurement, name: str, confidence: float) -> tuple[Estimate, str]:
-    """A figure of time or space and what must be said about it."""
+def _cost(each: Measurement, name: str, limit: float, confidence: float) -> tuple[Estimate, Verdict, str]:
+    """A figure of time or space, its verdict, and what must be said about it."""
+    if name.removesuffix("_ms") in QUANTILES:
+        return latency(each, name.removesuffix("_ms"), limit, confidence)
     if name == "load_ms":
         low, high = min(each.loads_ms), max(each.loads_ms)
-        return spread(
-            each.load_ms, each.loads_ms
-        ), f"{low:.3g} to {high:.3g} ms in {len(each.loads_ms)} processes"
-    if name == "size_mb":
-        return spread(each.shipped_bytes / 1e6, [each.shipped_bytes / 1e6]), "model and tokenizer"
-    if name == "rss_mb":
-        return spread(each.rss_bytes / 1e6, [each.rss_bytes / 1e6]), (
-            f"of which {each.rss_baseline_bytes / 1e6:.1f} MB before the model"
-        )
-    quantile = name.removesuffix("_ms")
-    found = of(each, quantile, confidence)
-    if found.low is None or found.high is None:
-        return found, explain_missing(each, quantile, confidence)
-    return found, f"interval {found.low:.3g} to {found.high:.3g} ms at {confidence:.0%}"
+        figure = spread(each.load_ms, each.loads_ms)
+        note = f"{low:.3g} to {high:.3g} ms in {len(each.loads_ms)} processes"
+    elif name == "size_mb":
+        figure = spread(each.shipped_bytes / 1e6, [each.shipped_bytes / 1e6])
+        note = "model and tokenizer"
+    else:
+        figure = spread(each.rss_bytes / 1e6, [each.rss_bytes / 1e6])
+        note = f"of which {each.rss_baseline_bytes / 1e6:.1f} MB before the model"
+    return figure, at_most(figure, limit), note
 
 
 def _quality_checks(

@@ -14,7 +14,7 @@ from squeeze.artifact import Artifact
 from squeeze.errors import Corrupt, MissingBackend, StageFailed, UsageError
 from squeeze.pipeline.folders import RunFolder, open_artifact
 from squeeze.pipeline.lock import hold
-from squeeze.pipeline.plan import Pending, chain, inputs_of, pending
+from squeeze.pipeline.planning import Pending, chain, inputs_of, pending
 from squeeze.profile.model import Profile
 from squeeze.progress import Progress, Silent
 from squeeze.registry import STAGES
@@ -129,7 +129,11 @@ def _check_libraries(active: Sequence[Stage]) -> None:
     for stage in active:
         for name, version in versions(stage.libraries).items():
             if version == "absent":
-                hint = f"pip install 'squeeze-ondevice[{EXTRAS[name]}]'" if name in EXTRAS else f"pip install {name}"
+                hint = (
+                    f"pip install 'squeeze-ondevice[{EXTRAS[name]}]'"
+                    if name in EXTRAS
+                    else f"pip install {name}"
+                )
                 raise MissingBackend(f"stage {stage.name} needs {name}, which is not installed", hint=hint)
 
 
@@ -173,7 +177,9 @@ def _make(ready: Pending, where: RunFolder, progress: Progress) -> Artifact:
     try:
         result = stage.run(ready.config, ready.inputs, work)
     except OSError as error:  # a full disk or a lost mount is no bug of the stage
-        raise StageFailed(f"stage {stage.name}: {error}", hint="free space or rights, then run again") from error
+        raise StageFailed(
+            f"stage {stage.name}: {error}", hint="free space or rights, then run again"
+        ) from error
     if not isinstance(result, stage.result):
         raise TypeError(f"stage {stage.name} returned {type(result).__name__}, not {stage.result.__name__}")
     record = {
@@ -182,7 +188,9 @@ def _make(ready: Pending, where: RunFolder, progress: Progress) -> Artifact:
         "key": key,
         "identity": ready.identity,
         "config": ready.config.plain(),
-        "inputs": {name: {"folder": found.path.name, "digest": found.digest} for name, found in ready.inputs.items()},
+        "inputs": {
+            name: {"folder": found.path.name, "digest": found.digest} for name, found in ready.inputs.items()
+        },
         "result": result.plain(),
         "environment": environment(),
         "seconds": round(time.monotonic() - started, 3),
@@ -209,7 +217,7 @@ def open_run(folder: Path) -> dict[str, Artifact]:
         UsageError: the folder is not that of a run.
         Corrupt: an artefact has changed since it was written.
     """
-    path = folder.absolute()
+    path = folder if folder.name not in {"", ".."} else folder.resolve()  # `.` has no name of its own
     found: dict[str, Artifact] = {}
     for stage, place in RunFolder(path.parent, path.name).latest().items():
         kinds = {known.name: known.gives for known in STAGES}

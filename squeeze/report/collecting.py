@@ -103,7 +103,9 @@ def with_retention(rows: Iterable[ModelRow]) -> list[ModelRow]:
     if best is None or best.macro_f1 == 0:
         return listed
     return [
-        row.model_copy(update={"retention": row.quality[TEST].macro_f1 / best.macro_f1}) if TEST in row.quality else row
+        row.model_copy(update={"retention": row.quality[TEST].macro_f1 / best.macro_f1})
+        if TEST in row.quality
+        else row
         for row in listed
     ]
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from squeeze.profile.load import Loaded
+from squeeze.profile.loading import Loaded
 from squeeze.profile.problems import MISSING, Place, at, dotted
 from squeeze.schema import Frozen
 

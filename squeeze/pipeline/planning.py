@@ -75,9 +75,13 @@ def chain(profile: Profile, until: str | None = None, stages: Sequence[Stage] = 
 def _no_stage(name: str, stages: Sequence[Stage]) -> UsageError:
     known = {stage.name: stage.section for stage in stages}
     if name in known:
-        return UsageError(f"stage {name}: the profile has no section [{known[name]}]", hint=f"add [{known[name]}]")
+        return UsageError(
+            f"stage {name}: the profile has no section [{known[name]}]", hint=f"add [{known[name]}]"
+        )
     close = nearest(name, list(known))
-    return UsageError(f"stage {name}: unknown", hint=f"did you mean {close}?" if close else f"one of {', '.join(known)}")
+    return UsageError(
+        f"stage {name}: unknown", hint=f"did you mean {close}?" if close else f"one of {', '.join(known)}"
+    )
 
 
 def _check_kinds(stages: Sequence[Stage]) -> None:
@@ -85,7 +89,9 @@ def _check_kinds(stages: Sequence[Stage]) -> None:
     for stage in stages:
         for kind in stage.takes.values():
             if kind not in made:
-                raise ProfileError(f"[{stage.section}]: stage {stage.name} needs a {kind}, and no earlier stage makes one")
+                raise ProfileError(
+                    f"[{stage.section}]: stage {stage.name} needs a {kind}, and no earlier stage makes one"
+                )
         made.add(stage.gives)
 
 

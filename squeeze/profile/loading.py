@@ -70,7 +70,9 @@ def parse(
     Raises:
         ProfileError: one line for everything that is wrong with it.
     """
-    _refuse([Problem(place, "dates and times have no meaning here") for place in _dates(data)], origin, overridden)
+    _refuse(
+        [Problem(place, "dates and times have no meaning here") for place in _dates(data)], origin, overridden
+    )
     try:
         profile = Profile.parse(data)
     except ValidationError as error:
@@ -90,7 +92,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise ProfileError(f"{path}: not UTF-8 text (byte {error.start})", hint="save it as UTF-8") from error
     except RecursionError as error:
         raise ProfileError(f"{path}: not valid TOML: nested too deeply") from error
-    except ValueError as error:  # TOMLDecodeError, and integers of thousands of digits; both name line and column
+    except (
+        ValueError
+    ) as error:  # TOMLDecodeError, and integers of thousands of digits; both name line and column
         raise ProfileError(f"{path}: not valid TOML: {error}") from error
 
 

@@ -1,0 +1,134 @@
+"""Train a student through one phase."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import softmax
+from torch import Tensor
+
+from squeeze.core.losses import auto_alpha, pca_projection
+from squeeze.core.metrics import quality
+from squeeze.data.teacher_cache import hidden
+from squeeze.models.encoder import Encoder
+from squeeze.models.inference import logits, to_tensors
+from squeeze.models.tokens import Encodings
+from squeeze.stage import Work
+from squeeze.stages.distil.objective import LOSSES, Objective, needed
+from squeeze.stages.distil.pool import Pool
+from squeeze.stages.distil.stage import Phase, PhaseReport
+from squeeze.stages.distil.teachers import Signals
+from squeeze.training.loop import Job, Trained, train
+
+__all__ = ["Ground", "run_phase"]
+
+AXES_ROWS = 2_000  # texts whose states the fixed projection is taken from
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What every phase stands on.
+
+    Attributes:
+        pool: the text.
+        encoded: the pool in the student's own numbers.
+        validation: validation text in the student's numbers.
+        targets: (N,) its labels.
+        pad: number of the student's padding piece.
+        seed: of the order of batches.
+        work: where checkpoints lie.
+    """
+
+    pool: Pool
+    encoded: Encodings
+    validation: Encodings
+    targets: NDArray[np.int64]
+    pad: int
+    seed: int
+    work: Work
+
+    def predict(self, student: Encoder) -> NDArray[np.float32]:
+        """Validation logits, (N, K)."""
+        student.eval()
+        return logits(student, self.validation, self.pad, student.shape.labels)
+
+    def score(self, student: Encoder) -> dict[str, float]:
+        """Validation scores after an epoch; macro-F1 decides."""
+        found = quality(self.predict(student), self.targets)
+        return {"score": found.macro_f1, "macro_f1": found.macro_f1, "accuracy": found.accuracy}
+
+
+def run_phase(student: Encoder, phase: Phase, signals: Signals, ground: Ground) -> PhaseReport:
+    """Train the student in place and say how it went."""
+    alpha = _alpha(student, phase, signals, ground) if phase.alpha == "auto" else phase.alpha
+    trained = _train(student, phase, signals, ground, alpha, f"phase-{phase.name}")
+    return PhaseReport(
+        name=phase.name,
+        epochs=trained.epochs,
+        steps=trained.steps,
+        samples=trained.samples,
+        seconds=trained.seconds,
+        samples_per_second=trained.samples / trained.seconds if trained.seconds else 0.0,
+        best_epoch=trained.best_epoch,
+        best_score=trained.best_score,
+        alpha=alpha,
+        history=trained.history,
+    )
+
+
+def _alpha(student: Encoder, phase: Phase, signals: Signals, ground: Ground) -> float:
+    """The closed-form weight of the labels (Borup & Andersen 2021): two probes from the same start.
+
+    Prediction is close to linear in the weight, so the student trained on labels alone and the one
+    trained on the teacher alone say where between them the validation error is least.
+    """
+    begin = {name: value.clone() for name, value in student.state_dict().items()}
+    said: list[NDArray[np.float64]] = []
+    for name, alpha in (("labels", 1.0), ("teacher", 0.0)):
+        student.load_state_dict(begin)
+        _train(student, phase, signals, ground, alpha, f"alpha-{name}-{phase.name}")
+        said.append(softmax(ground.predict(student).astype(np.float64), axis=1))
+    student.load_state_dict(begin)
+    targets = np.eye(student.shape.labels)[ground.targets]
+    return auto_alpha(said[0], said[1], targets)
+
+
+def _train(
+    student: Encoder, phase: Phase, signals: Signals, ground: Ground, alpha: float | None, name: str
+) -> Trained:
+    layers = len(signals.teachers[0].encoder.shape.layers)
+    features = needed(phase, len(student.shape.layers), layers)
+    rows = ground.pool.rows(phase.data)
+    for parameter in student.embedding.parameters():
+        parameter.requires_grad_(not phase.freeze_embedding)
+    objective = Objective(student, phase, layers, _axes(student, phase, signals, rows), alpha)
+
+    def collate(batch: NDArray[np.int64]) -> dict[str, Tensor]:
+        chosen = rows[batch]
+        ids, mask = to_tensors(ground.encoded, chosen, ground.pad)
+        labels = torch.from_numpy(ground.pool.labels[chosen])
+        return {"ids": ids, "mask": mask, "labels": labels, **signals.read(features, chosen)}
+
+    def evaluate() -> Mapping[str, float]:
+        return ground.score(student)
+
+    job = Job(name, objective, ground.encoded.lengths[rows], collate, evaluate, ground.seed)
+    trained = train(job, phase, ground.work.scratch, ground.work.progress)
+    for parameter in student.parameters():
+        parameter.requires_grad_(True)
+    return trained
+
+
+def _axes(student: Encoder, phase: Phase, signals: Signals, rows: NDArray[np.int64]) -> Tensor | None:
+    """Fixed projection of the teacher's last states to the student's width; None when they are equal."""
+    width = signals.teachers[0].encoder.shape.hidden
+    inside = any(LOSSES[loss.name].feature is hidden for loss in phase.losses)
+    if student.shape.hidden >= width or not inside:
+        return None
+    last = hidden(len(signals.teachers[0].encoder.shape.layers))
+    states = signals.states(last, rows[:AXES_ROWS])
+    return pca_projection(states, student.shape.hidden)

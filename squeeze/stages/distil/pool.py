@@ -1,0 +1,69 @@
+"""The text a student learns from: the training set, text without labels, changed copies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from squeeze.data.augment import augment
+from squeeze.data.dataset import Dataset
+from squeeze.models import tokens
+from squeeze.stages.distil.stage import AugmentSection, PoolReport
+
+__all__ = ["UNLABELLED", "Pool", "build"]
+
+UNLABELLED = -1
+
+
+@dataclass(frozen=True)
+class Pool:
+    """All texts of a distillation.
+
+    Attributes:
+        texts: labelled ones first, then unlabelled ones, then changed copies.
+        labels: (N,) label numbers, UNLABELLED where only the teacher speaks.
+        report: how many came from where.
+    """
+
+    texts: tuple[str, ...]
+    labels: NDArray[np.int64]
+    report: PoolReport
+
+    def rows(self, part: str) -> NDArray[np.int64]:
+        """Row numbers of `all`, `labelled` or `unlabelled` text."""
+        if part == "all":
+            return np.arange(len(self.texts))
+        return np.flatnonzero((self.labels != UNLABELLED) == (part == "labelled"))
+
+
+def build(
+    data: Dataset, spec: dict[str, Any], table: NDArray[np.float32], settings: AugmentSection, max_length: int, seed: int
+) -> Pool:
+    """Put the pool together.
+
+    Args:
+        data: labelled and unlabelled text.
+        spec: the teacher's tokenizer.json, whose pieces are replaced by their neighbours.
+        table: (V, E) the teacher's embedding, in which they are neighbours.
+        settings: how copies are changed.
+        max_length: where texts are cut.
+        seed: of the changes.
+    """
+    train = data.splits["train"]
+    # A copy keeps no label: a changed word may change the answer, and the teacher is asked anyway.
+    copies = augment(train.texts, tokens.make_tokenizer(spec, max_length), table, settings, seed)
+    texts = (*train.texts, *data.unlabelled, *copies.texts)
+    labels = np.full(len(texts), UNLABELLED, dtype=np.int64)
+    labels[: len(train.texts)] = train.labels
+    report = PoolReport(
+        labelled=len(train.texts),
+        unlabelled=len(data.unlabelled),
+        augmented=len(copies.texts),
+        replaced_tokens=copies.replaced_tokens,
+        dropped_tokens=copies.dropped_tokens,
+        spliced_texts=copies.spliced_texts,
+    )
+    return Pool(texts, labels, report)

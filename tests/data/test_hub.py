@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import datasets
+import huggingface_hub
+import pytest
+
+from squeeze.data import hub
+from squeeze.data.config import DataSection, Source
+from squeeze.data.sources import fingerprints, read
+from squeeze.errors import DataError, MissingBackend, SqueezeError
+
+SECTION = DataSection(train="a.csv", validation="b.csv", test="c.csv")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+def small_set(labels: tuple[int, ...]) -> datasets.Dataset:
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])}
+    )
+    return datasets.Dataset.from_dict({"text": ["a", "b", "c"], "label": list(labels)}, features=features)
+
+
+def test_saved_folder_names_its_classes(tmp_path: Path) -> None:
+    datasets.DatasetDict({"train": small_set((0, 1, -1)), "dev": small_set((1, 1, 1))}).save_to_disk(
+        tmp_path / "s"
+    )
+    name = f"hf:{tmp_path / 's'}"
+    table = read(name, "train", SECTION)
+    assert (table.texts, table.labels, table.rows) == (("a", "b", "c"), ("no", "yes", "-1"), (1, 2, 3))
+    assert read(Source(name=name, split="dev"), "validation", SECTION).labels == ("yes",) * 3
+    assert read(Source(name=name, split="dev"), "unlabelled", SECTION).labels is None
+    with pytest.raises(DataError, match=r"no split 'validation'; it has: train, dev"):
+        read(name, "validation", SECTION)
+    with pytest.raises(DataError, match=r"no text column 'txt' \(nearest: 'text'\)"):
+        read(Source(name=name, text="txt"), "train", SECTION)
+
+
+def test_saved_set_without_splits_is_read_whole(tmp_path: Path) -> None:
+    small_set((0, 1, 0)).save_to_disk(tmp_path / "s")
+    assert len(read(f"hf:{tmp_path / 's'}", "validation", SECTION)) == 3
+
+
+def test_folder_of_data_files_relative_to_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "set").mkdir()
+    for split in ("train", "test"):
+        row = json.dumps({"text": split, "label": "x"})
+        (tmp_path / "set" / f"{split}.jsonl").write_text(row + "\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    table = read("hf:./set", "test", SECTION)
+    assert (table.texts, table.labels) == (("test",), ("x",))
+    with pytest.raises(DataError, match="Unknown split"):
+        read("hf:./set", "validation", SECTION)
+    with pytest.raises(DataError, match=r"hf:\./set: .*nosuch"):
+        read(Source(name="hf:./set", subset="nosuch"), "train", SECTION)
+
+
+def test_folders_that_are_no_sets(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        read(f"hf:{tmp_path / 'none'}", "train", SECTION)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="cannot be loaded"):
+        read(f"hf:{tmp_path / 'empty'}", "train", SECTION)
+    (tmp_path / "empty" / "state.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(DataError, match="not a readable saved set"):
+        read(f"hf:{tmp_path / 'empty'}", "train", SECTION)
+
+
+def test_fingerprint_of_a_folder_follows_its_files(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    small_set((0, 1, 0)).save_to_disk(folder)
+    name = f"hf:{folder}"
+    section = DataSection(train=name, validation=name, test=name)
+    first = fingerprints(section)
+    assert first == fingerprints(section)
+    (folder / "more.txt").write_text("x", encoding="utf-8")
+    assert fingerprints(section) != first
+
+
+def test_hub_set_is_asked_for_by_name_subset_and_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def load_dataset(name: str, subset: str | None, *, split: str) -> datasets.Dataset:
+        asked.extend((name, subset, split))
+        return small_set((0, 1, 0))
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    table = read(Source(name="hf:owner/set", subset="en", split="dev"), "validation", SECTION)
+    assert asked == ["owner/set", "en", "dev"]
+    assert table.labels == ("no", "yes", "no")
+    assert table.place == "hf:owner/set (dev)"
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (ConnectionError("no route"), MissingBackend),
+        (datasets.exceptions.DatasetNotFoundError("Dataset 'owner/set' doesn't exist\nmore"), DataError),
+        (ValueError("BuilderConfig 'x' not found"), DataError),
+    ],
+)
+def test_failures_of_the_hub_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception, expected: type[SqueezeError]
+) -> None:
+    def load_dataset(*args: object, **named: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    with pytest.raises(expected) as caught:
+        hub.read("hf:owner/set", None, "train", "text", "label")
+    message = caught.value.message
+    assert message.startswith("hf:owner/set")
+    assert "\n" not in message
+
+
+def hub_cache(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Send the hub client to a cache of our own, without a network."""
+    original = huggingface_hub.snapshot_download
+
+    def offline(*args: object, **named: object) -> str:
+        return original(*args, cache_dir=folder, local_files_only=True, **named)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
+
+
+def test_fingerprint_without_network_is_the_downloaded_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub_cache(monkeypatch, tmp_path)
+    with pytest.raises(MissingBackend, match="hub cannot be reached"):
+        hub.fingerprint("hf:owner/set")
+    cached, commit = tmp_path / "datasets--owner--set", "0123456789abcdef0123456789abcdef01234567"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text(commit, encoding="utf-8")
+    (cached / "snapshots" / commit).mkdir(parents=True)
+    assert hub.fingerprint("hf:owner/set") == commit
+
+
+def test_fingerprint_of_an_impossible_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub_cache(monkeypatch, tmp_path)
+    with pytest.raises(DataError, match="cannot be loaded"):
+        hub.fingerprint("hf:no such/na me")

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from squeeze.data.dataset import load
+from squeeze.errors import DataError, ProfileError
+from squeeze.stage import Work
+from squeeze.stages.data import STAGE
+from squeeze.stages.data.stage import DataConfig, DataResult
+
+LABELS = ["offer", "request", "other"]
+
+
+def work(folder: Path) -> Work:
+    for name in ("out", "scratch", "cache"):
+        (folder / name).mkdir(exist_ok=True)
+    return Work(folder / "out", folder / "scratch", folder / "cache")
+
+
+def csv(folder: Path, name: str, texts: list[str], labels: list[str] | None = None) -> str:
+    given = labels or [LABELS[i % 3] for i in range(len(texts))]
+    lines = [f'"{text}",{label}' for text, label in zip(texts, given, strict=True)]
+    path = folder / f"{name}.csv"
+    path.write_text("\n".join(["text,label", *lines]) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def section(folder: Path, **more: Any) -> dict[str, Any]:
+    sizes = {"train": 30, "validation": 12, "test": 9}
+    slots = {split: csv(folder, split, [f"{split} {i}" for i in range(n)]) for split, n in sizes.items()}
+    return {**slots, **more}
+
+
+def config(data: dict[str, Any], seed: int = 0) -> DataConfig:
+    return DataConfig.parse({"seed": seed, "task": {"labels": LABELS}, "data": data})
+
+
+def run(folder: Path, data: dict[str, Any], seed: int = 0) -> DataResult:
+    result = STAGE.run(config(data, seed), {}, work(folder))
+    assert isinstance(result, DataResult)
+    assert DataResult.parse(result.plain()) == result
+    return result
+
+
+def test_writes_every_split_with_labels_in_the_order_of_the_task(tmp_path: Path) -> None:
+    far = csv(tmp_path, "far", ["x", "y"], ["other", "offer"])
+    data = section(tmp_path, more_tests={"out-of_event2": far}, unlabelled=[far])
+    result = run(tmp_path, data)
+    assert {split: count.rows for split, count in result.splits.items()} == {
+        "train": 30, "validation": 12, "test": 9, "out-of_event2": 2, "unlabelled": 0
+    }  # fmt: skip
+    assert result.splits["train"].per_label == {"offer": 10, "request": 10, "other": 10}
+    assert result.splits["train"].source == data["train"]
+    assert result.splits["train"].sha256 == STAGE.sources(config(data))[data["train"]]
+    dataset = load(tmp_path / "out")
+    assert dataset.splits["out-of_event2"].texts == ("x", "y")
+    assert dataset.splits["out-of_event2"].labels.tolist() == [2, 0]
+    assert dataset.splits["train"].labels.tolist() == [0, 1, 2] * 10
+    assert dataset.unlabelled == ()
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(
+        f"{name}.jsonl" for name in ("train", "validation", "test", "out-of_event2", "unlabelled")
+    )
+
+
+def test_unlabelled_text_without_what_is_measured_on(tmp_path: Path) -> None:
+    texts = ["train 3", "new 1", "  TEST 2", "validation 5", "x", "", "new 2"]
+    pool = csv(tmp_path, "pool", texts, ["whatever"] * 7)
+    far = csv(tmp_path, "far", ["X", "y", "z"])
+    more = tmp_path / "more.jsonl"
+    more.write_text('{"text": "new 3"}\n{"text": "half \\ud83d"}\n', encoding="utf-8")
+    data = section(tmp_path, more_tests={"far": far}, unlabelled=[pool, str(more)])
+    result = run(tmp_path, data)
+    assert load(tmp_path / "out").unlabelled == ("train 3", "new 1", "new 2", "new 3")
+    assert result.splits["unlabelled"].rows == 4
+    assert result.splits["unlabelled"].per_label == {}
+    said = [warning for warning in result.warnings if warning.startswith("unlabelled")]
+    assert said == [
+        f"unlabelled ({pool}): 1 empty or broken rows left out",
+        f"unlabelled ({pool}): 3 rows left out, validation or a test has them too",
+        f"unlabelled ({more}): 1 empty or broken rows left out",
+    ]
+
+
+def test_duplicates_are_refused_or_dropped(tmp_path: Path) -> None:
+    leak = csv(tmp_path, "leak", ["TRAIN 4", "train 7", "fresh"])
+    data = section(tmp_path, more_tests={"leak": leak})
+    with pytest.raises(DataError, match="train rows 6, 9 = leak rows 2, 3"):
+        run(tmp_path, data)
+    assert list((tmp_path / "out").iterdir()) == []
+    result = run(tmp_path, {**data, "duplicates": "drop"})
+    assert (result.splits["train"].rows, result.splits["train"].dropped_duplicates) == (28, 2)
+    assert result.splits["leak"].dropped_duplicates == 0
+    texts = load(tmp_path / "out").splits["train"].texts
+    assert texts == tuple(f"train {i}" for i in range(30) if i not in {4, 7})
+
+
+def test_limit_draws_the_same_rows_in_their_order(tmp_path: Path) -> None:
+    pool = csv(tmp_path, "pool", [f"pool {i}" for i in range(40)])
+    data = section(tmp_path, limit=10, unlabelled=[pool])
+
+    def drawn(seed: int) -> dict[str, tuple[str, ...]]:
+        run(tmp_path, data, seed)
+        dataset = load(tmp_path / "out")
+        return {"pool": dataset.unlabelled, **{name: split.texts for name, split in dataset.splits.items()}}
+
+    one, again, other = drawn(1), drawn(1), drawn(2)
+    assert one == again != other
+    assert {name: len(texts) for name, texts in one.items()} == {
+        "pool": 10,
+        "train": 10,
+        "validation": 10,
+        "test": 9,
+    }
+    numbers = [int(text.split()[1]) for text in one["train"]]
+    assert numbers == sorted(numbers) != list(range(10))
+
+
+def test_limit_says_which_labels_it_cut_off(tmp_path: Path) -> None:
+    warnings = run(tmp_path, section(tmp_path, limit=1)).warnings
+    assert sum("the limit of 1 rows leaves none with label" in warning for warning in warnings) == 3
+
+
+@pytest.mark.parametrize("name", ["train", "validation", "test", "unlabelled", "Far", "a b", "../x", ""])
+def test_names_of_further_tests(tmp_path: Path, name: str) -> None:
+    data = section(tmp_path)
+    with pytest.raises(ProfileError, match="more_tests"):
+        run(tmp_path, {**data, "more_tests": {name: data["test"]}})
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_all_problems_of_all_sources_come_at_once_and_nothing_is_written(tmp_path: Path) -> None:
+    data = section(tmp_path)
+    data["test"] = csv(tmp_path, "bad", ["", "ok", "train 0"], ["ofer", "other", "offer"])
+    data["validation"] = str(tmp_path / "nothing.csv")
+    data["unlabelled"] = [str(tmp_path / "pool.txt")]
+    with pytest.raises(DataError) as caught:
+        run(tmp_path, data)
+    said = caught.value.message.splitlines()
+    assert said[0] == "[data]: 5 problems, nothing was trained"
+    for part in ("nothing.csv: no such file", "'.txt'", "empty text in row 2", "'ofer' (nearest: 'offer')"):
+        assert sum(part in line for line in said) == 1
+    assert "train row 2 = test row 4" in said[-1]
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_changed_file_is_another_source(tmp_path: Path) -> None:
+    data = section(tmp_path)
+    before = STAGE.sources(config(data))
+    csv(tmp_path, "test", ["other text"])
+    after = STAGE.sources(config(data))
+    assert {name for name in before if before[name] != after[name]} == {data["test"]}
+
+
+def test_demo_corpus(tmp_path: Path) -> None:
+    data = dict.fromkeys(("train", "validation", "test"), "builtin:crisis-demo")
+    result = run(tmp_path, data)
+    assert {split: count.rows for split, count in result.splits.items()} == {
+        "train": 1690, "validation": 260, "test": 390
+    }  # fmt: skip
+    assert result.warnings == ()
+    first = json.loads((tmp_path / "out" / "train.jsonl").read_text(encoding="utf-8").partition("\n")[0])
+    assert first["label"] == LABELS.index("other")

@@ -1,0 +1,105 @@
+"""Answers of a tiny bundle."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from squeeze.errors import Corrupt, DataError, MissingBackend, UsageError
+from squeeze.predict import predict
+from tests import tiny_onnx as tiny
+
+TEXTS = ["the river rises now", "Smoke burns", "quiet street"]
+
+
+@pytest.fixture
+def loose(tmp_path):
+    return tiny.fill_bundle(tmp_path / "bundle")
+
+
+def test_answers_are_probabilities_over_the_labels(tmp_path):
+    answers = predict(tiny.bundle(tmp_path / "bundle").path, TEXTS)
+    assert len(answers) == 3
+    for answer in answers:
+        assert tuple(answer.probabilities) == tiny.LABELS
+        assert sum(answer.probabilities.values()) == pytest.approx(1)
+        assert answer.label == max(answer.probabilities, key=answer.probabilities.__getitem__)
+        assert answer.probability == max(answer.probabilities.values())
+    assert [answer.tokens for answer in answers] == [4, 2, 2]
+
+
+def test_padding_changes_nothing(loose):
+    one, three = predict(loose, TEXTS), predict(loose, TEXTS, batch_size=3)
+    for alone, together in zip(one, three, strict=True):
+        assert together.probabilities == pytest.approx(alone.probabilities, abs=1e-6)
+        assert together.tokens == alone.tokens
+
+
+def test_long_texts_are_cut_and_say_so(loose):
+    whole, cut = predict(loose, ["river " * 8, "river " * 9])
+    assert (whole.tokens, whole.cut) == (8, False)
+    assert (cut.tokens, cut.cut) == (8, True)
+
+
+def test_the_form_can_be_chosen(loose):
+    tiny.classifier(loose / "model.int8.onnx", labels=2)
+    assert predict(loose, TEXTS[:1], form="fp32")[0].label in tiny.LABELS
+    with pytest.raises(Corrupt, match=r"gives 2 outputs, labels.json has 3"):
+        predict(loose, TEXTS[:1])
+    with pytest.raises(UsageError, match=r"no form int4; it holds fp32, int8-dynamic"):
+        predict(loose, TEXTS[:1], form="int4")
+
+
+@pytest.mark.parametrize("empty", ["", " \n"])
+def test_an_empty_text_is_refused_with_its_position(loose, empty):
+    with pytest.raises(DataError, match="text 2 of 3 is empty"):
+        predict(loose, ["river", empty, "smoke"])
+
+
+def test_no_texts_no_answers(loose):
+    assert predict(loose, []) == []
+
+
+def test_a_changed_bundle_is_refused(tmp_path):
+    folder = tiny.bundle(tmp_path / "bundle").path
+    (folder / "labels.json").write_text('{"labels": ["a", "b", "c"], "max_length": 8}')
+    with pytest.raises(Corrupt, match=r"labels.json: has changed"):
+        predict(folder, TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("labels.json", "{}", r"labels.json: labels: Field required"),
+        ("labels.json", "nonsense", r"labels.json: document: Invalid JSON"),
+        ("labels.json", None, r"labels.json: cannot be read"),
+        ("tokenizer.json", "nonsense", r"tokenizer.json: not a readable tokenizer"),
+        ("tokenizer.json", json.dumps({"model": {"type": "?"}}), r"tokenizer.json: not a readable tokenizer"),
+        ("tokenizer.json", None, r"tokenizer.json: not a readable tokenizer"),
+    ],
+)
+def test_parts_that_cannot_be_read(loose, file, content, told):
+    if content is None:
+        (loose / file).unlink()
+    else:
+        (loose / file).write_text(content)
+    with pytest.raises(Corrupt, match=told):
+        predict(loose, TEXTS)
+
+
+def test_a_model_of_another_kind_is_refused(loose):
+    tiny.vision(loose / "model.int8.onnx")
+    with pytest.raises(Corrupt, match=r"takes pixels, a bundle's model takes attention_mask, input_ids"):
+        predict(loose, TEXTS)
+
+
+def test_no_such_folder(tmp_path):
+    with pytest.raises(UsageError, match="no such folder"):
+        predict(tmp_path / "nothing", TEXTS)
+
+
+def test_a_missing_tokenizers_library(loose, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
+    with pytest.raises(MissingBackend, match="tokenizers is not installed"):
+        predict(loose, TEXTS)
