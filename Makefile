@@ -2,13 +2,16 @@
 PYTHON ?= python3
 PROFILE ?= profiles/bert_crisis_tiny.toml
 BIN := .venv/bin
+JOBS ?= 0
 # Two OpenMP pools on two cores slow each other down tenfold: one thread for each test process.
-TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+# Where every branch must be covered.
+WHOLE := 'squeeze/core/*,squeeze/artifact.py,squeeze/profile/*,squeeze/pipeline/*'
 TORCH := 2.13.0
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 ASK := import urllib.request as u; u.urlopen('$(CPU_INDEX)/torch/', timeout=5)
 
-.PHONY: help install run smoke bench test check static fmt fmt-check lint types layers docs
+.PHONY: help install run smoke bench test cov check static fmt fmt-check lint types layers docs
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -25,35 +28,31 @@ install: .venv/installed ## make .venv and install everything, with the CPU buil
 
 run: install ## run the demo profile to the end (PROFILE=path for another); offline after install
 	$(BIN)/squeeze run $(PROFILE)
-
 smoke: install ## run the smallest profile, in seconds
 	$(BIN)/squeeze run profiles/smoke.toml
-
 bench: install ## measure the demo's exported model
 	$(BIN)/squeeze run $(PROFILE) --until bench
 
-test: install ## run the test suite
+test: install ## run the test suite (JOBS=2 for two processes, when the machine is idle)
 	$(TEST)
+cov: install ## run the test suite and hold its branch coverage against the limits
+	$(TEST) --cov --cov-report=
+	$(BIN)/coverage report
+	$(BIN)/coverage report --fail-under=100 --include=$(WHOLE)
 
-check: static test ## all that CI calls: format, lint, types, layers, tests with docs
-
-static: fmt-check lint types layers
+check: static cov ## all that must hold: format, lint, types, layers, tests with docs, coverage
+static: fmt-check lint types layers ## the checks that run nothing
 
 fmt: install ## format and fix what can be fixed
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
-
 fmt-check: install
 	$(BIN)/ruff format --check .
-
 lint: install ## ruff
 	$(BIN)/ruff check .
-
 types: install ## mypy
 	$(BIN)/mypy
-
 layers: install ## import-linter
 	$(BIN)/lint-imports
-
 docs: install ## write docs/profile.md anew from the profile's models
 	$(BIN)/python -m tools.profile_docs

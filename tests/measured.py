@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from squeeze.targets.measurement import Measurement
+from squeeze.targets.measurement import Comparison, Estimate, Measurement
 from squeeze.targets.quantiles import QUANTILES, estimate
 
 
@@ -46,3 +46,10 @@ def measurement(
         **{key: estimate(blocks, share, 0.95) for key, share in QUANTILES.items()},
     }
     return Measurement(**{**facts, **changed})
+
+
+def ends(interval: Estimate | Comparison) -> tuple[float, float]:
+    """Both ends of an interval that must be there."""
+    assert interval.low is not None
+    assert interval.high is not None
+    return interval.low, interval.high

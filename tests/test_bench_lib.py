@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -23,7 +24,7 @@ from tests import tiny_onnx as tiny
 from tests.measured import measurement
 
 ROOT = Path(__file__).resolve().parents[1]
-QUICK = {"min_runs": 20, "min_seconds": 0.0, "max_seconds": 10.0, "starts": 1}
+QUICK: dict[str, Any] = {"min_runs": 20, "min_seconds": 0.0, "max_seconds": 10.0, "starts": 1}
 SLOW = measurement("slow", blocks=[[10.0] * 20] * 20)
 FAST = measurement("fast")
 BOTH = BenchReport(measurements=(SLOW, FAST), comparisons=(interleaved(SLOW, FAST),), baseline="slow")

@@ -67,7 +67,9 @@ def mutations(draw: st.DrawFn) -> tuple[dict[str, Any], str]:
     if kind == "type":
         place = draw(st.sampled_from(ALL))
         above(data, place)[place[-1]] = draw(WRONG)
-        return data, str(place[-1])
+        return data, next(
+            step for step in reversed(place) if isinstance(step, str)
+        )  # "0" would be in any line
     if kind == "range":
         place = draw(st.sampled_from(NUMBERS))
         above(data, place)[place[-1]] = draw(st.sampled_from([BELOW, float("nan"), float("-inf")]))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
+from squeeze.artifact import Artifact
+from squeeze.cli import main
 from squeeze.core.metrics import Quality
-from squeeze.errors import UsageError
+from squeeze.errors import Corrupt, UsageError
 from squeeze.report import ModelRow, RunReport, collect, to_markdown, to_text
 from squeeze.report.collecting import with_retention
 from squeeze.stages.gate.stage import Check, GateResult
@@ -110,3 +113,67 @@ def test_without_a_teacher_there_is_nothing_to_retain():
     assert row.retention is None
     zero = with_retention([ModelRow(name="teacher", quality={"test": quality(0.0)})])
     assert zero[0].retention is None
+
+
+TEACHER = {
+    "family": "bert",
+    "layers": 6,
+    "hidden": 384,
+    "heads": 12,
+    "parameters": 30,
+    "embedding_parameters": 20,
+    "size_bytes": 120,
+    "quality": {"test": quality(0.8).plain()},
+    "seconds": 1.0,
+}
+EXPORT = {
+    "forms": {
+        "int8-dynamic": {
+            "file": "model.int8.onnx",
+            "size_bytes": 40,
+            "parity": {
+                "source": "fp32",
+                "rows": 4,
+                "max_abs": 0.1,
+                "mean_abs": 0.1,
+                "agreement": 1.0,
+                "metric_drop": 0.0,
+            },
+            "quality": {"test": quality(0.6).plain()},
+        }
+    },
+    "tokenizer_bytes": 2,
+    "lengths": [3, 4],
+}
+
+
+def artifact(kind: str, result: dict) -> Artifact:
+    manifest = {"result": result, "config": {"task": {"labels": ["no", "yes"]}}}
+    return Artifact(kind, Path("/none"), "0" * 64, manifest)
+
+
+def test_figures_come_from_the_results_of_the_stages():
+    found = collect("x", {"teacher": artifact("teacher", TEACHER), "bundle": artifact("bundle", EXPORT)})
+    teacher, small = found.rows
+    assert (teacher.name, teacher.other_parameters, teacher.retention) == ("teacher", 10, 1.0)
+    assert (small.name, small.size_bytes, small.p50_ms) == ("int8-dynamic", 42, None)
+    assert small.retention == pytest.approx(0.75)
+    assert found.labels == ("no", "yes")
+
+
+def test_a_result_of_another_version_is_refused():
+    with pytest.raises(Corrupt, match="not a TeacherResult of this version"):
+        collect("x", {"teacher": artifact("teacher", {**TEACHER, "extra": 1})})
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("pass", 0), ("fail", 1), ("inconclusive", 5)])
+def test_gate_takes_the_report_of_a_run(verdict, code, tmp_path, capsys):
+    found = report()
+    assert found.gate is not None
+    judged = found.model_copy(update={"gate": found.gate.model_copy(update={"verdict": verdict})})
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(judged.plain()))
+    assert main(["gate", str(path)]) == code
+    assert f"verdict on int8-dynamic: {verdict}" in capsys.readouterr().out
+    assert main(["gate", str(path), "--json"]) == code
+    assert json.loads(capsys.readouterr().out)["verdict"] == verdict

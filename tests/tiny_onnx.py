@@ -94,7 +94,7 @@ def unknown_operator(path: Path) -> Path:
 
 def tokenizer(path: Path) -> Path:
     """One word, one token."""
-    document = {
+    document: dict[str, Any] = {
         "version": "1.0",
         "truncation": None,
         "padding": None,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from squeeze import __version__
-from squeeze.cli import chain, inspect, measure, setup
+from squeeze.cli import benching, chain, inspect, measure, setup
 from squeeze.cli.output import emit
 
 __all__ = ["app"]
@@ -43,7 +43,7 @@ COMMANDS = (
     (chain.run, "Example: squeeze run profiles/smoke.toml --set bench.min_runs=50"),
     (chain.distil, "Example: squeeze distil profiles/smoke.toml"),
     (chain.export, "Example: squeeze export profiles/smoke.toml"),
-    (measure.bench, "Example: squeeze bench model.int8.onnx --baseline model.onnx --budget p95=5ms"),
+    (benching.bench, "Example: squeeze bench model.int8.onnx --baseline model.onnx --budget p95=5ms"),
     (measure.gate, "Example: squeeze gate runs/smoke"),
     (inspect.plan, "Example: squeeze plan profiles/smoke.toml"),
     (inspect.explain, "Example: squeeze explain profiles/smoke.toml --set seed=7"),

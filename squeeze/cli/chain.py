@@ -10,7 +10,7 @@ import typer
 from squeeze.cli.options import AsJson, Fresh, Out, ProfilePath, Sets, Wait
 from squeeze.cli.output import emit, emit_json, exit_code, shown
 
-__all__ = ["distil", "export", "run"]
+__all__ = ["RUNS", "distil", "export", "run"]
 
 RUNS = Path("runs")
 

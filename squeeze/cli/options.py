@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-__all__ = ["AsJson", "Fresh", "Out", "ProfilePath", "Sets", "Wait"]
+__all__ = ["AsJson", "Budgets", "Fresh", "Out", "ProfilePath", "Sets", "Wait"]
 
 ProfilePath: TypeAlias = Annotated[Path, typer.Argument(metavar="PROFILE", help="Profile (TOML).")]
 Sets: TypeAlias = Annotated[
@@ -23,4 +23,8 @@ Fresh: TypeAlias = Annotated[
 ]
 Wait: TypeAlias = Annotated[
     bool, typer.Option("--wait", help="Wait for another process that works on this run.")
+]
+Budgets: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--budget", metavar="FIGURE=LIMIT", help="Such as p95=5ms or size=8MB; repeatable."),
 ]

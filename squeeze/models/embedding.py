@@ -105,7 +105,8 @@ class Product(Embedding):
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B, T) -> (B, T, E)."""
-        entries = self.codes[ids].to(torch.int64) + self.offsets
+        # F.embedding, not indexing: it exports as Gather, indexing as GatherND.
+        entries = F.embedding(ids, self.codes).to(torch.int64) + self.offsets
         return F.embedding(entries, self.weight).flatten(-2)
 
     def table(self) -> Tensor:

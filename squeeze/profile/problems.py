@@ -12,7 +12,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-__all__ = ["Place", "Problem", "at", "dotted", "nearest", "problems"]
+__all__ = ["MISSING", "Place", "Problem", "at", "dotted", "nearest", "problems"]
 
 Place = tuple[str | int, ...]
 MISSING = object()

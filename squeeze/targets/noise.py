@@ -13,6 +13,7 @@ from squeeze.core.stats import coefficient_of_variation
 __all__ = ["CV_LIMIT", "block_variation", "remarks"]
 
 CV_LIMIT = 0.025  # above it, runs minutes apart were seen to differ by more than their intervals say
+PREEMPTION_LIMIT = 0.025  # half of the calls above p95: that quantile may show them and not the model
 FIT_DEGREE = 2  # attention is quadratic in the length, the rest linear
 
 
@@ -54,6 +55,9 @@ def remarks(answer: Mapping[str, Any], cv: float, environment: Mapping[str, Any]
             f"block medians vary by {cv:.1%} (limit {CV_LIMIT:.1%}): something else uses this machine; "
             "stop it or raise min_seconds"
         )
+    calls = len(answer["samples_ms"])
+    if answer["preemptions"] > calls * PREEMPTION_LIMIT:
+        notes.append(f"another program took the core {answer['preemptions']} times in {calls} calls")
     load, cores = environment["load_average"], environment["usable_cores"]
     if load is not None and load > cores:
         notes.append(f"load average {load:.1f} on {cores} usable cores when the measurement began")

@@ -191,7 +191,7 @@ def test_a_missing_library():
 def test_a_dead_worker_is_told_with_its_last_words(tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text("raise SystemExit('no room for this')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(StageFailed, match="ended with status 1: .*no room for this"):
+    with pytest.raises(StageFailed, match=r"ended with status 1: .*no room for this"):
         ask(request(tmp_path / "m.onnx"), 60)
 
 
@@ -226,6 +226,7 @@ def test_the_worker_ends_with_its_parent(tmp_path):
         "print(child.pid, flush=True); time.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, cwd=ROOT) as process_:
+        assert process_.stdout is not None
         pid = int(process_.stdout.readline())
         time.sleep(1.0)
         assert alive(pid)

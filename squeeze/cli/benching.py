@@ -1,0 +1,146 @@
+"""`squeeze bench`: measure model files, compare them, hold them against budgets; loads no torch."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+from squeeze.cli.options import AsJson, Budgets
+from squeeze.cli.output import emit, emit_json, exit_code, shown
+
+if TYPE_CHECKING:
+    from squeeze.bench import BenchOptions, BenchReport, Judgement
+
+__all__ = ["bench"]
+
+Models: TypeAlias = Annotated[
+    list[Path], typer.Argument(metavar="MODEL...", help="ONNX or ORT files, or bundle folders.")
+]
+Baseline: TypeAlias = Annotated[
+    Path | None, typer.Option(metavar="MODEL|REPORT", help="Model or earlier report to compare with.")
+]
+Form: TypeAlias = Annotated[str | None, typer.Option(metavar="NAME", help="Form of a bundle, or all.")]
+Threads: TypeAlias = Annotated[int, typer.Option(help="Threads inside one operator.")]
+Batch: TypeAlias = Annotated[int, typer.Option(help="Texts a call.")]
+Length: TypeAlias = Annotated[
+    int | None, typer.Option(help="Tokens a text; the bundle's own lengths by default.")
+]
+Shapes: TypeAlias = Annotated[
+    list[str] | None, typer.Option(metavar="INPUT=1x128", help="Whole shape of an input; repeatable.")
+]
+Target: TypeAlias = Annotated[str, typer.Option(help="Where to measure.")]
+MinRuns: TypeAlias = Annotated[int, typer.Option(help="Timed calls at least.")]
+Seconds: TypeAlias = Annotated[float, typer.Option(help="Seconds of timed calls at least.")]
+Confidence: TypeAlias = Annotated[float, typer.Option(help="Confidence of the intervals.")]
+Junit: TypeAlias = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Also write the checks as JUnit XML.")
+]
+Markdown: TypeAlias = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Also write the report as Markdown.")
+]
+LEAST_MAX_S = 60.0  # one model may take a minute, or three times the timed seconds asked for
+
+
+def bench(
+    models: Models,
+    baseline: Baseline = None,
+    budget: Budgets = None,
+    form: Form = None,
+    threads: Threads = 1,
+    batch: Batch = 1,
+    seq: Length = None,
+    shape: Shapes = None,
+    target: Target = "cpu",
+    min_runs: MinRuns = 200,
+    seconds: Seconds = 3.0,
+    confidence: Confidence = 0.95,
+    as_json: AsJson = False,
+    junit: Junit = None,
+    markdown: Markdown = None,
+) -> int:
+    """Measure latency, load time, memory and size.
+
+    Two models, or one with a --baseline, are timed in turns and compared. With --budget the exit
+    code is 1 when a limit is exceeded and 5 when the figures are too noisy to say.
+    """
+    from squeeze import bench as library
+
+    values: dict[str, Any] = {
+        "target": target,
+        "form": form,
+        "baseline": baseline,
+        "threads": threads,
+        "batch": batch,
+    }
+    values |= {"sequence": seq, "shapes": dict(library.parse_shape(text) for text in shape or ())}
+    values |= {"min_runs": min_runs, "min_seconds": seconds, "max_seconds": max(LEAST_MAX_S, 3 * seconds)}
+    options = _options({**values, "confidence": confidence})
+    budgets = [library.parse_budget(text) for text in budget or ()]
+    _prepare(junit, markdown, judged=bool(budgets))
+    with shown() as progress:
+        report = library.bench(models, options, progress)
+    judgement = library.judge(report, budgets) if budgets else None
+    _write(report, judgement, junit, markdown, as_json=as_json)
+    return exit_code(judgement.verdict if judgement else None)
+
+
+def _write(
+    report: BenchReport,
+    judgement: Judgement | None,
+    junit: Path | None,
+    markdown: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    from squeeze import bench_formats
+
+    drawn = bench_formats.markdown(report, judgement)
+    if markdown is not None:
+        markdown.write_text(drawn, encoding="utf-8")
+    if junit is not None and judgement is not None:
+        junit.write_text(bench_formats.junit(judgement), encoding="utf-8")
+    if as_json:
+        _checks_to_stderr(judgement)
+        emit_json(report.plain())
+    else:
+        emit(drawn.rstrip("\n"))
+
+
+def _options(values: dict[str, Any]) -> BenchOptions:
+    from pydantic import ValidationError
+
+    from squeeze.bench import BenchOptions
+    from squeeze.errors import UsageError
+    from squeeze.profile.problems import dotted, problems
+
+    names = {"sequence": "seq", "min_runs": "min-runs", "min_seconds": "seconds"}
+    try:
+        return BenchOptions(**values)
+    except ValidationError as error:
+        found = problems(error, values, BenchOptions)
+        lines = [f"--{names.get(dotted(one.place), dotted(one.place))}: {one.message}" for one in found]
+        raise UsageError("\n".join(lines)) from error
+
+
+def _prepare(junit: Path | None, markdown: Path | None, *, judged: bool) -> None:
+    """Files that cannot be written are found out before anything is measured."""
+    from squeeze.errors import UsageError
+
+    if junit is not None and not judged:
+        raise UsageError("--junit: there are no checks to write", hint="give at least one --budget")
+    for path in (junit, markdown):
+        if path is not None and not os.access(path.parent, os.W_OK):
+            raise UsageError(f"{path}: cannot be written, {path.parent} is no folder that may be written to")
+
+
+def _checks_to_stderr(judgement: Judgement | None) -> None:
+    """The document on stdout is the report alone, so that it can be a --baseline; the checks go beside it."""
+    for check in judgement.checks if judgement else ():
+        value = "-" if check.value is None else f"{check.value:.4g}"
+        sys.stderr.write(
+            f"{check.name}: {value} of {check.limit:g} {check.unit}: {check.verdict} {check.note}\n"
+        )
