@@ -16,7 +16,16 @@ from typing import Any
 
 from squeeze.errors import Corrupt
 
-__all__ = ["MANIFEST", "Artifact", "commit", "digest_file", "digest_files", "digest_json", "load", "write_json"]
+__all__ = [
+    "MANIFEST",
+    "Artifact",
+    "commit",
+    "digest_file",
+    "digest_files",
+    "digest_json",
+    "load",
+    "write_json",
+]
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
@@ -121,7 +130,13 @@ def _verify(folder: Path, manifest: dict[str, Any]) -> None:
     found, said = digest_files(folder), manifest["files"]
     for name in sorted(found.keys() | said.keys()):
         if found.get(name) != said.get(name):
-            state = "is missing" if name not in found else "is not in the manifest" if name not in said else "has changed"
+            state = (
+                "is missing"
+                if name not in found
+                else "is not in the manifest"
+                if name not in said
+                else "has changed"
+            )
             raise Corrupt(f"{folder / name}: {state} since it was written", hint="run again with --fresh")
 
 

@@ -26,7 +26,17 @@ from numpy.typing import NDArray
 from squeeze.artifact import digest_file, digest_json, write_json
 from squeeze.progress import Progress
 
-__all__ = ["LOGITS", "Feature", "Forward", "Layout", "Spent", "TeacherCache", "attention", "hidden", "relations"]
+__all__ = [
+    "LOGITS",
+    "Feature",
+    "Forward",
+    "Layout",
+    "Spent",
+    "TeacherCache",
+    "attention",
+    "hidden",
+    "relations",
+]
 
 Feature = str
 Forward = Callable[[NDArray[np.int64], Sequence[Feature]], Mapping[Feature, Sequence[NDArray[np.float32]]]]
@@ -106,7 +116,11 @@ class TeacherCache:
         self._open: dict[Feature, tuple[NDArray[np.float32], NDArray[np.int64]]] = {}
 
     def ensure(
-        self, features: Iterable[Feature], forward: Forward, batches: Iterable[NDArray[np.int64]], progress: Progress
+        self,
+        features: Iterable[Feature],
+        forward: Forward,
+        batches: Iterable[NDArray[np.int64]],
+        progress: Progress,
     ) -> Spent:
         """Compute what is not on disk yet, all missing features in one pass over the texts."""
         missing = [feature for feature in dict.fromkeys(features) if not self._whole(feature)]

@@ -74,7 +74,9 @@ def choose_layers(wanted: int, of: int) -> tuple[int, ...]:
 
 
 def measure_importance(
-    teacher: Encoder, batches: Iterable[tuple[Tensor, Tensor, Tensor]], loss: Callable[[Tensor, Tensor], Tensor]
+    teacher: Encoder,
+    batches: Iterable[tuple[Tensor, Tensor, Tensor]],
+    loss: Callable[[Tensor, Tensor], Tensor],
 ) -> Importance:
     """|d loss / d gate| at gate = 1, averaged over batches (Michel et al. 2019, arXiv:1905.10650).
 
@@ -97,7 +99,9 @@ def measure_importance(
     return Importance(tuple(parts[: len(shapes)]), tuple(parts[len(shapes) :]))
 
 
-def keep_best(scores: tuple[Tensor, ...], layers: tuple[int, ...], counts: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+def keep_best(
+    scores: tuple[Tensor, ...], layers: tuple[int, ...], counts: tuple[int, ...]
+) -> tuple[tuple[int, ...], ...]:
     """The `counts[i]` most important members of each kept layer."""
     return tuple(top(scores[layer], count) for layer, count in zip(layers, counts, strict=True))
 
@@ -112,7 +116,12 @@ def carve(teacher: Encoder, cut: Cut) -> Encoder:
     with torch.no_grad():
         student.embedding.weight.copy_(teacher.embedding.table()[torch.from_numpy(cut.rows)])
         student.positions.copy_(teacher.positions[: cut.positions])
-        for name in ("embedding_norm", "head_dense", "head_out", *(("widen",) if teacher.widen is not None else ())):
+        for name in (
+            "embedding_norm",
+            "head_dense",
+            "head_out",
+            *(("widen",) if teacher.widen is not None else ()),
+        ):
             _copy(student.get_submodule(name), teacher.get_submodule(name))
         for index, layer in enumerate(cut.layers):
             _carve_layer(student.layers[index], teacher.layers[layer], cut.heads[index], cut.neurons[index])
@@ -169,7 +178,9 @@ def _copy(to: nn.Module, source: nn.Module) -> None:
     to.load_state_dict(source.state_dict())
 
 
-def _carve_layer(student: nn.Module, teacher: nn.Module, heads: tuple[int, ...], neurons: tuple[int, ...]) -> None:
+def _carve_layer(
+    student: nn.Module, teacher: nn.Module, heads: tuple[int, ...], neurons: tuple[int, ...]
+) -> None:
     size = teacher.head_size
     columns = torch.cat([torch.arange(head * size, (head + 1) * size) for head in heads])
     width = teacher.heads * size
@@ -217,7 +228,10 @@ def _projected(encoder: Encoder, axes: Tensor) -> dict[str, Tensor]:
         state[f"{name}.weight"] = state[f"{name}.weight"] @ axes
 
     def writes(name: str) -> None:
-        state[f"{name}.weight"], state[f"{name}.bias"] = axes.T @ state[f"{name}.weight"], state[f"{name}.bias"] @ axes
+        state[f"{name}.weight"], state[f"{name}.bias"] = (
+            axes.T @ state[f"{name}.weight"],
+            state[f"{name}.bias"] @ axes,
+        )
 
     if encoder.widen is None:
         state["positions"] = state["positions"] @ axes

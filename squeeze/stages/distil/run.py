@@ -41,7 +41,10 @@ def run(config: DistilConfig, inputs: Mapping[str, Artifact], work: Work) -> Dis
     first = teachers[0]
     pool = _pool(config, data, first)
     words = choose_vocabulary(
-        first.spec, (*data.splits["train"].texts, *data.unlabelled), config.student.vocabulary, first.encoder.shape.vocabulary
+        first.spec,
+        (*data.splits["train"].texts, *data.unlabelled),
+        config.student.vocabulary,
+        first.encoder.shape.vocabulary,
     )
     tokenizer = tokens.make_tokenizer(words.spec, _reach(config, first))
     encoded = tokens.encode(tokenizer, pool.texts)
@@ -70,7 +73,9 @@ def run(config: DistilConfig, inputs: Mapping[str, Artifact], work: Work) -> Dis
         embedding_variance_kept=kept,
         vocabulary=_vocabulary_report(first, words, data),
         pool=pool.report,
-        cache=CacheReport(texts=len(pool.texts), computed=spent.texts, bytes=spent.bytes, seconds=spent.seconds),
+        cache=CacheReport(
+            texts=len(pool.texts), computed=spent.texts, bytes=spent.bytes, seconds=spent.seconds
+        ),
         phases=tuple(reports),
         quality=_measure(student, tokenizer, words, data, inputs["teacher"], work),
         transformers_folder=(work.out / "transformers").is_dir(),
@@ -102,7 +107,9 @@ def _walk(
         features = [feature for phase in mine for feature in needed(phase, depth, layers)]
         spent.append(signal.prepare(list(dict.fromkeys(features))))
     total = Spent(sum(s.texts for s in spent), sum(s.bytes for s in spent), sum(s.seconds for s in spent))
-    return total, [run_phase(student, phase, signals[phase.teacher], ground) for phase in config.distil.phases]
+    return total, [
+        run_phase(student, phase, signals[phase.teacher], ground) for phase in config.distil.phases
+    ]
 
 
 def _write(work: Work, student: Encoder, words: Vocabulary, labels: tuple[str, ...]) -> int:
@@ -118,7 +125,12 @@ def _write(work: Work, student: Encoder, words: Vocabulary, labels: tuple[str, .
 
 
 def _measure(
-    student: Encoder, tokenizer: tokens.Tokenizer, words: Vocabulary, data: Dataset, teacher: Artifact, work: Work
+    student: Encoder,
+    tokenizer: tokens.Tokenizer,
+    words: Vocabulary,
+    data: Dataset,
+    teacher: Artifact,
+    work: Work,
 ) -> dict[str, Quality]:
     """Quality on every held-out split; the logits are kept for the next stages."""
     said: dict[str, NDArray[np.float32]] = load_file(teacher.path / "predictions.safetensors")

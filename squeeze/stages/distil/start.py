@@ -46,7 +46,9 @@ class Vocabulary:
     uses: NDArray[np.int64]
 
 
-def choose_vocabulary(spec: dict[str, Any], texts: Sequence[str], settings: VocabularySection, rows: int) -> Vocabulary:
+def choose_vocabulary(
+    spec: dict[str, Any], texts: Sequence[str], settings: VocabularySection, rows: int
+) -> Vocabulary:
     """Keep all pieces, or those that the text and the language at large need.
 
     Args:
@@ -67,7 +69,9 @@ def choose_vocabulary(spec: dict[str, Any], texts: Sequence[str], settings: Voca
     return Vocabulary(spec, kept, np.pad(uses, (0, max(0, len(kept) - len(uses))))[: len(kept)])
 
 
-def start(config: DistilConfig, teacher: Encoder, pool: Pool, encoded: Encodings, words: Vocabulary) -> Encoder:
+def start(
+    config: DistilConfig, teacher: Encoder, pool: Pool, encoded: Encodings, words: Vocabulary
+) -> Encoder:
     """The student before its first step.
 
     Args:
@@ -126,7 +130,9 @@ def _layers(student: StudentSection, teacher: EncoderShape) -> tuple[int, ...]:
     return wanted
 
 
-def _cut(config: DistilConfig, teacher: Encoder, pool: Pool, encoded: Encodings, words: Vocabulary) -> carve.Cut:
+def _cut(
+    config: DistilConfig, teacher: Encoder, pool: Pool, encoded: Encodings, words: Vocabulary
+) -> carve.Cut:
     student, shape = config.student, teacher.shape
     if student.head_size not in (None, shape.head_size):
         raise ProfileError(
@@ -144,9 +150,13 @@ def _cut(config: DistilConfig, teacher: Encoder, pool: Pool, encoded: Encodings,
         neurons=carve.keep_best(found.neurons, layers, neurons),
         rows=words.kept,
         positions=min(student.max_positions or config.task.max_length, shape.positions),
-        embedding=_table(student, shape.embedding.width if width == shape.hidden else _narrow_width(shape, width)),
+        embedding=_table(
+            student, shape.embedding.width if width == shape.hidden else _narrow_width(shape, width)
+        ),
         weights=_weights(words),
-        axes=None if width == shape.hidden else losses.pca_projection(_states(teacher, config, pool, encoded), width),
+        axes=None
+        if width == shape.hidden
+        else losses.pca_projection(_states(teacher, config, pool, encoded), width),
         seed=config.seed,
     )
 
@@ -167,7 +177,9 @@ def _table(student: StudentSection, width: int) -> EmbeddingShape:
             codewords=asked.codewords,
         )
     except ValueError as error:
-        raise ProfileError(f"[student.embedding]: {asked.kind} does not fit a table of width {width}: {error}") from error
+        raise ProfileError(
+            f"[student.embedding]: {asked.kind} does not fit a table of width {width}: {error}"
+        ) from error
 
 
 def _weights(words: Vocabulary) -> NDArray[np.float64]:

@@ -45,7 +45,9 @@ class Teacher:
     def layout(self) -> Layout:
         """Widths for the cache."""
         shape = self.encoder.shape
-        return Layout(shape.labels, shape.hidden, tuple(layer.heads for layer in shape.layers), shape.head_size)
+        return Layout(
+            shape.labels, shape.hidden, tuple(layer.heads for layer in shape.layers), shape.head_size
+        )
 
 
 def load_teacher(folder: Path, labels: tuple[str, ...], *, spec_folder: Path | None = None) -> Teacher:
@@ -111,7 +113,11 @@ class Signals:
             if feature == LOGITS:
                 each = [np.stack(list(cache.read(LOGITS, rows))) for cache in self._logits]
                 # One teacher's logits are left as they are: their offset is part of what a squared error sees.
-                said = each[0] if len(each) == 1 else average(each, [teacher.weight for teacher in self.teachers])
+                said = (
+                    each[0]
+                    if len(each) == 1
+                    else average(each, [teacher.weight for teacher in self.teachers])
+                )
                 found[feature] = torch.from_numpy(said)
             elif self._inside is not None:
                 found[feature] = torch.from_numpy(self._inside.padded(feature, rows))
@@ -130,14 +136,20 @@ class Signals:
     def _cache(self, teacher: Teacher, rows: Encodings) -> TeacherCache:
         return TeacherCache(self.work.cache, teacher.digest, rows.digest, rows.lengths, teacher.layout)
 
-    def _fill(self, cache: TeacherCache, teacher: Teacher, rows: Encodings, features: Sequence[Feature]) -> Spent:
+    def _fill(
+        self, cache: TeacherCache, teacher: Teacher, rows: Encodings, features: Sequence[Feature]
+    ) -> Spent:
         pad = tokens.pad_id(teacher.spec)
 
-        def forward(batch: NDArray[np.int64], wanted: Sequence[Feature]) -> Mapping[Feature, list[NDArray[np.float32]]]:
+        def forward(
+            batch: NDArray[np.int64], wanted: Sequence[Feature]
+        ) -> Mapping[Feature, list[NDArray[np.float32]]]:
             ids, mask = to_tensors(rows, batch, pad)
             return _observe(teacher.encoder, ids, mask, wanted)
 
-        return cache.ensure(features, forward, batches_by_length(rows.lengths, tokens=4096), self.work.progress)
+        return cache.ensure(
+            features, forward, batches_by_length(rows.lengths, tokens=4096), self.work.progress
+        )
 
 
 def _observe(
@@ -157,7 +169,9 @@ def _observe(
         elif name == "hidden":
             found[feature] = [row[:n].numpy() for row, n in zip(out.hidden[layer], lengths, strict=True)]
         elif name == "attention":
-            found[feature] = [row[:, :n, :n].numpy() for row, n in zip(out.attention[layer - 1], lengths, strict=True)]
+            found[feature] = [
+                row[:, :n, :n].numpy() for row, n in zip(out.attention[layer - 1], lengths, strict=True)
+            ]
         else:
             joined = torch.stack(out.relations[layer - 1], dim=2)
             found[feature] = [row[:n].numpy() for row, n in zip(joined, lengths, strict=True)]

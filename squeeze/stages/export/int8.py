@@ -86,7 +86,9 @@ def _replace(graph: ir.Graph, node: ir.Node) -> None:
     product = ir.node("Mul", [wide.outputs[0], looked_up[1].outputs[0]])
     old = node.outputs[0]
     product.outputs[0].name, product.outputs[0].shape, product.outputs[0].type = old.name, old.shape, old.type
-    ir.convenience.replace_nodes_and_values(graph, node, [node], [*looked_up, wide, product], [old], product.outputs)
+    ir.convenience.replace_nodes_and_values(
+        graph, node, [node], [*looked_up, wide, product], [old], product.outputs
+    )
     if not table.uses() and table.name in graph.initializers:
         del graph.initializers[table.name]
 
@@ -118,6 +120,10 @@ def _narrow_products(source: Path) -> Sequence[str]:
     names: list[str] = []
     for node in ir.load(source).graph:
         weight = node.inputs[1] if node.op_type in ("MatMul", "Gemm") else None
-        if weight is not None and weight.const_value is not None and min(weight.const_value.shape.numpy()) < LEAST_WIDTH:
+        if (
+            weight is not None
+            and weight.const_value is not None
+            and min(weight.const_value.shape.numpy()) < LEAST_WIDTH
+        ):
             names.append(node.name or "")
     return names

@@ -13,7 +13,15 @@ from squeeze.schema import Frozen
 from squeeze.stage import Stage, Work
 from squeeze.task import TaskSection
 
-__all__ = ["STAGE", "ExportConfig", "ExportResult", "ExportSection", "FormResult", "ParityReport", "Tolerance"]
+__all__ = [
+    "STAGE",
+    "ExportConfig",
+    "ExportResult",
+    "ExportSection",
+    "FormResult",
+    "ParityReport",
+    "Tolerance",
+]
 
 FormName = Literal["fp32", "int8-dynamic"]
 

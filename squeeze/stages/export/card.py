@@ -1,0 +1,57 @@
+"""MODEL_CARD.md: what the bundle is, what it was made of and how good it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from squeeze.artifact import Artifact
+from squeeze.stages.export.stage import ExportConfig, ExportResult
+
+__all__ = ["model_card"]
+
+HEAD = """---
+library_name: onnx
+pipeline_tag: text-classification
+tags: [squeeze, distillation, quantization]
+---
+# Text classifier: {labels}
+
+Made by squeeze: a student distilled from {family} ({teacher:,} parameters), {student:,} parameters.
+Input is one text of at most {length} tokens; `tokenizer.json` makes `input_ids` and `attention_mask`
+(int64, batch x sequence), the output `logits` stands in the order of `labels.json`.
+
+## Quality on held-out text
+
+| form | file | size (bytes) | split | rows | accuracy | macro-F1 | agreement with the teacher |
+|---|---|---|---|---|---|---|---|
+"""
+
+TAIL = """
+## Limits
+
+The figures hold for text like the test splits above, and for nothing else. Text in other languages,
+of other events or of another kind must be measured before it is trusted; a call for help that is
+missed costs more than a false alarm, so look at the recall of each label in `manifest.json`.
+"""
+
+
+def model_card(config: ExportConfig, inputs: Mapping[str, Artifact], result: ExportResult) -> str:
+    """The card as Markdown, filled from the run's own figures."""
+    teacher, student = inputs["teacher"].result, inputs["encoder"].result
+    head = HEAD.format(
+        labels=", ".join(config.task.labels),
+        family=teacher["family"],
+        teacher=teacher["parameters"],
+        student=student["parameters"],
+        length=config.task.max_length,
+    )
+    rows = [
+        f"| {form} | {made.file} | {made.size_bytes:,} | {split} | {q.rows} | {q.accuracy:.4f} | {q.macro_f1:.4f} | {_share(q.label_loyalty)} |"
+        for form, made in result.forms.items()
+        for split, q in made.quality.items()
+    ]
+    return head + "\n".join(rows) + "\n" + TAIL
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

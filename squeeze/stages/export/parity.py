@@ -1,0 +1,56 @@
+"""Whether a converted model still computes what its source computed, on real text."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from squeeze.core.metrics import quality
+from squeeze.errors import ParityFailed
+from squeeze.stages.export.stage import ParityReport, Tolerance
+
+__all__ = ["compare", "hold"]
+
+Logits = NDArray[np.float32]
+
+
+def compare(source: str, before: Logits, after: Logits, labels: NDArray[np.int64]) -> ParityReport:
+    """Difference of two sets of logits.
+
+    Args:
+        source: what the converted model is compared with.
+        before: (N, K) its logits.
+        after: (N, K) the converted model's.
+        labels: (N,) the right answers, for the difference in macro-F1.
+    """
+    gap = np.abs(before.astype(np.float64) - after)
+    return ParityReport(
+        source=source,
+        rows=len(labels),
+        max_abs=float(gap.max()),
+        mean_abs=float(gap.mean()),
+        agreement=float((before.argmax(1) == after.argmax(1)).mean()),
+        metric_drop=quality(before, labels).macro_f1 - quality(after, labels).macro_f1,
+    )
+
+
+def hold(name: str, report: ParityReport, tolerance: Tolerance) -> None:
+    """Refuse a conversion that changed too much.
+
+    Raises:
+        ParityFailed: with every figure that is out of bounds, its value and its limit.
+    """
+    broken = []
+    if not np.isfinite(report.max_abs):
+        broken.append("logits are not finite")
+    if tolerance.max_abs is not None and not report.max_abs <= tolerance.max_abs:
+        broken.append(f"largest logit difference {report.max_abs:.3g} exceeds {tolerance.max_abs:.3g}")
+    if report.agreement < tolerance.agreement:
+        broken.append(f"label agreement {report.agreement:.4f} is below {tolerance.agreement:.4f}")
+    if report.metric_drop > tolerance.metric_drop:
+        broken.append(f"macro-F1 falls by {report.metric_drop:.4f}, more than {tolerance.metric_drop:.4f}")
+    if broken:
+        raise ParityFailed(
+            f"{name} against {report.source} on {report.rows} validation texts: {'; '.join(broken)}",
+            hint="the conversion is wrong, or its tolerance in [export] is tighter than the form can hold",
+        )
