@@ -23,12 +23,14 @@ __all__ = [
     "digest_file",
     "digest_files",
     "digest_json",
+    "discard",
     "load",
     "write_json",
 ]
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
+AGAIN = "run again with --fresh"
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,8 @@ def digest_json(value: Any) -> str:
 
 
 def digest_files(folder: Path) -> dict[str, str]:
-    """Sha256 of every file below a folder by relative POSIX path, the manifest left out."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
+    """Sha256 of every file below a folder by relative POSIX path, the folder's own manifest left out."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
     return {p.relative_to(folder).as_posix(): digest_file(p) for p in files}
 
 
@@ -97,8 +99,12 @@ def commit(partial: Path, final: Path, kind: str, record: dict[str, Any]) -> Art
 def load(folder: Path, *, verify: bool = True) -> Artifact:
     """Open a committed folder.
 
+    Args:
+        folder: where it lies.
+        verify: whether to read every file and compare its digest; the manifest is checked in any case.
+
     Raises:
-        Corrupt: the manifest cannot be read, or a file is missing, unknown or changed.
+        Corrupt: the manifest cannot be read or contradicts itself, or a file is missing, unknown or changed.
     """
     manifest = _read_manifest(folder)
     if verify:
@@ -119,25 +125,36 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise Corrupt(f"{path}: no readable manifest ({error})", hint="run again with --fresh") from error
-    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA or "files" not in manifest:
-        raise Corrupt(f"{path}: not a manifest of schema {SCHEMA}", hint="run again with --fresh")
+    except (OSError, ValueError, RecursionError) as error:
+        raise Corrupt(f"{path}: no readable manifest ({error})", hint=AGAIN) from error
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        raise Corrupt(f"{path}: not a manifest of schema {SCHEMA}", hint=AGAIN)
+    for key, kind in (("kind", str), ("digest", str), ("files", dict), ("result", dict)):
+        if not isinstance(manifest.get(key), kind):
+            raise Corrupt(f"{path}: has no {key}, or one that is no {kind.__name__}", hint=AGAIN)
+    files = manifest["files"]
+    if not all(isinstance(value, str) for value in files.values()) or manifest["digest"] != digest_json(
+        files
+    ):
+        raise Corrupt(f"{path}: its digest is not that of the files it lists", hint=AGAIN)
     return manifest
 
 
 def _verify(folder: Path, manifest: dict[str, Any]) -> None:
-    found, said = digest_files(folder), manifest["files"]
+    said = manifest["files"]
+    try:
+        found = digest_files(folder)
+    except OSError as error:
+        raise Corrupt(f"{folder}: cannot be read ({error})", hint=AGAIN) from error
     for name in sorted(found.keys() | said.keys()):
         if found.get(name) != said.get(name):
-            state = (
-                "is missing"
-                if name not in found
-                else "is not in the manifest"
-                if name not in said
-                else "has changed"
-            )
-            raise Corrupt(f"{folder / name}: {state} since it was written", hint="run again with --fresh")
+            raise Corrupt(f"{folder / name}: {_change(name, found, said)} since it was written", hint=AGAIN)
+
+
+def _change(name: str, found: dict[str, str], said: dict[str, Any]) -> str:
+    if name not in found:
+        return "has gone missing"
+    return "has changed" if name in said else "has been added"
 
 
 def _flush(folder: Path) -> None:

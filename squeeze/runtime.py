@@ -14,6 +14,7 @@ from squeeze.errors import MissingBackend
 
 __all__ = ["cpu_flags", "cpu_name", "environment", "need", "quiet", "usable_cores", "versions"]
 
+CPUINFO = Path("/proc/cpuinfo")
 QUIET = {
     # ONNX Runtime >= 1.30 ships telemetry that is on by default; the API call comes too late
     # for its first event, so the variable must be set before the library is loaded.
@@ -41,18 +42,47 @@ def usable_cores() -> int:
     return max(1, min(cores, int(quota))) if quota else max(1, cores)
 
 
-def _cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """CPU quota in cores, or None when there is no limit."""
+def _cgroup_quota(
+    root: Path = Path("/sys/fs/cgroup"), member: Path = Path("/proc/self/cgroup")
+) -> float | None:
+    """CPU quota in cores, the smallest of our group and of those it lies in; None when there is no limit.
+
+    Args:
+        root: where the groups are mounted.
+        member: the file that says which group we are in, one line a hierarchy.
+    """
+    quotas = [quota for folder in _groups(root, member) if (quota := _quota(folder)) is not None]
+    return min(quotas, default=None)
+
+
+def _groups(root: Path, member: Path) -> set[Path]:
+    """Folders of our group and of its parents. A container may see its own group as the root."""
+    folders = {root, root / "cpu"}
     try:
-        limit, period = (root / "cpu.max").read_text().split()
+        lines = member.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return folders
+    for line in lines:
+        controllers, _, group = line.partition(":")[2].partition(":")
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        base = root / "cpu" if controllers else root
+        here = base / group.lstrip("/")
+        folders |= {here, *(parent for parent in here.parents if parent.is_relative_to(base))}
+    return folders
+
+
+def _quota(folder: Path) -> float | None:
+    """Cores that one group may use: `cpu.max` of cgroup v2, or the two files of v1."""
+    try:
+        limit, period = (folder / "cpu.max").read_text(encoding="utf-8").split()
         return None if limit == "max" else int(limit) / int(period)
-    except (OSError, ValueError):
+    except (OSError, ValueError, ZeroDivisionError):
         pass
     try:
-        limit = (root / "cpu/cpu.cfs_quota_us").read_text()
-        period = (root / "cpu/cpu.cfs_period_us").read_text()
-        return int(limit) / int(period) if int(limit) > 0 else None
-    except (OSError, ValueError):
+        cores = int((folder / "cpu.cfs_quota_us").read_text(encoding="utf-8"))
+        return cores / int((folder / "cpu.cfs_period_us").read_text(encoding="utf-8")) if cores > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):
         return None
 
 
@@ -64,16 +94,21 @@ def need(module: str, extra: str) -> ModuleType:
         extra: the extra of this distribution that installs it.
 
     Raises:
-        MissingBackend: it is not installed; the hint is the install line.
+        MissingBackend: it is not installed, or it is and does not load; the hint is the install line.
     """
+    hint = f"pip install 'squeeze-ondevice[{extra}]'"
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name and module.split(".")[0] != error.name.split(".")[0]:
-            hint = f"{module} itself needs {error.name}: pip install {error.name}"
-        else:
-            hint = f"pip install 'squeeze-ondevice[{extra}]'"
+        lacks = error.name or module
+        if lacks.split(".")[0] != module.split(".")[0]:
+            raise MissingBackend(
+                f"{module} needs {lacks}, which is not installed", hint=f"pip install {lacks}"
+            ) from error
         raise MissingBackend(f"{module} is not installed", hint=hint) from error
+    except ImportError as error:
+        reason = (str(error).splitlines() or ["no reason given"])[0]
+        raise MissingBackend(f"{module} is installed but does not load: {reason}", hint=hint) from error
 
 
 def versions(names: tuple[str, ...]) -> dict[str, str]:
@@ -100,24 +135,21 @@ def environment() -> dict[str, Any]:
     }
 
 
-def cpu_flags() -> frozenset[str]:
+def cpu_flags(cpuinfo: Path = CPUINFO) -> frozenset[str]:
     """Instruction sets the processor says it has, as Linux spells them; empty elsewhere."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip().lower() in ("flags", "features"):
-                return frozenset(value.split())
-    except OSError:
-        pass
-    return frozenset()
+    return frozenset(_first(cpuinfo, "flags", "features").split())  # x86 and ARM name the line differently
 
 
-def cpu_name() -> str:
+def cpu_name(cpuinfo: Path = CPUINFO) -> str:
     """The processor's own name, as far as the system tells it."""
+    return _first(cpuinfo, "model name") or platform.processor() or platform.machine()
+
+
+def _first(cpuinfo: Path, *keys: str) -> str:
+    """Value of the first line with one of these keys; empty where there is none."""
     try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.lower().startswith("model name"):
-                return line.partition(":")[2].strip()
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        return ""
+    pairs = (line.partition(":") for line in lines)
+    return next((value.strip() for key, _, value in pairs if key.strip().lower() in keys), "")

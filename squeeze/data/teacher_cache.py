@@ -9,21 +9,26 @@ One folder per fingerprint (teacher weights, token numbers of all texts), one fi
 
 Rows lie text after text, so any order of reading works. A feature's file is renamed into place once
 it is whole and its digest stands beside it. Another teacher, another text or another tokenizer has
-another fingerprint: nothing stale can be hit.
+another fingerprint: nothing stale can be hit. One process at a time fills a folder; others wait and
+then find it filled.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from squeeze.artifact import digest_file, digest_json, write_json
+from squeeze.errors import StageFailed
 from squeeze.progress import Progress
 
 __all__ = [
@@ -122,20 +127,42 @@ class TeacherCache:
         batches: Iterable[NDArray[np.int64]],
         progress: Progress,
     ) -> Spent:
-        """Compute what is not on disk yet, all missing features in one pass over the texts."""
-        missing = [feature for feature in dict.fromkeys(features) if not self._whole(feature)]
-        if not missing:
-            return Spent()
-        started = monotonic()
+        """Compute what is not on disk yet, all missing features in one pass over the texts.
+
+        Args:
+            features: what is wanted.
+            forward: the teacher.
+            batches: row numbers; every row in at least one.
+            progress: where the pass is shown.
+
+        Raises:
+            StageFailed: there is no room for it on the disk.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / ".lock"):
+            missing = [feature for feature in dict.fromkeys(features) if not self._whole(feature)]
+            return self._fill(missing, forward, batches, progress) if missing else Spent()
+
+    def _fill(
+        self,
+        missing: Sequence[Feature],
+        forward: Forward,
+        batches: Iterable[NDArray[np.int64]],
+        progress: Progress,
+    ) -> Spent:
+        started = monotonic()
+        self._check_room(missing)
         stores = {feature: self._create(feature) for feature in missing}
+        seen = np.zeros(len(self.lengths), dtype=np.bool_)
         with progress.task("teacher", len(self.lengths)) as advance:
             for rows in batches:
                 for feature, arrays in forward(rows, missing).items():
                     store, offsets = stores[feature]
                     for row, array in zip(rows, arrays, strict=True):
                         store[offsets[row] : offsets[row + 1]] = array.reshape(-1)
+                seen[rows] = True
                 advance(len(rows))
+        assert seen.all(), "the batches leave out rows, which would stay zero"
         written = sum(self._finish(feature, store) for feature, (store, _) in stores.items())
         return Spent(len(self.lengths), written, monotonic() - started)
 
@@ -172,13 +199,21 @@ class TeacherCache:
         np.cumsum(sizes, out=offsets[1:])
         return offsets
 
+    def _check_room(self, features: Sequence[Feature]) -> None:
+        """Ask before mapping files: a full disk would end the process by a signal, without a word."""
+        needed = sum(int(self._offsets(f)[-1]) * np.dtype(_kind(f)).itemsize for f in features)
+        free = shutil.disk_usage(self.folder).free
+        if needed > free:
+            raise StageFailed(
+                f"{self.folder}: teacher outputs take {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
+                hint="free some room, or use losses on logits or fewer layers and texts",
+            )
+
     def _create(self, feature: Feature) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        offsets = self._offsets(feature)
-        # Half precision keeps three digits of a state of size one, far below what a student can follow.
-        kind = np.float32 if feature == LOGITS else np.float16
-        partial = self._path(feature).with_suffix(".partial")
-        store = np.lib.format.open_memmap(partial, mode="w+", dtype=kind, shape=(int(offsets[-1]),))
-        return store, offsets
+        offsets, partial = self._offsets(feature), self._path(feature).with_suffix(".partial")
+        self._open.pop(feature, None)
+        size = (int(offsets[-1]),)
+        return np.lib.format.open_memmap(partial, mode="w+", dtype=_kind(feature), shape=size), offsets
 
     def _finish(self, feature: Feature, store: NDArray[np.float32]) -> int:
         path, partial = self._path(feature), self._path(feature).with_suffix(".partial")
@@ -193,3 +228,8 @@ class TeacherCache:
             store = np.load(self._path(feature), mmap_mode="r", allow_pickle=False)
             self._open[feature] = (store, self._offsets(feature))
         return self._open[feature]
+
+
+def _kind(feature: Feature) -> type[np.floating[Any]]:
+    """Half precision keeps three digits of a state of size one, far below what a student can follow."""
+    return np.float32 if feature == LOGITS else np.float16

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -18,9 +19,9 @@ from squeeze.core import product_quantization as pq
 from squeeze.core.importance import mean_absolute, top
 from squeeze.core.losses import pca_projection
 from squeeze.models.embedding import EmbeddingShape
-from squeeze.models.encoder import Encoder, EncoderShape, Gates, LayerShape
+from squeeze.models.encoder import Encoder, EncoderShape, Gates, Layer, LayerShape
 
-__all__ = ["Cut", "Importance", "carve", "choose_layers", "measure_importance", "keep_best", "recode"]
+__all__ = ["Cut", "Importance", "carve", "choose_layers", "keep_best", "measure_importance", "recode"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Cut:
         embedding: how the table is stored.
         weights: (rows,) how often each piece is used; rare rows may be stored less exactly. None: all alike.
         axes: (H, h) orthonormal directions of the hidden width to keep (losses.pca_projection of real
-            states); None keeps it all.
+            states); None or h = H keeps it all.
         seed: of the codebooks' start.
     """
 
@@ -90,12 +91,12 @@ def measure_importance(
 
     def gradients() -> Iterable[Tensor]:
         for ids, mask, labels in batches:
-            gates = [torch.ones(size, requires_grad=True) for size in sizes]
+            gates = [torch.ones(size, device=ids.device, requires_grad=True) for size in sizes]
             pair = Gates(tuple(gates[: len(shapes)]), tuple(gates[len(shapes) :]))
             found = torch.autograd.grad(loss(teacher.observe(ids, mask, gates=pair).logits, labels), gates)
             yield torch.cat(found)
 
-    parts = mean_absolute(gradients()).split(sizes)
+    parts = torch.split(mean_absolute(gradients()), sizes)
     return Importance(tuple(parts[: len(shapes)]), tuple(parts[len(shapes) :]))
 
 
@@ -113,21 +114,22 @@ def carve(teacher: Encoder, cut: Cut) -> Encoder:
         A new encoder in training mode; the teacher is untouched.
     """
     student = Encoder(_shape(teacher.shape, cut))
+    whole = ["embedding_norm", "head_dense", "head_out"] + ["widen"] * (teacher.widen is not None)
     with torch.no_grad():
         student.embedding.weight.copy_(teacher.embedding.table()[torch.from_numpy(cut.rows)])
         student.positions.copy_(teacher.positions[: cut.positions])
-        for name in (
-            "embedding_norm",
-            "head_dense",
-            "head_out",
-            *(("widen",) if teacher.widen is not None else ()),
-        ):
+        for name in whole:
             _copy(student.get_submodule(name), teacher.get_submodule(name))
+        ours, theirs = _layers(student), _layers(teacher)
         for index, layer in enumerate(cut.layers):
-            _carve_layer(student.layers[index], teacher.layers[layer], cut.heads[index], cut.neurons[index])
-        if cut.axes is not None:
+            _carve_layer(ours[index], theirs[layer], cut.heads[index], cut.neurons[index])
+        if cut.axes is not None and cut.axes.shape[1] < teacher.shape.hidden:
             student = _narrow(student, cut.axes)
         return recode(student, cut.embedding, cut.weights, cut.seed)
+
+
+def _layers(encoder: Encoder) -> list[Layer]:
+    return cast("list[Layer]", list(encoder.layers))
 
 
 def _shape(teacher: EncoderShape, cut: Cut) -> EncoderShape:
@@ -178,9 +180,7 @@ def _copy(to: nn.Module, source: nn.Module) -> None:
     to.load_state_dict(source.state_dict())
 
 
-def _carve_layer(
-    student: nn.Module, teacher: nn.Module, heads: tuple[int, ...], neurons: tuple[int, ...]
-) -> None:
+def _carve_layer(student: Layer, teacher: Layer, heads: tuple[int, ...], neurons: tuple[int, ...]) -> None:
     size = teacher.head_size
     columns = torch.cat([torch.arange(head * size, (head + 1) * size) for head in heads])
     width = teacher.heads * size
@@ -196,7 +196,7 @@ def _carve_layer(
     student.down.bias.copy_(teacher.down.bias)
     _copy(student.attention_norm, teacher.attention_norm)
     _copy(student.norm, teacher.norm)
-    if student.distances is not None:
+    if student.distances is not None and teacher.distances is not None:
         reach = student.distances.shape[1] // 2
         middle = teacher.distances.shape[1] // 2
         student.distances.copy_(teacher.distances[list(heads), middle - reach : middle + reach + 1])
@@ -219,34 +219,30 @@ def _narrow(encoder: Encoder, axes: Tensor) -> Encoder:
 def _projected(encoder: Encoder, axes: Tensor) -> dict[str, Tensor]:
     state = {name: value.detach().clone() for name, value in encoder.state_dict().items()}
     gain = (axes.shape[0] / axes.shape[1]) ** 0.5
-
-    def norm(name: str) -> None:
+    reads, writes, norms = _sides(encoder)
+    for name in reads:
+        state[f"{name}.weight"] = state[f"{name}.weight"] @ axes
+    for name in writes:
+        state[f"{name}.weight"] = axes.T @ state[f"{name}.weight"]
+        state[f"{name}.bias"] = state[f"{name}.bias"] @ axes
+    for name in norms:
         weight = torch.einsum("hi,h,hi->i", axes, state[f"{name}.weight"], axes)
         state[f"{name}.weight"], state[f"{name}.bias"] = weight * gain, state[f"{name}.bias"] @ axes
-
-    def reads(name: str) -> None:
-        state[f"{name}.weight"] = state[f"{name}.weight"] @ axes
-
-    def writes(name: str) -> None:
-        state[f"{name}.weight"], state[f"{name}.bias"] = (
-            axes.T @ state[f"{name}.weight"],
-            state[f"{name}.bias"] @ axes,
-        )
-
     if encoder.widen is None:
         state["positions"] = state["positions"] @ axes
-        norm("embedding_norm")
         state["embedding.weight"] = state["embedding.weight"] @ axes
-    else:
-        writes("widen")
-    for index in range(len(encoder.layers)):
-        for name in ("qkv", "up"):
-            reads(f"layers.{index}.{name}")
-        for name in ("out", "down"):
-            writes(f"layers.{index}.{name}")
-        for name in ("attention_norm", "norm"):
-            norm(f"layers.{index}.{name}")
-    reads("head_dense")
-    writes("head_dense")
-    reads("head_out")
     return state
+
+
+def _sides(encoder: Encoder) -> tuple[list[str], list[str], list[str]]:
+    """Names of the matrices that read the residual stream, of those that write it, and of its norms."""
+
+    def each(*names: str) -> list[str]:
+        return [f"layers.{index}.{name}" for index in range(len(encoder.layers)) for name in names]
+
+    entry = ["embedding_norm"] if encoder.widen is None else []
+    return (
+        [*each("qkv", "up"), "head_dense", "head_out"],
+        [*each("out", "down"), "head_dense"] + ["widen"] * (encoder.widen is not None),
+        [*each("attention_norm", "norm"), *entry],
+    )

@@ -40,7 +40,13 @@ class EmbeddingShape(Frozen):
 
 
 class Embedding(nn.Module):
-    """A table of rows that can be looked up and written out whole."""
+    """A table of rows that can be looked up and written out whole.
+
+    Attributes:
+        weight: what is stored: rows (V, E), narrow rows (V, rank), or codebooks (M K, E / M).
+    """
+
+    weight: nn.Parameter
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B, T) -> (B, T, E)."""
@@ -79,11 +85,11 @@ class Factorised(Embedding):
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B, T) -> (B, T, E)."""
-        return self.project(F.embedding(ids, self.weight))
+        return F.linear(F.embedding(ids, self.weight), self.project.weight)
 
     def table(self) -> Tensor:
         """The whole table, (V, E)."""
-        return self.project(self.weight)
+        return F.linear(self.weight, self.project.weight)
 
 
 class Product(Embedding):

@@ -11,6 +11,7 @@ Shapes: B texts, T tokens, E embedding width, H hidden width, A = heads x head s
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -22,11 +23,22 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 from squeeze.models.embedding import Embedding, EmbeddingShape, make_embedding
 from squeeze.schema import Frozen
 
-__all__ = ["Encoder", "EncoderShape", "Gates", "LayerShape", "Outputs", "embedding_parameters", "parameters"]
+__all__ = [
+    "ACTIVATIONS",
+    "Activation",
+    "Encoder",
+    "EncoderShape",
+    "Gates",
+    "Layer",
+    "LayerShape",
+    "Outputs",
+    "embedding_parameters",
+    "parameters",
+]
 
 MASKED = -1e4  # far below any score, and still finite in half precision
 
-ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu, "tanh": torch.tanh}
+ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "tanh": torch.tanh}
 
 Activation = Literal["gelu", "relu", "tanh"]
 
@@ -107,9 +119,16 @@ class Layer(nn.Module):
             self.distances = nn.Parameter(torch.zeros(layer.heads, 2 * shape.positions - 1))
 
     def forward(
-        self, x: Tensor, bias: Tensor, keep: Outputs | None, inside: bool, gates: tuple[Tensor, Tensor] | None
+        self, x: Tensor, bias: Tensor, keep: Outputs | None, gates: tuple[Tensor, Tensor] | None
     ) -> Tensor:
-        """(B, T, H) and an additive bias that broadcasts to (B, heads, T, T) -> (B, T, H)."""
+        """(B, T, H) and an additive bias that broadcasts to (B, heads, T, T) -> (B, T, H).
+
+        Args:
+            x: states.
+            bias: added to the attention scores.
+            keep: takes attention and relations; None: nobody asked.
+            gates: (heads,) and (F,) factors.
+        """
         batch, length, _ = x.shape
         if self.distances is not None:
             bias = bias + self._distance_bias(self.distances, length)
@@ -121,7 +140,7 @@ class Layer(nn.Module):
             scores = (q * self.scale if self.scale != 1 else q) @ k.transpose(-1, -2) + bias
             weights = scores.softmax(-1)
             context = weights @ v
-            if keep is not None and inside:
+            if keep is not None:
                 keep.attention.append(weights)
                 keep.relations.append(_side_by_side(q, k, v))
         if gates is not None:
@@ -131,7 +150,8 @@ class Layer(nn.Module):
         inner = self.activation(self.up(x))
         if gates is not None:
             inner = inner * gates[1]
-        return self.norm(x + self.down(inner))
+        result: Tensor = self.norm(x + self.down(inner))
+        return result
 
     @staticmethod
     def _distance_bias(distances: Tensor, length: int) -> Tensor:
@@ -168,7 +188,7 @@ class Encoder(nn.Module):
         """(B, T) token numbers and a mask of ones and zeros -> (B, labels) logits."""
         x, bias = self._enter(input_ids, attention_mask)
         for layer in self.layers:
-            x = layer(x, bias, None, False, None)
+            x = layer(x, bias, None, None)
         return self._classify(x)
 
     def observe(
@@ -180,7 +200,7 @@ class Encoder(nn.Module):
         keep = outputs if inside else None
         for index, layer in enumerate(self.layers):
             pair = None if gates is None else (gates.heads[index], gates.neurons[index])
-            x = layer(x, bias, keep, inside, pair)
+            x = layer(x, bias, keep, pair)
             outputs.hidden.append(x)
         outputs.logits = self._classify(x)
         return outputs
@@ -194,7 +214,8 @@ class Encoder(nn.Module):
         return x, bias
 
     def _classify(self, x: Tensor) -> Tensor:
-        return self.head_out(self.head_activation(self.head_dense(x[:, 0])))
+        logits: Tensor = self.head_out(self.head_activation(self.head_dense(x[:, 0])))
+        return logits
 
 
 def _initialise(module: nn.Module) -> None:

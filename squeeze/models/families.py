@@ -17,8 +17,9 @@ from torch import Tensor
 from squeeze.errors import ProfileError
 from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.encoder import Activation, Encoder, EncoderShape, LayerShape
+from squeeze.models.huggingface import transformers
 
-__all__ = ["FAMILIES", "Family", "family_of", "read", "write_bert"]
+__all__ = ["FAMILIES", "Family", "family_of", "fits_bert", "read", "shape_of", "write_bert"]
 
 Tensors = Mapping[str, Tensor]
 
@@ -34,7 +35,8 @@ class Family:
         head_dense: first matrix of the classification head.
         head_out: last matrix of the classification head.
         head_activation: the function between them.
-        first_position: row of the position table that the first token reads.
+        first_position: row of the position table that the first token reads; None: the one after the
+            padding piece's number, as fairseq counts.
         relative: name of the relative attention bias below `body`, if there is one.
     """
 
@@ -44,7 +46,7 @@ class Family:
     head_dense: str
     head_out: str
     head_activation: Activation
-    first_position: int = 0
+    first_position: int | None = 0
     relative: str | None = None
 
 
@@ -85,7 +87,7 @@ _ROBERTA = Family(
     "classifier.dense",
     "classifier.out_proj",
     "tanh",
-    first_position=2,
+    first_position=None,
 )
 
 FAMILIES: Mapping[str, Family] = {
@@ -105,7 +107,7 @@ FAMILIES: Mapping[str, Family] = {
         "classifier.dense",
         "classifier.out_proj",
         "tanh",
-        first_position=2,
+        first_position=2,  # whatever number the padding piece has
         relative="encoder.relative_attention_bias.weight",
     ),
 }
@@ -135,70 +137,90 @@ def read(model: Any) -> Encoder:
         An encoder in evaluation mode that gives the same logits on right-padded text with one segment.
     """
     family = family_of(model.config.model_type)
-    tensors: Tensors = {name: value.detach() for name, value in model.state_dict().items()}
-    shape = _shape(model.config, family, tensors)
+    shape = shape_of(model)
     encoder = Encoder(shape)
-    encoder.load_state_dict(_convert(family, tensors, shape, _buckets(model)))
+    tensors: Tensors = {name: value.detach() for name, value in model.state_dict().items()}
+    encoder.load_state_dict(_convert(family, tensors, shape, model))
     return encoder.eval()
 
 
-def _shape(config: Any, family: Family, tensors: Tensors) -> EncoderShape:
-    """Widths through optimum's normalized configs, which know each family's own field names."""
+def shape_of(model: Any) -> EncoderShape:
+    """The shape that `read` gives, without copying a weight.
+
+    Widths come through optimum's normalized configs, which know each family's own field names.
+
+    Raises:
+        ProfileError: the family, its activation, or a variant of its attention is not supported.
+    """
     from optimum.utils import NormalizedConfigManager
 
+    config, family = model.config, family_of(model.config.model_type)
     normal = NormalizedConfigManager.get_normalized_config_class(config.model_type)(config)
-    table = tensors[f"{family.body}.embeddings.word_embeddings.weight"]
-    positions = (
-        tensors[f"{family.body}.embeddings.position_embeddings.weight"].shape[0] - family.first_position
-    )
-    activation = getattr(config, "hidden_act", None) or getattr(config, "activation", "gelu")
-    if activation not in ("gelu", "relu"):
-        raise ProfileError(
-            f"activation {activation!r} of the teacher is not supported (supported: gelu, relu)"
-        )
-    width = tensors[f"{family.body}.{family.layer.format(0)}.{family.parts['up']}.weight"].shape[0]
+    sizes = {name: value.shape for name, value in model.state_dict().items()}
+    rows, width = sizes[f"{family.body}.embeddings.word_embeddings.weight"]
+    positions = sizes[f"{family.body}.embeddings.position_embeddings.weight"][0]
+    ffn = sizes[f"{family.body}.{family.layer.format(0)}.{family.parts['up']}.weight"][0]
     return EncoderShape(
-        vocabulary=table.shape[0],
-        embedding=EmbeddingShape(width=table.shape[1]),
+        vocabulary=rows,
+        embedding=EmbeddingShape(width=width),
         hidden=normal.hidden_size,
         head_size=normal.hidden_size // normal.num_attention_heads,
-        layers=(LayerShape(heads=normal.num_attention_heads, ffn=width),) * normal.num_layers,
-        positions=positions,
-        labels=tensors[f"{family.head_out}.weight"].shape[0],
-        activation=activation,
+        layers=(LayerShape(heads=normal.num_attention_heads, ffn=ffn),) * normal.num_layers,
+        positions=positions - _first_position(config, family),
+        labels=sizes[f"{family.head_out}.weight"][0],
+        activation=_activation(config),
         head_activation=family.head_activation,
         epsilon=float(getattr(config, "layer_norm_eps", 1e-12)),
         relative_bias=family.relative is not None,
     )
 
 
-def _buckets(model: Any) -> Callable[[Tensor], Tensor] | None:
-    """MPNet's own rule from distance to row of its bias table."""
-    encoder = getattr(model.base_model, "encoder", None)
-    rule = getattr(encoder, "relative_position_bucket", None)
-    return rule if callable(rule) else None
+def _activation(config: Any) -> Activation:
+    """The feed-forward's function; also the place where variants we do not compute are refused."""
+    if getattr(config, "is_decoder", False):
+        raise ProfileError("a teacher that reads left to right (is_decoder) is not supported")
+    kind = getattr(config, "position_embedding_type", None) or "absolute"
+    if kind != "absolute":
+        raise ProfileError(
+            f"position_embedding_type {kind!r} of the teacher is not supported, only 'absolute'"
+        )
+    name = getattr(config, "hidden_act", None) or getattr(config, "activation", "gelu")
+    found: dict[str, Activation] = {"gelu": "gelu", "relu": "relu"}
+    if name not in found:
+        raise ProfileError(
+            f"activation {name!r} of the teacher is not supported (supported: {', '.join(found)})"
+        )
+    return found[name]
 
 
-def _convert(
-    family: Family, tensors: Tensors, shape: EncoderShape, buckets: Callable[[Tensor], Tensor] | None
-) -> dict[str, Tensor]:
+def _first_position(config: Any, family: Family) -> int:
+    return int(config.pad_token_id) + 1 if family.first_position is None else family.first_position
+
+
+def _convert(family: Family, tensors: Tensors, shape: EncoderShape, model: Any) -> dict[str, Tensor]:
     """Tensors by our names."""
-    state = _embeddings(family, tensors)
+    state = _embeddings(family, tensors, _first_position(model.config, family))
     for index in range(len(shape.layers)):
         place = f"{family.body}.{family.layer.format(index)}"
         state.update(_layer(tensors, place, family.parts, f"layers.{index}"))
-        if family.relative is not None and buckets is not None:
-            distance = torch.arange(-(shape.positions - 1), shape.positions)
-            table = tensors[f"{family.body}.{family.relative}"]
-            state[f"layers.{index}.distances"] = table[buckets(distance)].T.contiguous()
+    if family.relative is not None:
+        bias = _distances(tensors[f"{family.body}.{family.relative}"], shape.positions, model)
+        state.update({f"layers.{index}.distances": bias for index in range(len(shape.layers))})
     for ours, theirs in (("head_dense", family.head_dense), ("head_out", family.head_out)):
         state.update(_pair(tensors, theirs, ours))
     return state
 
 
-def _embeddings(family: Family, tensors: Tensors) -> dict[str, Tensor]:
+def _distances(table: Tensor, positions: int, model: Any) -> Tensor:
+    """(buckets, heads) -> (heads, 2P-1): the bias of every distance, by the family's own rule of buckets."""
+    rule: Callable[[Tensor], Tensor] = model.base_model.encoder.relative_position_bucket
+    distance = torch.arange(-(positions - 1), positions)
+    return table.cpu()[rule(distance)].T.contiguous()
+
+
+def _embeddings(family: Family, tensors: Tensors, first: int) -> dict[str, Tensor]:
     place = f"{family.body}.embeddings"
-    positions = tensors[f"{place}.position_embeddings.weight"][family.first_position :]
+    positions = tensors[f"{place}.position_embeddings.weight"][first:]
     segments = tensors.get(f"{place}.token_type_embeddings.weight")
     if segments is not None:
         # One segment is all a single text has: its row is the same for every token.
@@ -240,10 +262,8 @@ def write_bert(encoder: Encoder, labels: tuple[str, ...], pad_id: int) -> Any:
     A low-rank or product-quantized table is written out whole: the folder is for loading anywhere,
     not for its size.
     """
-    from transformers import BertConfig, BertForSequenceClassification
-
-    shape = encoder.shape
-    config = BertConfig(
+    library, shape = transformers(), encoder.shape
+    config = library.BertConfig(
         vocab_size=shape.vocabulary,
         hidden_size=shape.hidden,
         num_hidden_layers=len(shape.layers),
@@ -257,7 +277,7 @@ def write_bert(encoder: Encoder, labels: tuple[str, ...], pad_id: int) -> Any:
         id2label=dict(enumerate(labels)),
         label2id={name: index for index, name in enumerate(labels)},
     )
-    model = BertForSequenceClassification(config)
+    model = library.BertForSequenceClassification(config)
     model.load_state_dict(_to_bert(encoder))
     return model.eval()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from squeeze.artifact import digest_file, digest_json
 from squeeze.errors import MissingBackend, ProfileError
+from squeeze.models.huggingface import first_line
 from squeeze.runtime import need
 
 __all__ = ["BUILTIN", "fingerprint", "resolve"]
@@ -25,6 +26,7 @@ BUILTIN = {
 PATTERNS = (
     "config.json",
     "*.safetensors",
+    "*.safetensors.index.json",
     "tokenizer*",
     "vocab*",
     "merges.txt",
@@ -49,13 +51,17 @@ def resolve(name: str) -> Path:
     folder = Path(name)
     if folder.is_dir():
         return folder
+    if folder.exists():
+        raise ProfileError(
+            f"model {name}: a file, not a folder", hint="name the folder that holds config.json"
+        )
     if folder.is_absolute() or name.startswith((".", "~")) or not HUB_NAME.fullmatch(name):
         raise ProfileError(f"model {name}: no such folder", hint="paths are relative to the profile")
     return _download(name)
 
 
 def fingerprint(name: str) -> str:
-    """Digest of a model's files; for a hub model that is not a folder, its commit."""
+    """Digest of the names and contents of a model's files."""
     folder = resolve(name)
     files = sorted({path for pattern in PATTERNS for path in folder.glob(pattern) if path.is_file()})
     return digest_json({path.name: digest_file(path) for path in files})
@@ -90,8 +96,7 @@ def _download(name: str) -> Path:
     try:
         return Path(hub.snapshot_download(name, allow_patterns=list(PATTERNS)))
     except (hub.errors.HfHubHTTPError, hub.errors.LocalEntryNotFoundError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise MissingBackend(
-            f"model {name}: not a folder, and the Hugging Face hub gave no such model ({reason})",
+            f"model {name}: not a folder, and the Hugging Face hub gave no such model ({first_line(error)})",
             hint="check the name, or download it once and give the folder",
         ) from error

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from squeeze.data.batches import pad
 from squeeze.models.encoder import Encoder
@@ -37,9 +37,18 @@ def to_tensors(encodings: Encodings, rows: NDArray[np.int64], pad_id: int) -> tu
 def logits(
     model: Encoder | Callable[[Tensor, Tensor], Tensor], encodings: Encodings, pad_id: int, labels: int
 ) -> NDArray[np.float32]:
-    """(N, labels) logits of all texts, in their order."""
+    """(N, labels) logits of all texts, in their order.
+
+    Args:
+        model: (token numbers, mask) -> logits. A module gets its batches on the device it lies on.
+        encodings: N texts.
+        pad_id: number of the padding piece.
+        labels: number of outputs.
+    """
+    device = next(model.parameters()).device if isinstance(model, nn.Module) else torch.device("cpu")
     out = np.empty((len(encodings), labels), dtype=np.float32)
     with torch.inference_mode():
         for rows in batches_by_length(encodings.lengths):
-            out[rows] = model(*to_tensors(encodings, rows, pad_id)).float().cpu().numpy()
+            ids, mask = to_tensors(encodings, rows, pad_id)
+            out[rows] = model(ids.to(device), mask.to(device)).float().cpu().numpy()
     return out

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from pathlib import Path
 
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -21,16 +18,13 @@ SHAPE, WEIGHTS = "encoder.json", "student.safetensors"
 
 
 def save_student(folder: Path, encoder: Encoder) -> None:
-    """Write both files; a reader sees neither or both."""
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    save_file({name: value.contiguous() for name, value in encoder.state_dict().items()}, partial / WEIGHTS)
-    write_json(partial / SHAPE, encoder.shape.plain())
+    """Write both files. The shape comes last: where it lies, the weights lie beside it."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (WEIGHTS, SHAPE):
-        os.replace(partial / name, folder / name)
-    partial.rmdir()
+    (folder / SHAPE).unlink(missing_ok=True)
+    partial = folder / f"{WEIGHTS}.partial"
+    save_file({name: value.contiguous() for name, value in encoder.state_dict().items()}, partial)
+    partial.replace(folder / WEIGHTS)
+    write_json(folder / SHAPE, encoder.shape.plain())
 
 
 def load_student(folder: Path) -> Encoder:
@@ -41,11 +35,17 @@ def load_student(folder: Path) -> Encoder:
     """
     try:
         shape = EncoderShape.parse(json.loads((folder / SHAPE).read_text(encoding="utf-8")))
+        weights = load_file(folder / WEIGHTS)
         encoder = Encoder(shape)
-        encoder.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, ValueError, ValidationError, SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        encoder.load_state_dict(weights)
+    except (OSError, ValueError, SafetensorError, RuntimeError) as error:  # pydantic's is a ValueError
         raise ProfileError(
-            f"{folder}: not a student ({reason})", hint=f"needs {SHAPE} and {WEIGHTS}"
+            f"{folder}: not a student ({_reason(error)})", hint=f"needs {SHAPE} and {WEIGHTS} of one student"
         ) from error
     return encoder.eval()
+
+
+def _reason(error: Exception) -> str:
+    """One line of a message; torch and pydantic open theirs with a heading that says little."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2]) or type(error).__name__

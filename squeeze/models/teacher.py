@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from scipy.special import log_softmax, logsumexp
 from torch import nn
 
 from squeeze.errors import ProfileError
 from squeeze.models.families import Family, family_of
+from squeeze.models.huggingface import first_line, transformers
 
 __all__ = ["average", "load_classifier", "save_classifier"]
 
@@ -22,16 +24,14 @@ def load_classifier(folder: Path, labels: tuple[str, ...], *, untrained_head: bo
     """Load a folder as a sequence classifier whose outputs stand in our order of labels.
 
     Args:
-        folder: config.json and safetensors weights.
+        folder: config.json and safetensors weights; nothing is unpickled, and no code of it is run.
         labels: our labels; output k belongs to labels[k].
         untrained_head: whether a fresh head is wanted when the folder has none for these labels
             (it will be trained); otherwise that is an error.
 
     Raises:
-        ProfileError: wrong family, unreadable weights, or a head for other labels.
+        ProfileError: wrong family, missing or unreadable weights, or a head for other labels.
     """
-    from transformers import AutoModelForSequenceClassification
-
     config = _config(folder)
     family = family_of(config.model_type)
     order = _label_order(config, labels)
@@ -42,21 +42,8 @@ def load_classifier(folder: Path, labels: tuple[str, ...], *, untrained_head: bo
                 hint="add [teacher.finetune], or name the labels as the teacher does",
             )
         config.num_labels = len(labels)
-    try:
-        model, report = AutoModelForSequenceClassification.from_pretrained(
-            folder,
-            config=config,
-            use_safetensors=True,
-            ignore_mismatched_sizes=untrained_head,
-            output_loading_info=True,
-            local_files_only=True,
-            dtype=torch.float32,
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ProfileError(
-            f"{folder}: cannot be loaded as a classifier: {str(error).splitlines()[0]}"
-        ) from error
-    _check_missing(folder, family, set(report["missing_keys"]), untrained_head=untrained_head)
+    model, report = _weights(folder, config)
+    _check_whole(folder, family, report, untrained_head=untrained_head)
     if order is not None:
         _reorder(model.get_submodule(family.head_out), order)
     model.config.id2label = dict(enumerate(labels))
@@ -92,12 +79,36 @@ def average(logits: list[NDArray[np.float32]], weights: list[float]) -> NDArray[
 
 
 def _config(folder: Path) -> Any:
-    from transformers import AutoConfig
-
+    library = transformers()
     try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
-        raise ProfileError(f"{folder}: no readable config.json: {str(error).splitlines()[0]}") from error
+        return library.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ProfileError(f"{folder}: no readable config.json: {first_line(error)}") from error
+
+
+def _weights(folder: Path, config: Any) -> tuple[Any, Mapping[str, Any]]:
+    """The model and the library's account of what its file lacked or had in another size."""
+    if not any(folder.glob("*.safetensors")):
+        pickled = any(folder.glob("*.bin"))
+        raise ProfileError(
+            f"{folder}: no safetensors weights"
+            + (", only pickled ones, which are never opened" if pickled else ""),
+            hint="save the model again with save_pretrained, which writes model.safetensors",
+        )
+    try:
+        model, report = transformers().AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            config=config,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,  # they are in the account, and refused by `_check_whole`
+            output_loading_info=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ProfileError(f"{folder}: cannot be loaded as a classifier: {first_line(error)}") from error
+    return model, report
 
 
 def _label_names(config: Any) -> list[str]:
@@ -106,10 +117,10 @@ def _label_names(config: Any) -> list[str]:
 
 def _label_order(config: Any, labels: tuple[str, ...]) -> list[int] | None:
     """Row of the teacher's head for each of our labels; None when it is a head for other labels."""
-    names = [name.casefold() for name in _label_names(config)]
-    wanted = [name.casefold() for name in labels]
-    if sorted(names) == sorted(wanted):
-        return [names.index(name) for name in wanted]
+    for spelling in (str, str.casefold):
+        names, wanted = [list(map(spelling, some)) for some in (_label_names(config), labels)]
+        if sorted(names) == sorted(wanted) and len(set(names)) == len(names):
+            return [names.index(name) for name in wanted]
     # A head whose labels were never named is taken in its own order.
     if names == [f"label_{index}" for index in range(len(labels))]:
         return list(range(len(labels)))
@@ -122,13 +133,14 @@ def _reorder(head: nn.Linear, order: list[int]) -> None:
         head.bias.copy_(head.bias[order])
 
 
-def _check_missing(folder: Path, family: Family, missing: set[str], *, untrained_head: bool) -> None:
-    """Refuse weights that are not all there; a head that will be trained may be absent."""
+def _check_whole(folder: Path, family: Family, report: Mapping[str, Any], *, untrained_head: bool) -> None:
+    """Refuse weights that are not all there; a head that will be trained may be absent or of another size."""
+    lacks = {*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])}
     heads = tuple(f"{name}." for name in (family.head_dense, family.head_out))
-    missing = {n for n in missing if not (untrained_head and n.startswith(heads)) and "position_ids" not in n}
-    if missing:
-        some = ", ".join(sorted(missing)[:3])
+    lacks = {n for n in lacks if not (untrained_head and n.startswith(heads)) and "position_ids" not in n}
+    if lacks:
+        some = ", ".join(sorted(lacks)[:3])
         raise ProfileError(
-            f"{folder}: {len(missing)} tensors are missing from its weights ({some})",
+            f"{folder}: {len(lacks)} tensors are missing from its weights or of another size ({some})",
             hint="add [teacher.finetune] if it is a pretrained model without a classification head",
         )

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from squeeze.errors import ProfileError
+from squeeze.models.huggingface import first_line, transformers
 
-__all__ = ["Encodings", "encode", "pad_id", "read_spec", "write_spec"]
+__all__ = ["Encodings", "encode", "make_tokenizer", "pad_id", "read_spec", "write_spec"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,9 @@ class Encodings:
     @property
     def digest(self) -> str:
         """Sha256 of the numbers and where each text begins."""
-        return hashlib.sha256(self.values.tobytes() + self.offsets.tobytes()).hexdigest()
+        found = hashlib.sha256(self.values.tobytes())
+        found.update(self.offsets.tobytes())
+        return found.hexdigest()
 
     def renumber(self, table: Sequence[int] | NDArray[Any]) -> Encodings:
         """The same texts with every number looked up in a table (a student's piece to the teacher's)."""
@@ -62,22 +65,33 @@ class Encodings:
 
 
 def read_spec(folder: Path) -> dict[str, Any]:
-    """The content of a model folder's tokenizer.json; made from older files where it is absent."""
+    """The content of a model folder's tokenizer.json; made from older files where it is absent.
+
+    Raises:
+        ProfileError: there is no tokenizer in the folder, or none that can be read.
+    """
     path = folder / "tokenizer.json"
     if not path.is_file():
         return _from_slow(folder)
-    spec: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return spec
+    try:
+        spec: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ProfileError(f"{path}: not a readable tokenizer ({first_line(error)})") from error
+    if not isinstance(spec, dict) or not isinstance(spec.get("model"), dict):
+        raise ProfileError(f"{path}: not a tokenizer (no `model` in it)")
+    return dict(spec)
 
 
 def _from_slow(folder: Path) -> dict[str, Any]:
-    from transformers import AutoTokenizer
-
     try:
-        fast = AutoTokenizer.from_pretrained(folder, use_fast=True)
+        fast = transformers().AutoTokenizer.from_pretrained(
+            folder, use_fast=True, local_files_only=True, trust_remote_code=False
+        )
         spec: dict[str, Any] = json.loads(fast.backend_tokenizer.to_str())
-    except (OSError, ValueError, AttributeError) as error:
-        raise ProfileError(f"{folder}: no tokenizer.json, and none can be made from its files") from error
+    except (OSError, ValueError, TypeError, AttributeError, ImportError) as error:
+        raise ProfileError(
+            f"{folder}: no tokenizer.json, and none can be made from its files ({first_line(error)})"
+        ) from error
     return spec
 
 
@@ -91,8 +105,15 @@ def write_spec(path: Path, spec: dict[str, Any]) -> None:
 
 
 def make_tokenizer(spec: dict[str, Any], max_length: int) -> Tokenizer:
-    """A tokenizer that cuts at `max_length` tokens and does not pad."""
-    tokenizer = Tokenizer.from_str(json.dumps({**spec, "truncation": None, "padding": None}))
+    """A tokenizer that cuts at `max_length` tokens and does not pad.
+
+    Raises:
+        ProfileError: it is not the content of a tokenizer.json.
+    """
+    try:
+        tokenizer = Tokenizer.from_str(json.dumps({**spec, "truncation": None, "padding": None}))
+    except Exception as error:  # the library raises no narrower type
+        raise ProfileError(f"tokenizer.json: not a tokenizer ({first_line(error)})") from error
     tokenizer.enable_truncation(max_length)
     return tokenizer
 

@@ -5,6 +5,7 @@ Nothing is pickled, so nothing has to be unpickled; one rename makes a checkpoin
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,9 +27,11 @@ class Progressed:
         epoch: epochs that are complete.
         step: steps that are complete inside the current epoch.
         best_score: best validation score so far.
-        best_epoch: the epoch that reached it, 0 before the first.
+        best_epoch: the latest epoch that reached it, 0 before the first.
+        risen_epoch: the first epoch that reached it; patience counts from here.
         seconds: time spent in training, all starts together.
         samples: texts seen.
+        loss_sum: sum of the losses of the current epoch's steps.
         history: one record an epoch.
         best: weights of the best epoch.
     """
@@ -37,6 +40,7 @@ class Progressed:
     step: int = 0
     best_score: float = float("-inf")
     best_epoch: int = 0
+    risen_epoch: int = 0
     seconds: float = 0.0
     samples: int = 0
     loss_sum: float = 0.0
@@ -55,30 +59,53 @@ def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, at: Pro
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
     tensors["random"] = torch.get_rng_state()
-    numbers = {**at.numbers(), "best_score": at.best_score if at.best_epoch else None}
+    if torch.cuda.is_available():
+        tensors["random_cuda"] = torch.cuda.get_rng_state()
+    said = json.dumps({**at.numbers(), "best_score": at.best_score if at.best_epoch else None})
     partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata={"at": json.dumps(numbers)})
+    save_file(tensors, partial, metadata={"at": said, "sha256": _digest(said, tensors)})
     partial.replace(path)
 
 
 def restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progressed | None:
     """Load the state back into model and optimizer, or None when there is nothing usable.
 
-    A file that cannot be read is worth no more than no file: the training starts over.
+    A file that cannot be read, whose bytes are not those that were written, or that is of another
+    model, is worth no more than no file: nothing is touched, and the training starts over.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            numbers = json.loads(file.metadata()["at"])
+            notes = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError, KeyError, ValueError):
+    except (OSError, SafetensorError, ValueError):
         return None
-    model.load_state_dict(_under(tensors, "model."))
+    weights = _under(tensors, "model.")
+    if notes.get("sha256") != _digest(notes.get("at", ""), tensors) or not _same_shapes(model, weights):
+        return None
+    model.load_state_dict(weights)
     blank = optimizer.state_dict()
     optimizer.load_state_dict({"state": _optimizer_state(tensors), "param_groups": blank["param_groups"]})
     torch.set_rng_state(tensors["random"])
+    if "random_cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["random_cuda"])
+    numbers = json.loads(notes["at"])
     if numbers["best_score"] is None:
         numbers["best_score"] = float("-inf")
     return Progressed(**numbers, best=_under(tensors, "best."))
+
+
+def _digest(said: str, tensors: dict[str, Tensor]) -> str:
+    """Sha256 over names and contents: a disk that lost power may keep a file of the right size only."""
+    found = hashlib.sha256(said.encode())
+    for name, value in sorted(tensors.items()):
+        found.update(name.encode())
+        found.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _same_shapes(model: nn.Module, weights: dict[str, Tensor]) -> bool:
+    ours = {name: value.shape for name, value in model.state_dict().items()}
+    return ours == {name: value.shape for name, value in weights.items()}
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

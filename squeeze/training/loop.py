@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -103,12 +104,22 @@ def learning_rate(schedule: Schedule, step: int, total: int) -> float:
 def train(job: Job, schedule: Schedule, scratch: Path, progress: Progress) -> Trained:
     """Walk the schedule, resuming from `scratch` when an earlier start was cut short.
 
+    The objective is trained in place, on the device that accelerate chooses, and is left on the CPU.
+
+    Args:
+        job: what is trained.
+        schedule: how.
+        scratch: an existing folder for the checkpoint; every process of a launch reads the same one.
+        progress: where the steps are shown.
+
     Raises:
         StageFailed: the loss is no longer a number.
     """
-    from accelerate import Accelerator
+    from accelerate import Accelerator, DistributedDataParallelKwargs
 
-    accelerator = Accelerator(mixed_precision=precision())
+    # A loss may leave parts without gradient, such as the head when only hidden states are compared.
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    accelerator = Accelerator(mixed_precision=precision(), kwargs_handlers=[unused])
     # Fused: one pass over memory; the default took half of every step of a model with a large table.
     optimizer = torch.optim.AdamW(_groups(job.objective, schedule), lr=schedule.learning_rate, fused=True)
     path = scratch / f"{job.name}.safetensors"
@@ -121,6 +132,7 @@ def train(job: Job, schedule: Schedule, scratch: Path, progress: Progress) -> Tr
             run.epoch(advance)
     if at.best:
         job.objective.load_state_dict(at.best)
+    job.objective.to("cpu")
     return Trained(
         epochs=at.epoch,
         steps=at.epoch * run.steps_per_epoch,
@@ -154,13 +166,13 @@ class _Run:
     def _batches(self, epoch: int) -> list[NDArray[np.int64]]:
         """This process's share of the epoch; every process takes as many steps."""
         batches = plan(self.job.lengths, self.schedule.batch, self.job.seed, epoch)
-        spare = -len(batches) % self.world
-        return (batches + batches[:spare])[self.accelerator.process_index :: self.world]
+        whole = len(batches) + -len(batches) % self.world
+        return list(islice(cycle(batches), self.accelerator.process_index, whole, self.world))
 
     def out_of_patience(self) -> bool:
         """Whether the score has not risen for too long."""
         patience = self.schedule.patience
-        return patience is not None and self.at.epoch - self.at.best_epoch >= patience
+        return patience is not None and self.at.epoch - self.at.risen_epoch >= patience
 
     def epoch(self, advance: Callable[..., None]) -> None:
         """Finish the current epoch, score it, keep it when it is the best."""
@@ -206,12 +218,13 @@ class _Run:
         at.epoch += 1
         at.history.append({"epoch": at.epoch, "loss": at.loss_sum / max(1, at.step), **scores})
         at.step, at.loss_sum = 0, 0.0
+        if scores["score"] > at.best_score:
+            at.risen_epoch = at.epoch
         # On a tie the later epoch has the smaller step size behind it.
         if scores["score"] >= at.best_score:
             at.best_score, at.best_epoch = scores["score"], at.epoch
-            at.best = {
-                name: value.detach().clone() for name, value in self.job.objective.state_dict().items()
-            }
+            state = self.job.objective.state_dict()
+            at.best = {name: value.detach().clone() for name, value in state.items()}
         self._save()
 
     def _save(self) -> None:

@@ -100,11 +100,14 @@ class Loss(Frozen):
     temperature: float = Field(default=1.0, gt=0)
     """`kl`, `soft_cross_entropy`: softens both sides; the loss is multiplied by its square"""
     layers: Literal["final", "last", "skip", "uniform"] = "final"
-    """losses inside the network: which teacher layer each student layer follows; `final`: only the last states"""
+    """losses inside the network: which teacher layer each student layer follows; `final`: only the last ones"""
     projection: Literal["pca", "learned"] = "pca"
     """`hidden_mse` between unequal widths: fixed principal axes, or a matrix trained along"""
     heads: int = Field(default=12, ge=1)
     """`relation_kl`: number of relation heads both sides are regrouped to"""
+
+
+ON_TEACHER_LOGITS = frozenset({"soft_cross_entropy", "kl", "logit_mse", "jensen_shannon"})
 
 
 class Phase(Schedule):
@@ -122,6 +125,19 @@ class Phase(Schedule):
     """weight of `cross_entropy` against the other terms (1 - alpha); "auto" computes it in closed form"""
     freeze_embedding: bool = False
     """leave the embedding as it was carved"""
+
+    @model_validator(mode="after")
+    def _losses_have_targets(self) -> Self:
+        names = {loss.name for loss in self.losses}
+        headless = sorted(names & ON_TEACHER_LOGITS)
+        if self.teacher == "base" and headless:
+            raise ValueError(
+                f'`teacher = "base"` has no head for this task, so {headless[0]} has no target;'
+                " use losses inside the network (hidden_mse, attention_*, relation_kl, pooled_mimic)"
+            )
+        if self.data == "unlabelled" and "cross_entropy" in names:
+            raise ValueError('cross_entropy needs labels, `data = "unlabelled"` has none')
+        return self
 
     @model_validator(mode="after")
     def _alpha_has_two_sides(self) -> Self:

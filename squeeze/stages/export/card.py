@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from squeeze.artifact import Artifact
+from squeeze.core.metrics import Quality
 from squeeze.stages.export.stage import ExportConfig, ExportResult
 
 __all__ = ["model_card"]
@@ -46,12 +47,13 @@ def model_card(config: ExportConfig, inputs: Mapping[str, Artifact], result: Exp
         length=config.task.max_length,
     )
     rows = [
-        f"| {form} | {made.file} | {made.size_bytes:,} | {split} | {q.rows} | {q.accuracy:.4f} | {q.macro_f1:.4f} | {_share(q.label_loyalty)} |"
+        f"| {form} | {made.file} | {made.size_bytes:,} | {split} | {_figures(found)} |"
         for form, made in result.forms.items()
-        for split, q in made.quality.items()
+        for split, found in made.quality.items()
     ]
     return head + "\n".join(rows) + "\n" + TAIL
 
 
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+def _figures(found: Quality) -> str:
+    loyalty = "-" if found.label_loyalty is None else f"{found.label_loyalty:.4f}"
+    return f"{found.rows} | {found.accuracy:.4f} | {found.macro_f1:.4f} | {loyalty}"

@@ -13,16 +13,17 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from squeeze.artifact import Artifact, write_json
-from squeeze.core.metrics import Quality, quality
+from squeeze.core.metrics import quality
 from squeeze.data import dataset
 from squeeze.data.dataset import Dataset
 from squeeze.models import tokens
+from squeeze.models.encoder import Encoder
 from squeeze.models.storage import load_student
 from squeeze.models.tokens import Encodings
 from squeeze.stage import Work
 from squeeze.stages.export import graph, int8, parity
 from squeeze.stages.export.card import model_card
-from squeeze.stages.export.stage import ExportConfig, ExportResult, FormResult
+from squeeze.stages.export.stage import ExportConfig, ExportResult, FormResult, Tolerance
 from squeeze.targets.ort import guarded, open_session
 
 __all__ = ["run"]
@@ -39,12 +40,14 @@ class Ground:
         data: all splits.
         encoded: held-out splits in the student's token numbers.
         teacher: the teacher's log-probabilities by split.
+        reach: longest input in tokens.
         work: where files go.
     """
 
     data: Dataset
     encoded: Mapping[str, Encodings]
     teacher: Mapping[str, Logits]
+    reach: int
     work: Work
 
     def predict(self, path: Path) -> dict[str, Logits]:
@@ -55,67 +58,67 @@ class Ground:
         """
         session = open_session(path, threads=self.work.threads)
         total = sum(map(len, self.encoded.values()))
-        with guarded(path, "run"), self.work.progress.task(f"check {path.name}", total) as advance:
-            found: dict[str, Logits] = {}
+        found: dict[str, Logits] = {}
+        with guarded(path, "cannot be run"), self.work.progress.task(f"check {path.name}", total) as advance:
             for split, rows in self.encoded.items():
-                found[split] = np.concatenate([session.run(["logits"], _feed(row))[0] for row in rows])
+                each = [session.run(["logits"], _feed(rows[row]))[0] for row in range(len(rows))]
+                found[split] = np.concatenate(each)
                 advance(len(rows))
         return found
 
-    def qualities(self, found: Mapping[str, Logits]) -> dict[str, Quality]:
-        """Quality of every split."""
-        return {
+    def judge(
+        self, path: Path, source: str, before: Mapping[str, Logits], tolerance: Tolerance
+    ) -> tuple[FormResult, dict[str, Logits]]:
+        """Compare a file with what it was made from, then measure it.
+
+        Raises:
+            ParityFailed: it changed by more than its tolerance on the validation text.
+        """
+        found = self.predict(path)
+        truth = self.data.splits["validation"].labels
+        report = parity.compare(source, before["validation"], found["validation"], truth)
+        parity.hold(path.name, report, tolerance)
+        measured = {
             name: quality(rows, self.data.splits[name].labels, self.teacher[name])
             for name, rows in found.items()
         }
+        size = path.stat().st_size
+        return FormResult(file=path.name, size_bytes=size, parity=report, quality=measured), found
 
 
 def run(config: ExportConfig, inputs: Mapping[str, Artifact], work: Work) -> ExportResult:
     """Make model.onnx, the quantized forms that are asked for, and what belongs to them."""
     torch.set_num_threads(work.threads)
-    ground = _ground(config, inputs, work)
     student = load_student(inputs["encoder"].path)
-    fp32 = work.out / FILES["fp32"]
-    with work.progress.task("export model.onnx", 1) as advance:
-        graph.export(student, fp32, config.export.opset)
+    ground = _ground(config, inputs, student, work)
+    forms = _forms(config, inputs["encoder"].path, student, ground)
+    return _bundle(config, inputs, ground, forms)
+
+
+def _forms(config: ExportConfig, encoder: Path, student: Encoder, ground: Ground) -> dict[str, FormResult]:
+    """Every form that was asked for; fp32 is always made, since the others are made from it."""
+    settings, work = config.export, ground.work
+    fp32, int8_path = (work.out / FILES[name] for name in ("fp32", "int8-dynamic"))
+    with work.progress.task(f"export {fp32.name}", 1) as advance:
+        graph.export(student, fp32, settings.opset)
         advance(1)
-    found = ground.predict(fp32)
-    truth = ground.data.splits["validation"].labels
-    torch_logits = load_file(inputs["encoder"].path / "predictions.safetensors")
-    report = parity.compare("torch", torch_logits["validation"], found["validation"], truth)
-    parity.hold("fp32 ONNX", report, config.export.fp32_tolerance)
-    forms = {
-        "fp32": FormResult(
-            file=fp32.name, size_bytes=fp32.stat().st_size, parity=report, quality=ground.qualities(found)
-        )
-    }
-    if "int8-dynamic" in config.export.forms:
-        forms["int8-dynamic"] = _int8(config, ground, fp32, found)
-    if "fp32" not in config.export.forms:
+    said = load_file(encoder / "predictions.safetensors")
+    made: dict[str, FormResult] = {}
+    made["fp32"], found = ground.judge(fp32, "torch", said, settings.fp32_tolerance)
+    if "int8-dynamic" in settings.forms:
+        int8.quantize(fp32, int8_path)
+        made["int8-dynamic"], _ = ground.judge(int8_path, fp32.name, found, settings.int8_tolerance)
+    if "fp32" not in settings.forms:
         fp32.unlink()
-    ordered = {name: forms[name] for name in config.export.forms}
-    return _bundle(config, inputs, ground, ordered)
+    return {name: made[name] for name in settings.forms}
 
 
-def _int8(config: ExportConfig, ground: Ground, fp32: Path, before: Mapping[str, Logits]) -> FormResult:
-    path = ground.work.out / FILES["int8-dynamic"]
-    int8.quantize(fp32, path)
-    found = ground.predict(path)
-    truth = ground.data.splits["validation"].labels
-    report = parity.compare("fp32 ONNX", before["validation"], found["validation"], truth)
-    parity.hold("int8-dynamic ONNX", report, config.export.int8_tolerance)
-    return FormResult(
-        file=path.name, size_bytes=path.stat().st_size, parity=report, quality=ground.qualities(found)
-    )
-
-
-def _ground(config: ExportConfig, inputs: Mapping[str, Artifact], work: Work) -> Ground:
+def _ground(config: ExportConfig, inputs: Mapping[str, Artifact], student: Encoder, work: Work) -> Ground:
     data = dataset.load(inputs["dataset"].path)
-    spec = tokens.read_spec(inputs["encoder"].path)
-    positions = load_student(inputs["encoder"].path).shape.positions
-    tokenizer = tokens.make_tokenizer(spec, min(config.task.max_length, positions))
+    reach = min(config.task.max_length, student.shape.positions)
+    tokenizer = tokens.make_tokenizer(tokens.read_spec(inputs["encoder"].path), reach)
     encoded = {n: tokens.encode(tokenizer, split.texts) for n, split in data.splits.items() if n != "train"}
-    return Ground(data, encoded, load_file(inputs["teacher"].path / "predictions.safetensors"), work)
+    return Ground(data, encoded, load_file(inputs["teacher"].path / "predictions.safetensors"), reach, work)
 
 
 def _feed(row: NDArray[np.int32]) -> dict[str, NDArray[np.int64]]:
@@ -129,9 +132,7 @@ def _bundle(
     """Tokenizer, labels and card beside the model files."""
     out = ground.work.out
     shutil.copyfile(inputs["encoder"].path / "tokenizer.json", out / "tokenizer.json")
-    positions = load_student(inputs["encoder"].path).shape.positions
-    reach = min(config.task.max_length, positions)
-    write_json(out / "labels.json", {"labels": list(config.task.labels), "max_length": reach})
+    write_json(out / "labels.json", {"labels": list(config.task.labels), "max_length": ground.reach})
     result = ExportResult(
         forms=forms,
         tokenizer_bytes=(out / "tokenizer.json").stat().st_size,

@@ -42,7 +42,7 @@ class ExportSection(Frozen):
 
     forms: tuple[FormName, ...] = Field(default=("fp32", "int8-dynamic"), min_length=1)
     """which files to make: `fp32` is model.onnx, `int8-dynamic` is model.int8.onnx"""
-    opset: int = Field(default=20, ge=17, le=24)
+    opset: int = Field(default=20, ge=18, le=24)
     """ONNX operator set; 20 is the first with Gelu as one operator"""
     fp32_tolerance: Tolerance = Tolerance(max_abs=1e-3, agreement=1.0, metric_drop=0.0)
     """torch against fp32 ONNX"""
@@ -97,7 +97,7 @@ def run(config: ExportConfig, inputs: Mapping[str, Artifact], work: Work) -> Exp
 STAGE = Stage(
     name="export",
     section="export",
-    version=1,
+    version=2,
     takes={"dataset": "dataset", "teacher": "teacher", "encoder": "encoder"},
     gives="bundle",
     config=ExportConfig,

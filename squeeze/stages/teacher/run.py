@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
 from squeeze.artifact import Artifact, write_json
-from squeeze.core.metrics import Quality, quality
+from squeeze.core.metrics import quality
 from squeeze.data.dataset import Dataset, load
+from squeeze.errors import ProfileError
 from squeeze.models import families, hub, tokens
 from squeeze.models.encoder import Encoder, embedding_parameters, parameters
 from squeeze.models.inference import logits, to_tensors
@@ -29,60 +31,95 @@ from squeeze.training.loop import Job, train
 __all__ = ["run"]
 
 
+@dataclass(frozen=True)
+class Ground:
+    """What every member stands on.
+
+    Attributes:
+        config: the stage's settings.
+        data: all text.
+        work: where files and checkpoints go.
+    """
+
+    config: TeacherConfig
+    data: Dataset
+    work: Work
+
+
+@dataclass(frozen=True)
+class Taught:
+    """One finished member.
+
+    Attributes:
+        family: its architecture.
+        encoder: its weights, read into our encoder.
+        said: logits (N, K) of every held-out split.
+    """
+
+    family: str
+    encoder: Encoder
+    said: dict[str, NDArray[np.float32]]
+
+
 def run(config: TeacherConfig, inputs: Mapping[str, Artifact], work: Work) -> TeacherResult:
     """Make `members/<i>/`, `base/` when it is wanted, and `predictions.safetensors`."""
     started = time.monotonic()
     torch.set_num_threads(work.threads)
-    data = load(inputs["dataset"].path)
-    said: list[dict[str, NDArray[np.float32]]] = []
-    readers: list[Encoder] = []
-    for index, member in enumerate(config.teacher.members):
-        encoder, predictions = _member(config, index, member, data, work)
-        readers.append(encoder)
-        said.append(predictions)
-    weights = [member.weight for member in config.teacher.members]
-    averaged = {split: average([one[split] for one in said], weights) for split in said[0]}
+    ground = Ground(config, load(inputs["dataset"].path), work)
+    members = config.teacher.members
+    taught = [_member(ground, index, member) for index, member in enumerate(members)]
+    weights = [member.weight for member in members]
+    averaged = {split: average([one.said[split] for one in taught], weights) for split in taught[0].said}
     save_file(averaged, work.out / "predictions.safetensors")
-    first = readers[0]
+    first = taught[0].encoder.shape
     return TeacherResult(
-        family=_family(work.out / "members" / "0"),
-        layers=len(first.shape.layers),
-        hidden=first.shape.hidden,
-        heads=first.shape.layers[0].heads,
-        parameters=sum(parameters(reader) for reader in readers),
-        embedding_parameters=sum(embedding_parameters(reader) for reader in readers),
-        size_bytes=sum(p.stat().st_size for p in (work.out / "members").rglob("model.safetensors")),
-        quality=_qualities(averaged, data),
+        family=taught[0].family,
+        layers=len(first.layers),
+        hidden=first.hidden,
+        heads=first.layers[0].heads,
+        parameters=sum(parameters(one.encoder) for one in taught),
+        embedding_parameters=sum(embedding_parameters(one.encoder) for one in taught),
+        size_bytes=sum(p.stat().st_size for p in (work.out / "members").rglob("*.safetensors")),
+        quality={name: quality(rows, ground.data.splits[name].labels) for name, rows in averaged.items()},
         seconds=time.monotonic() - started,
     )
 
 
-def _member(
-    config: TeacherConfig, index: int, member: Member, data: Dataset, work: Work
-) -> tuple[Encoder, dict[str, NDArray[np.float32]]]:
+def _member(ground: Ground, index: int, member: Member) -> Taught:
     """One teacher: its folder is written, its encoder and its logits come back."""
+    config, data, work = ground.config, ground.data, ground.work
     folder = hub.resolve(member.model)
     finetune = config.teacher.finetune
-    torch.manual_seed(config.seed + index)
+    torch.manual_seed(config.seed + index)  # of a fresh head and of dropout
     model = load_classifier(folder, config.task.labels, untrained_head=finetune is not None)
     spec = tokens.read_spec(folder)
-    if index == 0 and config.teacher.keep_base:
-        save_classifier(model, work.out / "base")
     # No tokenizer reaches further than the teacher's own positions.
-    reach = min(config.task.max_length, families.read(model).shape.positions)
+    reach = min(config.task.max_length, families.shape_of(model).positions)
     tokenizer = tokens.make_tokenizer(spec, reach)
     encoded = {name: tokens.encode(tokenizer, split.texts) for name, split in data.splits.items()}
+    _check_pieces(folder, encoded, families.shape_of(model).vocabulary)
     pad = tokens.pad_id(spec)
+    if index == 0 and config.teacher.keep_base:
+        save_classifier(model, work.out / "base")
     if finetune is not None:
-        _finetune(config, f"teacher-{index}", model, finetune, data, encoded, pad, work)
+        _finetune(ground, f"teacher-{index}", model, finetune, encoded, pad)
     out = work.out / "members" / str(index)
     save_classifier(model, out)
     tokens.write_spec(out / "tokenizer.json", spec)
     write_json(out / "member.json", {"model": member.model, "weight": member.weight})
-    encoder = families.read(model)
-    labels = len(config.task.labels)
-    predictions = {n: logits(encoder, encoded[n], pad, labels) for n in data.splits if n != "train"}
-    return encoder, predictions
+    encoder, labels = families.read(model), len(config.task.labels)
+    said = {n: logits(encoder, rows, pad, labels) for n, rows in encoded.items() if n != "train"}
+    return Taught(str(model.config.model_type), encoder, said)
+
+
+def _check_pieces(folder: Path, encoded: Mapping[str, Encodings], rows: int) -> None:
+    """Refuse a tokenizer that names pieces which the model has no row for: it belongs to another model."""
+    highest = max((int(split.values.max(initial=0)) for split in encoded.values()), default=0)
+    if highest >= rows:
+        raise ProfileError(
+            f"{folder}: its tokenizer gives piece {highest}, its table has {rows} rows",
+            hint="tokenizer.json and model.safetensors must belong together",
+        )
 
 
 class _Supervised(nn.Module):
@@ -98,45 +135,35 @@ class _Supervised(nn.Module):
         return F.cross_entropy(out.logits.float(), batch["labels"])
 
 
+class _Logits(nn.Module):
+    """A Hugging Face classifier as (token numbers, mask) -> logits."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """(B, T), (B, T) -> (B, K)."""
+        found: Tensor = self.model(input_ids=ids, attention_mask=mask).logits
+        return found
+
+
 def _finetune(
-    config: TeacherConfig,
-    name: str,
-    model: Any,
-    schedule: FineTune,
-    data: Dataset,
-    encoded: Mapping[str, Encodings],
-    pad: int,
-    work: Work,
+    ground: Ground, name: str, model: Any, schedule: FineTune, encoded: Mapping[str, Encodings], pad: int
 ) -> None:
     """Train in place; the epoch with the best validation macro-F1 is kept."""
-    labels = data.splits["train"].labels
-    validation = data.splits["validation"].labels
+    labels = {split: ground.data.splits[split].labels for split in ("train", "validation")}
 
     def collate(rows: NDArray[np.int64]) -> dict[str, Tensor]:
         ids, mask = to_tensors(encoded["train"], rows, pad)
-        return {"ids": ids, "mask": mask, "labels": torch.from_numpy(labels[rows])}
+        return {"ids": ids, "mask": mask, "labels": torch.from_numpy(labels["train"][rows])}
 
     def evaluate() -> dict[str, float]:
         model.eval()
-        found = logits(
-            lambda ids, mask: model(input_ids=ids, attention_mask=mask).logits,
-            encoded["validation"],
-            pad,
-            len(config.task.labels),
-        )
-        measured = quality(found, validation)
+        found = logits(_Logits(model), encoded["validation"], pad, len(ground.config.task.labels))
+        measured = quality(found, labels["validation"])
         return {"score": measured.macro_f1, "macro_f1": measured.macro_f1, "accuracy": measured.accuracy}
 
-    job = Job(name, _Supervised(model), encoded["train"].lengths, collate, evaluate, config.seed)
-    train(job, schedule, work.scratch, work.progress)
+    job = Job(name, _Supervised(model), encoded["train"].lengths, collate, evaluate, ground.config.seed)
+    train(job, schedule, ground.work.scratch, ground.work.progress)
     model.eval()
-
-
-def _qualities(predictions: Mapping[str, NDArray[np.float32]], data: Dataset) -> dict[str, Quality]:
-    return {name: quality(found, data.splits[name].labels) for name, found in predictions.items()}
-
-
-def _family(folder: Path) -> str:
-    import json
-
-    return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"])

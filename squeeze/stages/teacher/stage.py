@@ -14,7 +14,7 @@ from squeeze.stage import Stage, Work
 from squeeze.task import TaskSection
 from squeeze.training.config import Schedule
 
-__all__ = ["STAGE", "Member", "TeacherConfig", "TeacherResult", "TeacherSection"]
+__all__ = ["STAGE", "FineTune", "Member", "TeacherConfig", "TeacherResult", "TeacherSection"]
 
 
 class Member(Frozen):
@@ -38,7 +38,7 @@ class FineTune(Schedule):
 class TeacherSection(Frozen):
     """The `[teacher]` section."""
 
-    model: str | None = None
+    model: str | None = Field(default=None, min_length=1)
     """`builtin:minilm-l6`, a folder, or the name of a model on the Hugging Face hub"""
     models: tuple[Member, ...] = ()
     """several teachers, averaged in probability; the first one is the one students are carved from"""

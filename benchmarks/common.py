@@ -1,0 +1,104 @@
+"""What all benchmark scripts share: where results go, what stands at their head, how they start."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from numpy.typing import ArrayLike
+
+from squeeze.artifact import write_json
+from squeeze.core.stats import paired_ratio
+from squeeze.errors import SqueezeError
+from squeeze.runtime import environment, quiet, versions
+
+__all__ = ["PROFILES", "RESULTS", "ROOT", "Results", "cli", "complete", "ratio", "read", "squeeze", "write"]
+
+ROOT = Path(__file__).resolve().parent.parent
+PROFILES = Path(__file__).resolve().parent / "profiles"
+RESULTS = Path(__file__).resolve().parent / "results"
+LIBRARIES = ("torch", "transformers", "onnx", "onnxruntime", "numpy")
+ENDED = frozenset({0, 1, 5})
+"""Exit codes of a chain that came to its end: kept, missed or too noisy to say."""
+
+Results = Annotated[Path, typer.Option(metavar="DIR", help="Where the JSON file goes.")]
+
+
+def cli(function: Callable[..., None]) -> None:
+    """Run a script's function as its command; errors of squeeze end as one line and their exit code."""
+    quiet()
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command()(function)
+    try:
+        app()
+    except SqueezeError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(error.exit_code)
+
+
+def squeeze(*arguments: str | Path) -> list[str]:
+    """The `squeeze` command of this Python, as words to start."""
+    return [sys.executable, "-m", "squeeze", *map(str, arguments)]
+
+
+def write(folder: Path, name: str, record: dict[str, Any]) -> Path:
+    """Write `<name>.json` under a head that says what made it, from which source and on what."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    write_json(path, {**_head(), **record})
+    typer.echo(f"{path} written; next: python -m benchmarks.report")
+    return path
+
+
+def read(path: Path) -> dict[str, Any]:
+    """One result."""
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return record
+
+
+def ratio(numerator: Sequence[ArrayLike], denominator: Sequence[ArrayLike]) -> dict[str, Any]:
+    """How many times larger one side is, block by block, with its interval (None below 6 blocks)."""
+    found = paired_ratio(numerator, denominator)
+    return {**found.plain(), "blocks": len(numerator)}
+
+
+def complete(folder: Path) -> bool:
+    """Whether the last run in a run folder came to the end of its chain."""
+    try:
+        return bool(read(folder / "latest.json")["complete"])
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _head() -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "command": _command(),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _git("rev-parse", "--short=12", "HEAD"),
+        "clean": _git("status", "--porcelain", "--untracked-files=no") == "",
+        "environment": environment(),
+        "versions": versions(LIBRARIES),
+    }
+
+
+def _command() -> str:
+    """As it was typed; absolute paths are shortened, because they say nothing elsewhere."""
+    words = [os.path.relpath(word) if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    return " ".join([f"python -m benchmarks.{Path(sys.argv[0]).stem}", *words])
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says about the source, None where there is no repository or no git."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
