@@ -31,8 +31,11 @@ def _fit(data: Dataset, least: int, strength: float) -> dict[str, Any]:
     train = data.splits["train"]
     model.fit(features.fit_transform(train.texts), train.labels)
     held = {name: split for name, split in data.splits.items() if name != "train"}
-    found = {
-        name: quality(np.log(model.predict_proba(features.transform(split.texts))), split.labels).plain()
-        for name, split in held.items()
-    }
+    labels = 1 + max(int(split.labels.max()) for split in data.splits.values())
+    found = {}
+    for name, split in held.items():
+        # A label without a training text has no column of its own.
+        said = np.full((len(split), labels), np.log(np.finfo(float).tiny))
+        said[:, model.classes_] = model.predict_log_proba(features.transform(split.texts))
+        found[name] = quality(said, split.labels).plain()
     return {"min_df": least, "C": strength, "quality": found}

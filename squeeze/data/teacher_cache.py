@@ -190,7 +190,7 @@ class TeacherCache:
         try:
             said = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["sha256"]
             return bool(said == digest_file(path))
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             return False
 
     def _offsets(self, feature: Feature) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ from torch import nn
 from squeeze.errors import ProfileError
 from squeeze.models.families import Family, family_of
 from squeeze.models.huggingface import first_line, transformers
+from squeeze.runtime import need
 
 __all__ = ["average", "load_classifier", "save_classifier"]
 
@@ -79,10 +80,11 @@ def average(logits: list[NDArray[np.float32]], weights: list[float]) -> NDArray[
 
 
 def _config(folder: Path) -> Any:
-    library = transformers()
+    library, hub = transformers(), need("huggingface_hub", extra="train")
+    bad_field = hub.errors.StrictDataclassError
     try:
         return library.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, bad_field) as error:
         raise ProfileError(f"{folder}: no readable config.json: {first_line(error)}") from error
 
 

@@ -163,11 +163,16 @@ class _Run:
         self.steps_per_epoch = len(self._batches(0))
         self.saved = time.monotonic()
 
-    def _batches(self, epoch: int) -> list[NDArray[np.int64]]:
-        """This process's share of the epoch; every process takes as many steps."""
+    def _batches(self, epoch: int) -> list[tuple[NDArray[np.int64], int]]:
+        """This process's rows of every step of an epoch, and how many texts all processes see in it.
+
+        Every process takes as many steps; where batches do not suffice, the first ones come again.
+        """
         batches = plan(self.job.lengths, self.schedule.batch, self.job.seed, epoch)
         whole = len(batches) + -len(batches) % self.world
-        return list(islice(cycle(batches), self.accelerator.process_index, whole, self.world))
+        every = list(islice(cycle(batches), whole))
+        steps = [every[start : start + self.world] for start in range(0, whole, self.world)]
+        return [(step[self.accelerator.process_index], sum(map(len, step))) for step in steps]
 
     def out_of_patience(self) -> bool:
         """Whether the score has not risen for too long."""
@@ -178,12 +183,12 @@ class _Run:
         """Finish the current epoch, score it, keep it when it is the best."""
         at = self.at
         self.objective.train()
-        for rows in self._batches(at.epoch)[at.step :]:
+        for rows, texts in self._batches(at.epoch)[at.step :]:
             started = time.monotonic()
             loss = self._step(self.job.collate(rows))
             at.loss_sum += loss
             at.step += 1
-            at.samples += len(rows) * self.world
+            at.samples += texts
             at.seconds += time.monotonic() - started
             advance(1, note=f"loss {at.loss_sum / at.step:.4f}")
             if time.monotonic() - self.saved >= self.schedule.checkpoint_seconds:

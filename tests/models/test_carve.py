@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from squeeze.models.encoder import Gates, LayerShape
 from squeeze.models.inference import logits, to_tensors
 from tests import tiny
 
-WHOLE = {
+WHOLE: dict[str, Any] = {
     "layers": (0, 1, 2),
     "heads": ((0, 1, 2, 3),) * 3,
     "neurons": (tuple(range(64)),) * 3,
@@ -127,8 +129,8 @@ def test_importance_is_the_size_of_the_gradient_of_each_gate():
 def test_dead_parts_go_first():
     teacher = tiny.encoder()
     with torch.no_grad():
-        teacher.layers[1].out.weight[:, 8:16] = 0  # head 1 says nothing
-        teacher.layers[0].down.weight[:, ::2] = 0  # nor does every other neuron
+        teacher.get_parameter("layers.1.out.weight")[:, 8:16] = 0  # head 1 says nothing
+        teacher.get_parameter("layers.0.down.weight")[:, ::2] = 0  # nor does every other neuron
     ids, mask = tiny.batch(rows=6)
     found = carve.measure_importance(teacher, [(ids, mask, torch.tensor([0, 1] * 3))], cross_entropy)
     heads = carve.keep_best(found.heads, (0, 1, 2), (4, 3, 4))
@@ -198,7 +200,7 @@ def states(teacher):
 
 
 def low_rank(width, hidden=32):
-    """A teacher whose table, positions, writers and biases live in `width` directions, its norms left plain."""
+    """A teacher whose table, positions, writers and biases live in `width` directions; plain norms."""
     teacher = tiny.encoder()
     basis = torch.linalg.qr(torch.randn(hidden, width)).Q
     keep = basis @ basis.T

@@ -133,9 +133,7 @@ def test_a_student_saved_as_bert_loads_anywhere_with_the_same_logits(kind, tmp_p
     assert loaded.config.id2label == {0: "no", 1: "yes"}
     ids, mask = tiny.batch()
     with torch.no_grad():
-        torch.testing.assert_close(
-            student(ids, mask), original(loaded, ids, mask).logits, atol=EXACT, rtol=0
-        )
+        torch.testing.assert_close(student(ids, mask), original(loaded, ids, mask).logits, atol=EXACT, rtol=0)
         again = families.read(loaded)
         torch.testing.assert_close(student(ids, mask), again(ids, mask), atol=EXACT, rtol=0)
     assert capfd.readouterr() == ("", "")

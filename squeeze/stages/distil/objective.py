@@ -18,7 +18,7 @@ from squeeze.data.teacher_cache import LOGITS, Feature, attention, hidden, relat
 from squeeze.models.encoder import Encoder, Outputs
 from squeeze.stages.distil.stage import Loss, Phase
 
-__all__ = ["LOSSES", "Objective", "Seen", "Term", "needed"]
+__all__ = ["LOSSES", "Objective", "Seen", "Term", "layer_pairs", "needed"]
 
 Batch = Mapping[str, Tensor]
 
@@ -55,6 +55,7 @@ class Term:
         compute: its value on a batch.
         feature: the teacher's feature of one teacher layer, for losses inside the network.
         logits: whether it reads the teacher's logits.
+        head: whether it trains the classification head.
         inside: whether the student's attention and relations are needed.
         last_only: whether only the last pair of layers is compared.
     """
@@ -62,6 +63,7 @@ class Term:
     compute: Callable[[Seen], Tensor]
     feature: Callable[[int], Feature] | None = None
     logits: bool = False
+    head: bool = False
     inside: bool = False
     last_only: bool = False
 
@@ -114,11 +116,11 @@ def _pooled(seen: Seen) -> Tensor:
 
 
 LOSSES: Mapping[str, Term] = {
-    "cross_entropy": Term(_cross_entropy),
-    "soft_cross_entropy": Term(_soft(losses.soft_cross_entropy), logits=True),
-    "kl": Term(_soft(losses.kl), logits=True),
-    "logit_mse": Term(_plain(losses.logit_mse), logits=True),
-    "jensen_shannon": Term(_plain(losses.jensen_shannon), logits=True),
+    "cross_entropy": Term(_cross_entropy, head=True),
+    "soft_cross_entropy": Term(_soft(losses.soft_cross_entropy), logits=True, head=True),
+    "kl": Term(_soft(losses.kl), logits=True, head=True),
+    "logit_mse": Term(_plain(losses.logit_mse), logits=True, head=True),
+    "jensen_shannon": Term(_plain(losses.jensen_shannon), logits=True, head=True),
     "hidden_mse": Term(_hidden, feature=hidden),
     "attention_mse": Term(_attention(losses.attention_mse), feature=attention, inside=True),
     "attention_kl": Term(_attention(losses.attention_kl), feature=attention, inside=True),
@@ -164,7 +166,10 @@ class Objective(nn.Module):
         self.losses: Sequence[Loss] = phase.losses
         self.weights = [loss.weight * _share(loss, alpha) for loss in phase.losses]
         depth = len(student.shape.layers)
-        self.pairs = [layer_pairs(loss, depth, teacher_layers) for loss in phase.losses]
+        self.pairs = [
+            layer_pairs(loss, depth, teacher_layers) if LOSSES[loss.name].feature else ()
+            for loss in phase.losses
+        ]
         self.axes = axes
         self.inside = any(LOSSES[loss.name].inside for loss in phase.losses)
         self.plain = not any(LOSSES[loss.name].feature for loss in phase.losses)

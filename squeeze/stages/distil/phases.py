@@ -56,10 +56,15 @@ class Ground:
         student.eval()
         return logits(student, self.validation, self.pad, student.shape.labels)
 
-    def score(self, student: Encoder) -> dict[str, float]:
-        """Validation scores after an epoch; macro-F1 decides."""
+    def score(self, student: Encoder, phase: Phase) -> dict[str, float]:
+        """Validation scores after an epoch; macro-F1 decides which epoch is kept.
+
+        Where no loss trains the head, its answers say nothing about the epoch: the last one is kept.
+        """
         found = quality(self.predict(student), self.targets)
-        return {"score": found.macro_f1, "macro_f1": found.macro_f1, "accuracy": found.accuracy}
+        trained = any(LOSSES[loss.name].head for loss in phase.losses)
+        score = found.macro_f1 if trained else 0.0
+        return {"score": score, "macro_f1": found.macro_f1, "accuracy": found.accuracy}
 
 
 def run_phase(student: Encoder, phase: Phase, signals: Signals, ground: Ground) -> PhaseReport:
@@ -100,11 +105,13 @@ def _alpha(student: Encoder, phase: Phase, signals: Signals, ground: Ground) -> 
 def _train(
     student: Encoder, phase: Phase, signals: Signals, ground: Ground, alpha: float | None, name: str
 ) -> Trained:
+    """One walk of the phase's schedule, under a name of its own for its checkpoint."""
     layers = len(signals.teachers[0].encoder.shape.layers)
     features = needed(phase, len(student.shape.layers), layers)
     rows = ground.pool.rows(phase.data)
     for parameter in student.embedding.parameters():
         parameter.requires_grad_(not phase.freeze_embedding)
+    torch.manual_seed(ground.seed)  # a learned projection starts alike, whatever was resumed before it
     objective = Objective(student, phase, layers, _axes(student, phase, signals, rows), alpha)
 
     def collate(batch: NDArray[np.int64]) -> dict[str, Tensor]:
@@ -114,7 +121,7 @@ def _train(
         return {"ids": ids, "mask": mask, "labels": labels, **signals.read(features, chosen)}
 
     def evaluate() -> Mapping[str, float]:
-        return ground.score(student)
+        return ground.score(student, phase)
 
     job = Job(name, objective, ground.encoded.lengths[rows], collate, evaluate, ground.seed)
     trained = train(job, phase, ground.work.scratch, ground.work.progress)

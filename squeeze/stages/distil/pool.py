@@ -33,7 +33,7 @@ class Pool:
     report: PoolReport
 
     def rows(self, part: str) -> NDArray[np.int64]:
-        """Row numbers of `all`, `labelled` or `unlabelled` text."""
+        """Row numbers of `all`, `labelled` or `unlabelled` text (changed copies have no label either)."""
         if part == "all":
             return np.arange(len(self.texts))
         return np.flatnonzero((self.labels != UNLABELLED) == (part == "labelled"))

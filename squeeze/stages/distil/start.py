@@ -17,13 +17,13 @@ from squeeze.core.product_quantization import explained
 from squeeze.data.batches import plan
 from squeeze.errors import ProfileError
 from squeeze.models import carve, tokens, vocabulary
-from squeeze.models.embedding import EmbeddingShape
-from squeeze.models.encoder import Encoder, EncoderShape, LayerShape
+from squeeze.models.encoder import Encoder
 from squeeze.models.inference import to_tensors
-from squeeze.models.storage import load_student
+from squeeze.models.storage import load_student, save_student
 from squeeze.models.tokens import Encodings
+from squeeze.stages.distil import shape
 from squeeze.stages.distil.pool import Pool
-from squeeze.stages.distil.stage import DistilConfig, StudentSection, VocabularySection
+from squeeze.stages.distil.stage import DistilConfig, VocabularySection
 
 __all__ = ["Vocabulary", "choose_vocabulary", "start", "variance_kept"]
 
@@ -38,7 +38,7 @@ class Vocabulary:
     Attributes:
         spec: its tokenizer.json.
         kept: (pieces,) the teacher's number of each.
-        uses: (pieces,) how often the pool uses each.
+        uses: (pieces,) how often the task's text uses each.
     """
 
     spec: dict[str, Any]
@@ -65,14 +65,23 @@ def choose_vocabulary(
         spec, kept = cut.tokenizer, np.array(cut.kept, dtype=np.int64)
     else:
         kept = np.arange(rows, dtype=np.int64)
-    uses = vocabulary.count(tokens.make_tokenizer(spec, max_length=1 << 20), texts)
-    return Vocabulary(spec, kept, np.pad(uses, (0, max(0, len(kept) - len(uses))))[: len(kept)])
+    return Vocabulary(spec, kept, _uses(spec, texts, len(kept)))
+
+
+def _uses(spec: dict[str, Any], texts: Sequence[str], pieces: int) -> NDArray[np.int64]:
+    """How often the texts use each piece, those that frame every text included."""
+    tokenizer = tokens.make_tokenizer(spec, max_length=1 << 20)
+    uses = np.zeros(pieces, dtype=np.int64)
+    counts = vocabulary.count(tokenizer, texts)[:pieces]
+    uses[: len(counts)] = counts
+    np.add.at(uses, tokenizer.encode("").ids, len(texts))
+    return uses
 
 
 def start(
-    config: DistilConfig, teacher: Encoder, pool: Pool, encoded: Encodings, words: Vocabulary
+    config: DistilConfig, teacher: Encoder, pool: Pool, encoded: Encodings, words: Vocabulary, scratch: Path
 ) -> Encoder:
-    """The student before its first step.
+    """The student before its first step; `shape.refuse_misfits` has passed.
 
     Args:
         config: the stage's settings.
@@ -80,12 +89,26 @@ def start(
         pool: text, for importance and for the axes of a narrower student.
         encoded: the pool in the student's pieces, numbered as the teacher numbers them.
         words: the student's vocabulary.
+        scratch: where it is kept, so that a resume does not carve again.
     """
+    folder = scratch / "start"
+    try:
+        return load_student(folder).train()
+    except ProfileError:  # not there, or cut short: either way it is made now
+        pass
+    student = _make(config, teacher, pool, encoded, words)
+    save_student(folder, student)
+    return student.train()
+
+
+def _make(
+    config: DistilConfig, teacher: Encoder, pool: Pool, encoded: Encodings, words: Vocabulary
+) -> Encoder:
     torch.manual_seed(config.seed)
     if config.student.init == "path":
         return _from_path(config, words)
     if config.student.init == "random":
-        return Encoder(_shape(config, teacher.shape, words))
+        return Encoder(shape.random_shape(config, teacher.shape, len(words.kept)))
     return carve.carve(teacher, _cut(config, teacher, pool, encoded, words))
 
 
@@ -98,88 +121,33 @@ def variance_kept(teacher: Encoder, student: Encoder, words: Vocabulary) -> floa
 
 def _from_path(config: DistilConfig, words: Vocabulary) -> Encoder:
     student = load_student(Path(str(config.student.path)))
-    wanted = (len(words.kept), len(config.task.labels))
-    found = (student.shape.vocabulary, student.shape.labels)
-    if found != wanted:
+    if student.shape.vocabulary != len(words.kept):
         raise ProfileError(
-            f"{config.student.path}: has {found[0]} pieces and {found[1]} labels, this profile makes {wanted[0]} and {wanted[1]}",
-            hint="use the [student.vocabulary] and labels that it was made with",
+            f"[student] path: {config.student.path} has {student.shape.vocabulary} pieces,"
+            f" this profile's vocabulary has {len(words.kept)}",
+            hint="use the [student.vocabulary] and the teacher that it was made with",
         )
-    return student.train()
-
-
-def _per_layer(value: int | tuple[int, ...] | None, default: Sequence[int], name: str) -> tuple[int, ...]:
-    """One number a kept layer, none above the teacher's."""
-    values = (value,) * len(default) if isinstance(value, int) else tuple(default) if value is None else value
-    for index, (wanted, limit) in enumerate(zip(values, default, strict=True)):
-        if wanted > limit:
-            raise ProfileError(f"[student] {name}: {wanted} in layer {index}, the teacher has {limit}")
-    return values
-
-
-def _layers(student: StudentSection, teacher: EncoderShape) -> tuple[int, ...]:
-    depth = len(teacher.layers)
-    wanted = student.layers
-    if isinstance(wanted, int):
-        if wanted > depth:
-            raise ProfileError(f"[student] layers: {wanted}, the teacher has {depth}")
-        return carve.choose_layers(wanted, depth)
-    for layer in wanted:
-        if not 0 <= layer < depth:
-            raise ProfileError(f"[student] layers: no layer {layer}, the teacher's go from 0 to {depth - 1}")
-    return wanted
+    return student
 
 
 def _cut(
     config: DistilConfig, teacher: Encoder, pool: Pool, encoded: Encodings, words: Vocabulary
 ) -> carve.Cut:
-    student, shape = config.student, teacher.shape
-    if student.head_size not in (None, shape.head_size):
-        raise ProfileError(
-            f"[student] head_size: {student.head_size}, carved heads keep the teacher's {shape.head_size}",
-            hint='leave it out, or use init = "random"',
-        )
-    layers = _layers(student, shape)
-    heads = _per_layer(student.heads, [shape.layers[i].heads for i in layers], "heads")
-    neurons = _per_layer(student.ffn, [shape.layers[i].ffn for i in layers], "ffn")
+    student, whole = config.student, teacher.shape
+    layers = shape.layers(student, whole)
     found = carve.measure_importance(teacher, _batches(config, pool, encoded), losses.cross_entropy)
-    width = student.hidden or shape.hidden
+    narrower = student.hidden is not None and student.hidden < whole.hidden
     return carve.Cut(
         layers=layers,
-        heads=carve.keep_best(found.heads, layers, heads),
-        neurons=carve.keep_best(found.neurons, layers, neurons),
+        heads=carve.keep_best(found.heads, layers, shape.heads(student, whole)),
+        neurons=carve.keep_best(found.neurons, layers, shape.neurons(student, whole)),
         rows=words.kept,
-        positions=min(student.max_positions or config.task.max_length, shape.positions),
-        embedding=_table(
-            student, shape.embedding.width if width == shape.hidden else _narrow_width(shape, width)
-        ),
+        positions=min(student.max_positions or config.task.max_length, whole.positions),
+        embedding=shape.carved_table(student, whole),
         weights=_weights(words),
-        axes=None
-        if width == shape.hidden
-        else losses.pca_projection(_states(teacher, config, pool, encoded), width),
+        axes=_axes(teacher, config, pool, encoded) if narrower else None,
         seed=config.seed,
     )
-
-
-def _narrow_width(shape: EncoderShape, width: int) -> int:
-    """Width of the table of a student of another hidden width: the same, unless it is widened behind it."""
-    return width if shape.embedding.width == shape.hidden else shape.embedding.width
-
-
-def _table(student: StudentSection, width: int) -> EmbeddingShape:
-    asked = student.embedding
-    try:
-        return EmbeddingShape(
-            kind=asked.kind,
-            width=width,
-            rank=asked.rank if asked.kind == "factorised" else 1,
-            subvectors=asked.subvectors if asked.kind == "product" else 1,
-            codewords=asked.codewords,
-        )
-    except ValueError as error:
-        raise ProfileError(
-            f"[student.embedding]: {asked.kind} does not fit a table of width {width}: {error}"
-        ) from error
 
 
 def _weights(words: Vocabulary) -> NDArray[np.float64]:
@@ -188,7 +156,8 @@ def _weights(words: Vocabulary) -> NDArray[np.float64]:
     Natural text follows Zipf's law, so plain counts would leave nothing for the rare pieces that an
     unseen text brings; the square root spreads the care.
     """
-    return np.sqrt(words.uses + 1.0)
+    weights: NDArray[np.float64] = np.sqrt(words.uses + 1.0)
+    return weights
 
 
 def _batches(config: DistilConfig, pool: Pool, encoded: Encodings) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -197,6 +166,11 @@ def _batches(config: DistilConfig, pool: Pool, encoded: Encodings) -> Iterator[t
     for batch in order[: config.distil.importance_batches]:
         ids, mask = to_tensors(encoded, rows[batch], pad_id=0)
         yield ids, mask, torch.from_numpy(pool.labels[rows[batch]])
+
+
+def _axes(teacher: Encoder, config: DistilConfig, pool: Pool, encoded: Encodings) -> Tensor:
+    """(H, h) directions of the hidden width to keep."""
+    return losses.pca_projection(_states(teacher, config, pool, encoded), config.student.hidden or 0)
 
 
 def _states(teacher: Encoder, config: DistilConfig, pool: Pool, encoded: Encodings) -> Tensor:
@@ -209,26 +183,3 @@ def _states(teacher: Encoder, config: DistilConfig, pool: Pool, encoded: Encodin
             if sum(map(len, found)) > STATES * len(teacher.shape.layers):
                 break
     return torch.cat(found)
-
-
-def _shape(config: DistilConfig, teacher: EncoderShape, words: Vocabulary) -> EncoderShape:
-    """Shape of a student with random weights: the teacher's numbers where the profile says nothing."""
-    student = config.student
-    depth = student.layers if isinstance(student.layers, int) else len(student.layers)
-    width = student.hidden or teacher.hidden
-    heads, ffn = student.heads or teacher.layers[0].heads, student.ffn or teacher.layers[0].ffn
-    each = zip(
-        (heads,) * depth if isinstance(heads, int) else heads,
-        (ffn,) * depth if isinstance(ffn, int) else ffn,
-        strict=True,
-    )
-    return EncoderShape(
-        vocabulary=len(words.kept),
-        embedding=_table(student, width),
-        hidden=width,
-        head_size=student.head_size or teacher.head_size,
-        layers=tuple(LayerShape(heads=h, ffn=f) for h, f in each),
-        positions=student.max_positions or config.task.max_length,
-        labels=len(config.task.labels),
-        activation=teacher.activation,
-    )

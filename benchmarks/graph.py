@@ -1,0 +1,119 @@
+"""The lean fp32 graph against the same computation from Hugging Face's modules, timed in turns.
+
+    python -m benchmarks.graph
+
+Both graphs hold the same weights and give the same logits, which is checked. Random weights will
+do: they do not change how long anything takes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from benchmarks.common import RESULTS, Results, cli, ratio, write
+from squeeze.cli.output import shown
+from squeeze.errors import ParityFailed
+from squeeze.progress import Progress
+from squeeze.targets.cpu import Settings, measure
+from squeeze.targets.ort import open_session
+from squeeze.targets.subjects import Subject
+
+__all__ = ["main", "student"]
+
+SHAPES: Mapping[str, tuple[int, int, int, int]] = {"3x384": (3, 384, 12, 1536), "4x256": (4, 256, 4, 1024)}
+"""Layers, hidden width, heads, feed-forward neurons."""
+VOCABULARY = 30_522
+TOLERANCE = 1e-4
+OPSET = 20
+
+
+def main(
+    lengths: Annotated[str, typer.Option(help="Tokens a text, each measured on its own.")] = "16,27,64,128",
+    min_runs: Annotated[int, typer.Option(help="Timed calls of each graph at least.")] = 400,
+    seconds: Annotated[float, typer.Option(help="Seconds of timed calls of each graph at least.")] = 3.0,
+    results: Results = RESULTS,
+) -> None:
+    """Measure both graphs; writes graph.json."""
+    settings = {
+        int(length): Settings(sequence=int(length), min_runs=min_runs, min_seconds=seconds)
+        for length in lengths.split(",")
+    }
+    with tempfile.TemporaryDirectory() as folder, shown() as progress:
+        found = {name: _shape(name, Path(folder), settings, progress) for name in SHAPES}
+    write(results, "graph", {"shapes": found})
+
+
+def student(name: str) -> Any:
+    """A random student of one of the shapes, in evaluation mode."""
+    import torch
+
+    from squeeze.models.embedding import EmbeddingShape
+    from squeeze.models.encoder import Encoder, EncoderShape, LayerShape
+
+    layers, hidden, heads, ffn = SHAPES[name]
+    torch.manual_seed(0)
+    return Encoder(
+        EncoderShape(
+            vocabulary=VOCABULARY,
+            embedding=EmbeddingShape(width=hidden),
+            hidden=hidden,
+            head_size=hidden // heads,
+            layers=(LayerShape(heads=heads, ffn=ffn),) * layers,
+            positions=128,
+            labels=3,
+        )
+    ).eval()
+
+
+def _shape(name: str, folder: Path, settings: Mapping[int, Settings], progress: Progress) -> dict[str, Any]:
+    from benchmarks.exports import hugging_face
+    from squeeze.models.families import write_bert
+    from squeeze.stages.export import graph
+
+    progress.log(f"{name}: writing both graphs")
+    made = student(name)
+    lean, plain = folder / f"{name}-lean.onnx", folder / f"{name}-plain.onnx"
+    graph.export(made, lean, OPSET)
+    hugging_face(write_bert(made, ("a", "b", "c"), 0), plain)
+    gap = _gap(lean, plain)
+    subjects = [Subject(path, path.name, vocabulary=VOCABULARY, lengths=None) for path in (lean, plain)]
+    rows = {str(length): _length(subjects, each, progress) for length, each in settings.items()}
+    return {"max_abs_difference": gap, "lengths": rows}
+
+
+def _gap(lean: Path, plain: Path) -> float:
+    """Largest difference of the logits on a padded batch.
+
+    Raises:
+        ParityFailed: the two graphs do not compute the same.
+    """
+    ids = np.random.default_rng(0).integers(1, VOCABULARY, size=(4, 24))
+    mask = (np.arange(24) < np.array([[24], [20], [9], [3]])).astype(np.int64)
+    values = {"input_ids": ids, "attention_mask": mask}
+    ours, theirs = (open_session(path, threads=1).run(["logits"], values)[0] for path in (lean, plain))
+    gap = float(np.abs(ours - theirs).max())
+    if gap > TOLERANCE:
+        raise ParityFailed(f"{lean.name} and {plain.name} differ by {gap:.3g}, more than {TOLERANCE:g}")
+    return gap
+
+
+def _length(subjects: list[Subject], settings: Settings, progress: Progress) -> dict[str, Any]:
+    lean, plain = measure(subjects, settings, progress)
+    return {
+        "ratio": ratio(plain.blocks(), lean.blocks()),
+        "lean_p50_ms": lean.p50.plain(),
+        "plain_p50_ms": plain.p50.plain(),
+        "lean_bytes": lean.size_bytes,
+        "plain_bytes": plain.size_bytes,
+        "notes": list(dict.fromkeys((*lean.notes, *plain.notes))),
+    }
+
+
+if __name__ == "__main__":
+    cli(main)

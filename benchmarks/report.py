@@ -1,0 +1,88 @@
+"""Write RESULTS.md from the JSON files of all benchmarks: `python -m benchmarks.report`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks import sections
+from benchmarks.common import RESULTS, cli, read
+from benchmarks.tables import Record, source
+
+__all__ = ["SECTIONS", "Section", "main", "render"]
+
+HEAD = """# Results
+
+Written by `python -m benchmarks.report` from the files in results/; do not edit. What each script
+shows and how long it takes: README.md. Intervals are at 95 %; a limit inside one is inconclusive.
+"""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One heading of the report.
+
+    Attributes:
+        title: the heading.
+        files: pattern of its result files.
+        draw: from a record to lines.
+        command: what makes the files.
+    """
+
+    title: str
+    files: str
+    draw: Callable[[Record], list[str]]
+    command: str
+
+
+SECTIONS = (
+    Section("Students", "students-*", sections.students, "python -m benchmarks.students ../shared/data"),
+    Section("Speed", "speed-*", sections.speed, "python -m benchmarks.speed runs/students"),
+    Section("Lean graph", "graph", sections.graph, "python -m benchmarks.graph"),
+    Section(
+        "Initialisation",
+        "initialisation",
+        sections.initialisation,
+        "python -m benchmarks.initialisation ../shared/data",
+    ),
+    Section("Teacher cache", "cache", sections.cache, "python -m benchmarks.cache ../shared/data"),
+    Section("Killed and started again", "kill", sections.kill, "python -m benchmarks.kill"),
+    Section("Without network", "offline", sections.offline, "benchmarks/offline.sh"),
+    Section("Start", "startup", sections.startup, "python -m benchmarks.startup"),
+    Section("First run", "first-run", sections.first_run, "benchmarks/first_run.sh"),
+)
+
+
+def main(
+    results: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the JSON files.")] = RESULTS,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="RESULTS.md beside them.")] = None,
+) -> None:
+    """Write the report."""
+    target = output or results.parent / "RESULTS.md"
+    target.write_text(render(results), encoding="utf-8")
+    typer.echo(f"{target} written")
+
+
+def render(results: Path) -> str:
+    """The whole page."""
+    lines = [HEAD]
+    for section in SECTIONS:
+        lines += [f"## {section.title}", "", *_body(section, results)]
+    return "\n".join(lines)
+
+
+def _body(section: Section, results: Path) -> Iterator[str]:
+    paths = sorted(results.glob(f"{section.files}.json"))
+    if not paths:
+        yield from (f"Not measured yet: `{section.command}`", "")
+    for path in paths:
+        record = read(path)
+        yield from (*section.draw(record), "", f"Made by {source(record)}", "")
+
+
+if __name__ == "__main__":
+    cli(main)

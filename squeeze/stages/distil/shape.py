@@ -1,0 +1,203 @@
+"""The student's shape, and everything in a profile that does not fit its teacher.
+
+`refuse_misfits` runs before anything is computed: a wrong number must not cost an hour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from squeeze.core.layer_map import LayerMap
+from squeeze.data.teacher_cache import hidden
+from squeeze.errors import ProfileError
+from squeeze.models import carve
+from squeeze.models.embedding import EmbeddingShape
+from squeeze.models.encoder import EncoderShape, LayerShape
+from squeeze.models.storage import load_student
+from squeeze.stages.distil.objective import LOSSES, layer_pairs
+from squeeze.stages.distil.stage import DistilConfig, Loss, Phase, StudentSection
+
+__all__ = ["carved_table", "heads", "layers", "neurons", "random_shape", "refuse_misfits"]
+
+
+def refuse_misfits(config: DistilConfig, teachers: Mapping[str, EncoderShape]) -> None:
+    """Check student and phases against the teachers.
+
+    Args:
+        config: the stage's settings.
+        teachers: shape of the first `task` teacher, and of the `base` teacher where a phase asks for it.
+
+    Raises:
+        ProfileError: a key asks for what its teacher does not have; the key is named.
+    """
+    task = teachers["task"]
+    student = _refused_student(config, task)
+    for phase in config.distil.phases:
+        _refuse_phase(student, phase, teachers[phase.teacher])
+
+
+def layers(student: StudentSection, teacher: EncoderShape) -> tuple[int, ...]:
+    """The teacher's layers that are kept, counted from 0."""
+    depth, wanted = len(teacher.layers), student.layers
+    if isinstance(wanted, int):
+        if wanted > depth:
+            raise ProfileError(f"[student] layers: {wanted}, the teacher has {depth}")
+        return carve.choose_layers(wanted, depth)
+    for layer in wanted:
+        if not 0 <= layer < depth:
+            raise ProfileError(f"[student] layers: no layer {layer}, the teacher's go from 0 to {depth - 1}")
+    return wanted
+
+
+def heads(student: StudentSection, teacher: EncoderShape) -> tuple[int, ...]:
+    """How many heads each kept layer keeps."""
+    most = [teacher.layers[layer].heads for layer in layers(student, teacher)]
+    return _per_layer(student.heads, most, "heads")
+
+
+def neurons(student: StudentSection, teacher: EncoderShape) -> tuple[int, ...]:
+    """How many feed-forward neurons each kept layer keeps."""
+    most = [teacher.layers[layer].ffn for layer in layers(student, teacher)]
+    return _per_layer(student.ffn, most, "ffn")
+
+
+def carved_table(student: StudentSection, teacher: EncoderShape) -> EmbeddingShape:
+    """How a carved student stores its table: as wide as the teacher's, unless the hidden width is cut."""
+    tied = teacher.embedding.width == teacher.hidden  # else it is widened behind the table, and stays
+    return _table(student, (student.hidden or teacher.hidden) if tied else teacher.embedding.width)
+
+
+def random_shape(config: DistilConfig, teacher: EncoderShape, pieces: int) -> EncoderShape:
+    """Shape of a student with random weights: the teacher's numbers where the profile says nothing."""
+    student = config.student
+    depth = student.layers if isinstance(student.layers, int) else len(student.layers)
+    width = student.hidden or teacher.hidden
+    each = zip(
+        _spread(student.heads or teacher.layers[0].heads, depth),
+        _spread(student.ffn or teacher.layers[0].ffn, depth),
+        strict=True,
+    )
+    return EncoderShape(
+        vocabulary=pieces,
+        embedding=_table(student, width),
+        hidden=width,
+        head_size=student.head_size or teacher.head_size,
+        layers=tuple(LayerShape(heads=h, ffn=f) for h, f in each),
+        positions=min(student.max_positions or config.task.max_length, teacher.positions),
+        labels=len(config.task.labels),
+        activation=teacher.activation,
+    )
+
+
+def _refused_student(config: DistilConfig, teacher: EncoderShape) -> EncoderShape:
+    """The shape that the student will have, but for its number of pieces."""
+    if config.student.init == "random":
+        return random_shape(config, teacher, teacher.vocabulary)
+    if config.student.init == "path":
+        return _earlier(config, teacher)
+    return _carved(config, teacher)
+
+
+def _carved(config: DistilConfig, teacher: EncoderShape) -> EncoderShape:
+    student = config.student
+    if student.head_size not in (None, teacher.head_size):
+        raise ProfileError(
+            f"[student] head_size: {student.head_size}, carved heads keep the teacher's {teacher.head_size}",
+            hint='leave it out, or use init = "random"',
+        )
+    if (student.hidden or 0) > teacher.hidden:
+        raise ProfileError(
+            f"[student] hidden: {student.hidden}, the teacher has {teacher.hidden}",
+            hint='a carved student is never wider; use init = "random"',
+        )
+    each = zip(heads(student, teacher), neurons(student, teacher), strict=True)
+    return teacher.model_copy(
+        update={
+            "hidden": student.hidden or teacher.hidden,
+            "embedding": carved_table(student, teacher),
+            "layers": tuple(LayerShape(heads=h, ffn=f) for h, f in each),
+        }
+    )
+
+
+def _earlier(config: DistilConfig, teacher: EncoderShape) -> EncoderShape:
+    path = config.student.path
+    found = load_student(Path(str(path))).shape
+    if found.labels != len(config.task.labels):
+        raise ProfileError(
+            f"[student] path: {path} has {found.labels} labels, [task] labels names {len(config.task.labels)}"
+        )
+    reach = min(config.task.max_length, teacher.positions)
+    if found.positions < reach:
+        raise ProfileError(
+            f"[student] path: {path} reads {found.positions} tokens, [task] max_length needs {reach}",
+            hint="lower [task] max_length",
+        )
+    return found
+
+
+def _refuse_phase(student: EncoderShape, phase: Phase, teacher: EncoderShape) -> None:
+    depth, limit = len(student.layers), len(teacher.layers)
+    inner = [loss for loss in phase.losses if LOSSES[loss.name].feature is not None]
+    if inner and depth > limit:
+        raise ProfileError(
+            f"[student] layers: {depth}, the {phase.teacher} teacher of phase {phase.name} has {limit}",
+            hint=f"{inner[0].name} compares layer with layer; leave it out, or take fewer layers",
+        )
+    for loss in inner:
+        if LOSSES[loss.name].feature is hidden and student.hidden > teacher.hidden:
+            raise ProfileError(
+                f"[student] hidden: {student.hidden}, the {phase.teacher} teacher has {teacher.hidden}",
+                hint=f"{loss.name} of phase {phase.name} needs a student that is no wider",
+            )
+        if loss.name == "relation_kl":
+            _refuse_relation_heads(loss, phase, student, teacher)
+
+
+def _refuse_relation_heads(loss: Loss, phase: Phase, student: EncoderShape, teacher: EncoderShape) -> None:
+    pairs = layer_pairs(loss, len(student.layers), len(teacher.layers))
+    for width in _attention_widths(pairs, student, teacher):
+        if width % loss.heads:
+            raise ProfileError(
+                f"[[distil.phases]] {phase.name}, relation_kl heads: {loss.heads} does not divide"
+                f" an attention width of {width}",
+                hint="attention width = heads x head_size of a layer; both sides are cut into so many parts",
+            )
+
+
+def _attention_widths(pairs: LayerMap, student: EncoderShape, teacher: EncoderShape) -> Iterator[int]:
+    for ours, theirs in pairs:
+        yield student.layers[ours - 1].heads * student.head_size
+        yield teacher.layers[theirs - 1].heads * teacher.head_size
+
+
+def _per_layer(value: int | tuple[int, ...] | None, most: Sequence[int], name: str) -> tuple[int, ...]:
+    """One number a kept layer, none above the teacher's."""
+    values = tuple(most) if value is None else _spread(value, len(most))
+    for place, (wanted, limit) in enumerate(zip(values, most, strict=True)):
+        if wanted > limit:
+            raise ProfileError(f"[student] {name}: {wanted} in layer {place}, the teacher has {limit}")
+    return values
+
+
+def _spread(value: int | tuple[int, ...], depth: int) -> tuple[int, ...]:
+    return (value,) * depth if isinstance(value, int) else value
+
+
+def _table(student: StudentSection, width: int) -> EmbeddingShape:
+    asked = student.embedding
+    place = "[student.embedding]"
+    if asked.kind == "factorised" and asked.rank > width:
+        raise ProfileError(f"{place} rank: {asked.rank}, the table is {width} wide")
+    if asked.kind == "product" and width % asked.subvectors:
+        raise ProfileError(
+            f"{place} subvectors: {asked.subvectors} does not divide the table's width {width}"
+        )
+    return EmbeddingShape(
+        kind=asked.kind,
+        width=width,
+        rank=asked.rank if asked.kind == "factorised" else 1,
+        subvectors=asked.subvectors if asked.kind == "product" else 1,
+        codewords=asked.codewords,
+    )

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import sys
+
+import pytest
+
+from squeeze import runtime
+from squeeze.errors import MissingBackend
+
+
+def put(folder, name, content):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+
+
+def quota(folder, member=""):
+    put(folder, "member", member)
+    return runtime._cgroup_quota(folder / "cgroup", folder / "member")
+
+
+@pytest.mark.parametrize(
+    ("files", "member", "cores"),
+    [
+        ({}, "", None),
+        ({"cpu.max": "max 100000\n"}, "0::/\n", None),
+        ({"cpu.max": "250000 100000\n"}, "0::/\n", 2.5),
+        ({"cpu.max": "garbage\n"}, "0::/\n", None),
+        ({"cpu.max": "100000 0\n"}, "0::/\n", None),
+        ({"a/cpu.max": "max 100000\n", "a/b/cpu.max": "50000 100000\n"}, "0::/a/b\n", 0.5),
+        ({"a/cpu.max": "100000 100000\n", "a/b/cpu.max": "400000 100000\n"}, "0::/a/b\n", 1.0),
+        ({"other/cpu.max": "100000 100000\n"}, "0::/a\n", None),
+        ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, "4:cpu,cpuacct:/\n", 3.0),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, "4:cpu:/\n", None),
+        ({"cpu/d/cpu.cfs_quota_us": "200000", "cpu/d/cpu.cfs_period_us": "100000"}, "4:cpu:/d\n", 2.0),
+        ({"cpu/d/cpu.cfs_quota_us": "200000", "cpu/d/cpu.cfs_period_us": "100000"}, "5:memory:/d\n", None),
+        ({"cpu.max": "100000 100000\n"}, "nonsense\n", 1.0),
+    ],
+)
+def test_the_quota_is_the_smallest_of_our_group_and_its_parents(files, member, cores, tmp_path):
+    for name, content in files.items():
+        put(tmp_path / "cgroup", name, content)
+    assert quota(tmp_path, member) == cores
+
+
+def test_without_a_list_of_groups_the_root_counts(tmp_path):
+    put(tmp_path, "cpu.max", "150000 100000")
+    assert runtime._cgroup_quota(tmp_path, tmp_path / "absent") == 1.5
+
+
+@pytest.mark.parametrize(
+    ("affinity", "limit", "cores"), [(8, None, 8), (8, 2.5, 2), (2, 4.0, 2), (4, 0.5, 1), (1, None, 1)]
+)
+def test_usable_cores(affinity, limit, cores, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(affinity)), raising=False)
+    monkeypatch.setattr(runtime, "_cgroup_quota", lambda: limit)
+    assert runtime.usable_cores() == cores
+
+
+def test_where_there_is_no_affinity_the_count_of_cores_is_taken(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(runtime, "_cgroup_quota", lambda: None)
+    assert runtime.usable_cores() == 3
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert runtime.usable_cores() == 1
+
+
+def test_this_process_is_not_given_more_than_it_has():
+    assert 1 <= runtime.usable_cores() <= (os.cpu_count() or 1)
+
+
+X86 = "processor\t: 0\nmodel name\t: Some CPU @ 2GHz\nflags\t\t: sse2 avx2 amx_bf16\n\nflags\t: other\n"
+ARM = "processor\t: 0\nFeatures\t: fp asimd bf16\nCPU part\t: 0xd40\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "flags"),
+    [(X86, {"sse2", "avx2", "amx_bf16"}), (ARM, {"fp", "asimd", "bf16"}), ("", set())],
+)
+def test_cpu_flags(content, flags, tmp_path):
+    put(tmp_path, "cpuinfo", content)
+    assert runtime.cpu_flags(tmp_path / "cpuinfo") == flags
+
+
+def test_without_cpuinfo_no_flag_and_the_name_that_the_system_has(tmp_path, monkeypatch):
+    monkeypatch.setattr(platform, "processor", lambda: "")
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    assert runtime.cpu_flags(tmp_path / "absent") == frozenset()
+    assert runtime.cpu_name(tmp_path / "absent") == "riscv64"
+
+
+def test_cpu_name(tmp_path):
+    put(tmp_path, "cpuinfo", X86)
+    assert runtime.cpu_name(tmp_path / "cpuinfo") == "Some CPU @ 2GHz"
+
+
+def test_environment_says_where_a_figure_was_measured():
+    found = runtime.environment()
+    assert found["usable_cores"] == runtime.usable_cores()
+    assert found["cpu"]
+    assert set(found) == {"machine", "system", "release", "python", "cpu", "usable_cores"}
+
+
+def test_need_gives_the_module():
+    assert runtime.need("json", extra="x") is importlib.import_module("json")
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """`module(name, source)` puts a module on the path."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def make(name, source):
+        put(tmp_path, f"{name}.py", source)
+        importlib.invalidate_caches()
+        sys.modules.pop(name, None)
+        return name
+
+    return make
+
+
+def test_a_missing_part_names_the_extra():
+    with pytest.raises(MissingBackend) as caught:
+        runtime.need("no_such_module_here.sub", extra="gpu")
+    assert caught.value.message == "no_such_module_here.sub is not installed"
+    assert caught.value.hint == "pip install 'squeeze-ondevice[gpu]'"
+    assert caught.value.exit_code == 3
+
+
+def test_a_part_that_lacks_another_names_that(module):
+    with pytest.raises(MissingBackend) as caught:
+        runtime.need(module("half_there", "import no_such_other.deep"), extra="gpu")
+    assert caught.value.message == "half_there needs no_such_other, which is not installed"
+    assert caught.value.hint == "pip install no_such_other"
+
+
+def test_a_part_that_does_not_load_says_why_in_one_line(module):
+    source = "raise ImportError('libfoo.so: cannot open\\nmore')"
+    with pytest.raises(MissingBackend) as caught:
+        runtime.need(module("broken_part", source), extra="gpu")
+    assert caught.value.message == "broken_part is installed but does not load: libfoo.so: cannot open"
+
+
+def test_an_error_of_the_part_itself_is_not_hidden(module):
+    with pytest.raises(ZeroDivisionError):
+        runtime.need(module("faulty_part", "1 / 0"), extra="gpu")
+
+
+def test_versions_name_what_is_absent():
+    found = runtime.versions(("numpy", "no-such-distribution"))
+    assert found["no-such-distribution"] == "absent"
+    assert found["numpy"][0].isdigit()
+
+
+def test_a_users_own_setting_wins(monkeypatch):
+    monkeypatch.setenv("DO_NOT_TRACK", "0")
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    runtime.quiet()
+    assert os.environ["DO_NOT_TRACK"] == "0"
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
