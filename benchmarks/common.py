@@ -18,8 +18,22 @@ from squeeze.artifact import write_json
 from squeeze.core.stats import paired_ratio
 from squeeze.errors import SqueezeError
 from squeeze.runtime import environment, quiet, versions
+from squeeze.targets.limits import disturbed
+from squeeze.targets.measurement import Measurement
 
-__all__ = ["PROFILES", "RESULTS", "ROOT", "Results", "cli", "complete", "ratio", "read", "squeeze", "write"]
+__all__ = [
+    "PROFILES",
+    "RESULTS",
+    "ROOT",
+    "Results",
+    "cli",
+    "complete",
+    "ratio",
+    "read",
+    "speedup",
+    "squeeze",
+    "write",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 PROFILES = Path(__file__).resolve().parent / "profiles"
@@ -67,6 +81,19 @@ def ratio(numerator: Sequence[ArrayLike], denominator: Sequence[ArrayLike]) -> d
     """How many times larger one side is, block by block, with its interval (None below 6 blocks)."""
     found = paired_ratio(numerator, denominator)
     return {**found.plain(), "blocks": len(numerator)}
+
+
+def speedup(baseline: Measurement, model: Measurement) -> dict[str, Any]:
+    """How many times faster a model is than another that ran in turns with it.
+
+    A busy machine takes the core away in the middle of long calls and leaves short ones whole, so it
+    makes the slower model look slower still; whether it did stands beside the figure, and counts in the verdict.
+    """
+    return {
+        **ratio(baseline.blocks(), model.blocks()),
+        "baseline_disturbed": disturbed(baseline, "p50"),
+        "model_disturbed": disturbed(model, "p50"),
+    }
 
 
 def complete(folder: Path) -> bool:

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from benchmarks.common import RESULTS, Results, cli, ratio, write
+from benchmarks.common import RESULTS, Results, cli, speedup, write
 from squeeze.cli.output import shown
 from squeeze.errors import ParityFailed
 from squeeze.progress import Progress
@@ -106,7 +106,7 @@ def _gap(lean: Path, plain: Path) -> float:
 def _length(subjects: list[Subject], settings: Settings, progress: Progress) -> dict[str, Any]:
     lean, plain = measure(subjects, settings, progress)
     return {
-        "ratio": ratio(plain.blocks(), lean.blocks()),
+        "ratio": speedup(plain, lean),
         "lean_p50_ms": lean.p50.plain(),
         "plain_p50_ms": plain.p50.plain(),
         "lean_bytes": lean.size_bytes,

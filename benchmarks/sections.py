@@ -127,7 +127,6 @@ def speed(record: Record) -> list[str]:
         if limit
     ]
     first = next(iter(record["models"].values()))
-    notes = sorted({note for found in record["models"].values() for note in found["notes"]})
     return [
         f"{record['set']}: one thread, batch 1, {first['sequence']['mean']:.1f} tokens on average (minimum "
         f"{first['sequence']['minimum']}, maximum {first['sequence']['maximum']}), p50 in ms; all models in "
@@ -143,7 +142,7 @@ def speed(record: Record) -> list[str]:
             f"{reaches_interval(ratios[f'{shape} int8 against {other}'], limit, longer)}"
             for shape, other, limit in bars
         ],
-        *[f"- note: {note}" for note in notes],
+        *[f"- {name}: {note}" for name, found in record["models"].items() for note in found["notes"]],
     ]
 
 

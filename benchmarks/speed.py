@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from benchmarks.common import RESULTS, Results, cli, ratio, write
+from benchmarks.common import RESULTS, Results, cli, speedup, write
 from benchmarks.datasets import SETS, chosen
 from benchmarks.students import SHAPES, student_name
 from squeeze import pipeline
@@ -96,7 +96,7 @@ def _record(
         "lengthening": _lengthening(made),
         "models": {name: _figures(each) for name, each in by_name.items()},
         "ratios": {
-            f"{name} against {reference}": ratio(by_name[reference].blocks(), each.blocks())
+            f"{name} against {reference}": speedup(by_name[reference], each)
             for name, each in by_name.items()
             for reference in references
             if name not in references

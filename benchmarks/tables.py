@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,9 @@ __all__ = [
     "reaches_interval",
     "source",
     "spread",
+    "stays",
     "table",
+    "three",
 ]
 
 Record = Mapping[str, Any]
@@ -70,10 +73,18 @@ def interval(found: Record, unit: str = "") -> str:
     >>> interval({"value": 2.0, "low": None, "high": None})
     '2.00 (no interval)'
     """
-    value, low, high = (
-        None if found[key] is None else f"{found[key]:#.3g}" for key in ("value", "low", "high")
-    )
+    value, low, high = (None if found[key] is None else three(found[key]) for key in ("value", "low", "high"))
     return f"{value}{unit} ({'no interval' if low is None else f'{low} to {high}'})"
+
+
+def three(value: float) -> str:
+    """Three digits, or all before the point.
+
+    >>> three(0.23912), three(54.4), three(1012.0)
+    ('0.239', '54.4', '1012')
+    """
+    whole = math.floor(math.log10(abs(value))) if value else 0
+    return f"{value:.{max(0, 2 - whole)}f}"
 
 
 def reaches(value: float, limit: float) -> str:
@@ -97,13 +108,20 @@ def stays(value: float, limit: float) -> str:
 def reaches_interval(found: Record, limit: float, divisor: float = 1.0) -> Verdict:
     """Whether a ratio is at least its limit, by its interval; first divided by what flatters it.
 
+    A pass that a disturbed baseline alone may have caused is inconclusive, and so is a failure of a
+    disturbed model.
+
     >>> reaches_interval({"value": 60.0, "low": 57.0, "high": 63.0}, 55.0, divisor=1.02)
     'pass'
     >>> reaches_interval({"value": 60.0, "low": 57.0, "high": 63.0}, 55.0, divisor=1.05)
     'inconclusive'
+    >>> reaches_interval({"value": 60.0, "low": 57.0, "high": 63.0, "baseline_disturbed": True}, 55.0)
+    'inconclusive'
     """
     low, high = (None if found[end] is None else found[end] / divisor for end in ("low", "high"))
-    return at_least(Estimate(value=found["value"] / divisor, low=low, high=high), limit)
+    verdict = at_least(Estimate(value=found["value"] / divisor, low=low, high=high), limit)
+    doubtful = {"pass": "baseline_disturbed", "fail": "model_disturbed"}.get(verdict, "")
+    return "inconclusive" if found.get(doubtful) else verdict
 
 
 def source(record: Record) -> str:

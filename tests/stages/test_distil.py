@@ -129,13 +129,15 @@ def test_logits_are_the_teachers_own_and_states_stand_on_the_students_pieces(tmp
     for member, spec in zip(members, (tiny.spec(), other_spec()), strict=True):
         encoded = tokens.encode(tokens.make_tokenizer(spec, 32), texts)
         own.append(logits(member.encoder, encoded, 0, 2)[rows])
-    loose = {"atol": 0.02, "rtol": 0}  # the teacher may compute in half precision
-    np.testing.assert_allclose(batch[LOGITS], average(own, [1.0, 2.0]), **loose)
+    loose: dict[str, Any] = {"atol": 0.02, "rtol": 0}  # the teacher may compute in half precision
+    np.testing.assert_allclose(batch[LOGITS].numpy(), average(own, [1.0, 2.0]), **loose)
     full = tokens.encode(tokens.make_tokenizer(tiny.spec(), 32), texts)
     assert len(aligned[64]) > len(full[64])  # a dropped piece fell into several
     ids = torch.from_numpy(aligned[64].astype(np.int64))[None]
     want = members[0].encoder.observe(ids, torch.ones_like(ids)).hidden[3][0].detach()
-    np.testing.assert_allclose(batch[hidden(3)][0, : len(want)], want, **{**loose, "atol": 0.05})
+    np.testing.assert_allclose(
+        batch[hidden(3)][0, : len(want)].numpy(), want.numpy(), **{**loose, "atol": 0.05}
+    )
 
 
 @pytest.mark.parametrize(
@@ -268,10 +270,21 @@ def test_what_does_not_fit_is_refused_before_the_teacher_is_asked(
     assert not list((tmp_path / "cache").iterdir())
 
 
-def test_rows_are_stored_by_the_root_of_their_use(monkeypatch, bert, tmp_path):
+def record_cuts(monkeypatch) -> list[carve.Cut]:
+    """What is kept of the teacher, in each carving from now on."""
     cuts: list[carve.Cut] = []
     original = carve.carve
-    monkeypatch.setattr(carve, "carve", lambda teacher, cut: cuts.append(cut) or original(teacher, cut))
+
+    def recorded(teacher: Encoder, cut: carve.Cut) -> Encoder:
+        cuts.append(cut)
+        return original(teacher, cut)
+
+    monkeypatch.setattr(carve, "carve", recorded)
+    return cuts
+
+
+def test_rows_are_stored_by_the_root_of_their_use(monkeypatch, bert, tmp_path):
+    cuts = record_cuts(monkeypatch)
     for kind in ("product", "factorised"):
         table = {"kind": kind, "subvectors": 4, "rank": 4}
         distil(config({"embedding": table}, [{**KD, "epochs": 0}]), bert, tmp_path, kind)
@@ -281,14 +294,13 @@ def test_rows_are_stored_by_the_root_of_their_use(monkeypatch, bert, tmp_path):
     uses = np.bincount(tokens.encode(reader, texts).values, minlength=tiny.VOCABULARY)
     assert uses[2] == len(texts)  # [CLS] frames every text
     for cut in cuts:
+        assert cut.weights is not None
         np.testing.assert_allclose(cut.weights, np.sqrt(uses + 1))
     assert len(cuts) == 2
 
 
 def test_the_most_important_heads_and_neurons_stay(bert, tmp_path, monkeypatch):
-    cuts: list[carve.Cut] = []
-    original = carve.carve
-    monkeypatch.setattr(carve, "carve", lambda teacher, cut: cuts.append(cut) or original(teacher, cut))
+    cuts = record_cuts(monkeypatch)
     settings = config({"layers": [0, 2], "heads": [1, 3], "ffn": [8, 16]}, [{**KD, "epochs": 0}])
     distil(settings, bert, tmp_path)
     teacher = load_teachers(bert["teacher"].path, "task", tiny.LABELS)[0].encoder

@@ -338,7 +338,9 @@ def test_a_wrong_conversion_fails_with_its_figures(chain, bundle, tmp_path, monk
     def broken(student: Encoder, path: Path, opset: int) -> None:
         model = onnx.load(bundle.path / "model.onnx")
         [head] = [one for one in model.graph.initializer if one.name.endswith("head_out.bias")]
-        head.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(head) + np.float32([0, 9]), head.name))
+        head.CopyFrom(
+            numpy_helper.from_array(numpy_helper.to_array(head) + np.array([0, 9], np.float32), head.name)
+        )
         onnx.save(model, path)
 
     monkeypatch.setattr(graph, "export", broken)

@@ -100,7 +100,7 @@ class Loss(Frozen):
     temperature: float = Field(default=1.0, gt=0)
     """`kl`, `soft_cross_entropy`: softens both sides; the loss is multiplied by its square"""
     layers: Literal["final", "last", "skip", "uniform"] = "final"
-    """losses inside the network: the teacher layer each student layer follows; `final`: only the last states"""
+    """losses inside the network: which teacher layer each student layer follows; `final`: last states only"""
     projection: Literal["pca", "learned"] = "pca"
     """`hidden_mse` between unequal widths: fixed principal axes, or a matrix trained along"""
     heads: int = Field(default=12, ge=1)
