@@ -87,7 +87,8 @@ def speedup(baseline: Measurement, model: Measurement) -> dict[str, Any]:
     """How many times faster a model is than another that ran in turns with it.
 
     A busy machine takes the core away in the middle of long calls and leaves short ones whole, so it
-    makes the slower model look slower still; whether it did stands beside the figure, and counts in the verdict.
+    makes the slower model look slower still; whether it did stands beside the figure, and counts in
+    the verdict.
     """
     return {
         **ratio(baseline.blocks(), model.blocks()),

@@ -43,7 +43,7 @@ class Stage:
         version: raised whenever the same config would give another result.
         takes: input name to artefact kind; the nearest earlier stage that gives the kind provides it.
         gives: the kind of artefact it makes.
-        config: model of all it depends on; its fields are named like the profile's (``seed``, ``task``, sections).
+        config: model of all it depends on, its fields named as in the profile (``seed``, ``task``, ...).
         result: model of what it reports.
         run: does the work: (config, inputs by name, work) -> result.
         libraries: distributions whose version shapes the result.

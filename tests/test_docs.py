@@ -15,6 +15,7 @@ import typer.main
 
 from squeeze.cli.app import app
 from squeeze.errors import SqueezeError
+from squeeze.profile import load
 from squeeze.registry import STAGES
 from tools import profile_docs
 
@@ -200,7 +201,22 @@ def test_profile_says_what_it_is_for_and_how_to_run_it(path):
     assert "squeeze run " in head
 
 
+ONLINE = [path for path in PROFILES if "hf:" in path.read_text(encoding="utf-8")]
+OFFLINE = [path for path in PROFILES if path not in ONLINE]
+
+
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
+def test_profile_loads(path):
+    assert load(path).profile.name
+
+
+def test_only_the_hub_example_needs_the_network():
+    assert [path.stem for path in ONLINE] == ["hub_sst2_example"]
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in PROFILES if path not in ONLINE], ids=lambda path: path.stem
+)
 def test_profile_plans(path, tmp_path):
     sections = tomllib.loads(path.read_text(encoding="utf-8"))
     done = squeeze_command("plan", str(path), "--out", str(tmp_path / "runs"))

@@ -97,8 +97,8 @@ def refusal(data: dict[str, Any]) -> list[str]:
             "x.toml: [distil.phases.0] alpha: expected a number or 'auto', got \"x\"",
         ),
         (
-            "distil.phases.0.teacher",
-            "base",
+            "distil.phases.0",
+            {**PHASE, "teacher": "base", "losses": [{"name": "hidden_mse"}]},
             '[distil.phases.0] teacher: "base" needs [teacher] keep_base = true',
         ),
         ("distil.phases.0.clip", float("nan"), "x.toml: [distil.phases.0] clip: "),
