@@ -99,9 +99,10 @@ def _start(command: list[str], out: Path, kill_after: float | None) -> bool:
         try:
             code = process.wait(kill_after)
         except subprocess.TimeoutExpired:
+            return False
+        finally:
             process.kill()
             process.wait()
-            return False
         if code not in ENDED or not complete(_run(out)):
             errors.seek(0)
             raise StageFailed(f"exit code {code}: {errors.read().decode(errors='replace')[-500:].strip()}")

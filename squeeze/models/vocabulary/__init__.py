@@ -16,6 +16,6 @@ from __future__ import annotations
 
 from squeeze.models.vocabulary.choice import choose, count
 from squeeze.models.vocabulary.coverage import Coverage, coverage
-from squeeze.models.vocabulary.trimming import Trim, trim
+from squeeze.models.vocabulary.trimming import Trim, fill, trim
 
-__all__ = ["Coverage", "Trim", "choose", "count", "coverage", "trim"]
+__all__ = ["Coverage", "Trim", "choose", "count", "coverage", "fill", "trim"]

@@ -7,10 +7,14 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from squeeze.errors import ProfileError
+from squeeze.models.vocabulary.choice import choose
 from squeeze.models.vocabulary.families import Spec, control, family, text_pieces
 
-__all__ = ["Trim", "trim"]
+__all__ = ["Trim", "fill", "trim"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,30 @@ def trim(spec: Spec, wanted: AbstractSet[int]) -> Trim:
     kept = (*sorted(stay & set(old)), *sorted(stay - set(old)))
     renumber = {index: new for new, index in enumerate(kept)}
     return Trim(_renumbered(spec, how.rebuilt(model, renumber), renumber), kept)
+
+
+def fill(spec: Spec, counts: NDArray[np.integer[Any]], pieces: int, *, min_count: int = 1) -> Trim:
+    """The trim of a wanted size: what the task uses, then as many frequent pieces as there is room for.
+
+    Args:
+        spec: parsed `tokenizer.json`.
+        counts: (ids,) uses of each old id by the task's text.
+        pieces: size of the new vocabulary. What the task and closure need is kept even above it.
+        min_count: uses from which a piece counts as used.
+    """
+
+    def trimmed(frequent: int) -> Trim:
+        return trim(spec, choose(spec, counts, frequent=frequent, min_count=min_count))
+
+    # The size rises with the number of frequent pieces, so the largest that fits is found by halving.
+    low, high = 0, max(pieces, 0)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if len(trimmed(middle).kept) <= pieces:
+            low = middle
+        else:
+            high = middle - 1
+    return trimmed(low)
 
 
 def _refuse_strangers(spec: Spec, known: AbstractSet[int], named: AbstractSet[int]) -> None:

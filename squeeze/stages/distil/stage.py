@@ -14,7 +14,22 @@ from squeeze.stage import Stage, Work
 from squeeze.task import TaskSection
 from squeeze.training.config import Schedule
 
-__all__ = ["STAGE", "DistilConfig", "DistilResult", "DistilSection", "Loss", "Phase", "StudentSection"]
+__all__ = [
+    "STAGE",
+    "AugmentSection",
+    "CacheReport",
+    "DistilConfig",
+    "DistilResult",
+    "DistilSection",
+    "EmbeddingSection",
+    "Loss",
+    "Phase",
+    "PhaseReport",
+    "PoolReport",
+    "StudentSection",
+    "VocabularyReport",
+    "VocabularySection",
+]
 
 
 class VocabularySection(Frozen):
@@ -24,6 +39,8 @@ class VocabularySection(Frozen):
     """drop pieces; dropped ones are re-segmented into kept ones, never made unknown"""
     frequent: int = Field(default=12_000, ge=0)
     """most frequent general pieces to keep besides those that the task's text uses"""
+    pieces: int | None = Field(default=None, ge=1)
+    """size of the vocabulary, in place of `frequent`: what the task needs, then frequent pieces up to it"""
     min_count: int = Field(default=1, ge=1)
     """how often the task's text must use a piece for it to be kept on that account"""
 

@@ -60,12 +60,18 @@ def choose_vocabulary(
     full = tokens.make_tokenizer(spec, max_length=1 << 20)
     if settings.trim:
         counts = vocabulary.count(full, texts)
-        wanted = vocabulary.choose(spec, counts, frequent=settings.frequent, min_count=settings.min_count)
-        cut = vocabulary.trim(spec, wanted)
+        cut = _trim(spec, counts, settings)
         spec, kept = cut.tokenizer, np.array(cut.kept, dtype=np.int64)
     else:
         kept = np.arange(rows, dtype=np.int64)
     return Vocabulary(spec, kept, _uses(spec, texts, len(kept)))
+
+
+def _trim(spec: dict[str, Any], counts: NDArray[np.int64], settings: VocabularySection) -> vocabulary.Trim:
+    if settings.pieces is not None:
+        return vocabulary.fill(spec, counts, settings.pieces, min_count=settings.min_count)
+    wanted = vocabulary.choose(spec, counts, frequent=settings.frequent, min_count=settings.min_count)
+    return vocabulary.trim(spec, wanted)
 
 
 def _uses(spec: dict[str, Any], texts: Sequence[str], pieces: int) -> NDArray[np.int64]:
