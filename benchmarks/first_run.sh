@@ -26,5 +26,6 @@ import json, sys
 found = json.load(open(sys.argv[1]))
 print(found["seconds"], found["peak_bytes"], found["largest_process_bytes"])' "$work/peak.json")
 echo "run: exit code $code, $seconds s, peak of all processes $peak bytes"
-(cd "$root" && "$python" -m benchmarks.record first-run --results "$results" profile="$(basename "$profile")" \
+(cd "$root" && "$python" -m benchmarks.record first-run --results "$results" \
+  command="benchmarks/first_run.sh $profile" profile="$(basename "$profile")" \
   exit="$code" install_s="$installed" seconds="$seconds" peak_bytes="$peak" largest_process_bytes="$largest")

@@ -33,7 +33,8 @@ strace -f --seccomp-bpf -e trace=socket,connect -o "$work/trace" \
   "$python" -m squeeze run "$profile" --out "$work/traced" >"$work/traced.txt" || traced=$?
 echo "exit code under strace: $traced"
 internet=$(grep -cE 'socket\((AF_INET6?|PF_INET6?)|sa_family=AF_INET6?' "$work/trace" || true)
-families=$(grep -oE 'socket\([A-Z_0-9]+' "$work/trace" | sort | uniq -c | tr -s ' ' | paste -sd';' || true)
+families=$(sed -nE 's/.*socket\(([A-Z_0-9]+).*/\1/p' "$work/trace" | sort | uniq -c |
+  awk '{ printf "%s%s %s", (NR > 1 ? ", " : ""), $2, $1 }')
 echo "sockets by family: ${families:-none}"
 echo "internet sockets or connections: $internet"
 
@@ -41,7 +42,8 @@ verdict=fail
 if [ "$(ended "$isolated")" = true ] && [ "$(ended "$traced")" = true ] && [ "$internet" = 0 ]; then
   verdict=pass
 fi
-"$python" -m benchmarks.record offline --results "$results" profile="$(basename "$profile")" \
+"$python" -m benchmarks.record offline --results "$results" \
+  command="benchmarks/offline.sh $(basename "$profile")" profile="$(basename "$profile")" \
   interfaces="$interfaces" isolated_exit="$isolated" traced_exit="$traced" \
   internet_sockets="$internet" sockets="${families:-none}" verdict="$verdict"
 echo "verdict: $verdict"

@@ -18,7 +18,10 @@ def main(
     fields: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="What was found.")],
     results: Results = RESULTS,
 ) -> None:
-    """Write NAME.json; a value is a number where it reads like one, else text."""
+    """Write NAME.json; a value is a number where it reads like one, else text.
+
+    `command=...` takes the place of this command in the head of the result.
+    """
     write(results, name, dict(map(_field, fields)))
 
 

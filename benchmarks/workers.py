@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -93,6 +94,15 @@ def _cores() -> list[int]:
 def _settle(places: Queue[list[int]]) -> None:
     """Stay on one share of the cores, where the system can do that."""
     quiet()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     cores = places.get()
     if cores:
         os.sched_setaffinity(0, cores)
+
+
+def _end_with_parent() -> None:
+    """A benchmark that is killed must not leave workers behind that go on for hours."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -6,12 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from squeeze.core.layer_map import LAYER_MAPS, last, skip, uniform
+from squeeze.core.layer_map import LAYER_MAPS, final, last, skip, uniform
 
 depths = st.integers(1, 48).flatmap(lambda m: st.tuples(st.integers(1, m), st.just(m)))
 
 
-@pytest.mark.parametrize("name", LAYER_MAPS)
+EVERY_LAYER = [name for name in LAYER_MAPS if name != "final"]
+
+
+@given(depths=depths)
+def test_final_compares_the_last_states_only(depths):
+    assert final(*depths) == (depths,)
+
+
+@pytest.mark.parametrize("name", EVERY_LAYER)
 @given(depths=depths)
 def test_each_student_layer_has_one_teacher_layer_of_its_own(name, depths):
     students, teachers = depths
@@ -22,7 +30,7 @@ def test_each_student_layer_has_one_teacher_layer_of_its_own(name, depths):
     assert 1 <= targets[0] <= targets[-1] == teachers
 
 
-@pytest.mark.parametrize("name", LAYER_MAPS)
+@pytest.mark.parametrize("name", EVERY_LAYER)
 def test_equal_depth_maps_each_layer_to_itself(name):
     assert LAYER_MAPS[name](6, 6) == tuple((k, k) for k in range(1, 7))
 
@@ -50,7 +58,7 @@ def test_uniform_keeps_the_first_layer(depths):
         assert uniform(students, teachers)[0] == (1, 1)
 
 
-@pytest.mark.parametrize("name", LAYER_MAPS)
+@pytest.mark.parametrize("name", EVERY_LAYER)
 @pytest.mark.parametrize(("students", "teachers"), [(0, 6), (7, 6)])
 def test_impossible_depths_are_refused(name, students, teachers):
     with pytest.raises(ValueError, match=r"1\.\.6, got"):
