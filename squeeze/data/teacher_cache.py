@@ -48,6 +48,7 @@ Forward = Callable[[NDArray[np.int64], Sequence[Feature]], Mapping[Feature, Sequ
 """(row numbers, features) -> for each feature one unpadded array a row."""
 
 LOGITS: Feature = "logits"
+READS_A_MAP = 400  # batches: some 100 MB of states
 
 
 def hidden(layer: int) -> Feature:
@@ -119,6 +120,7 @@ class TeacherCache:
         self.folder = root / "teacher" / key[:32]
         self.lengths, self.layout = lengths, layout
         self._open: dict[Feature, tuple[NDArray[np.float32], NDArray[np.int64]]] = {}
+        self._reads = 0
 
     def ensure(
         self,
@@ -167,7 +169,7 @@ class TeacherCache:
         return Spent(len(self.lengths), written, monotonic() - started)
 
     def read(self, feature: Feature, rows: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
-        """One array a row, unpadded, in its stored precision."""
+        """One array a row, unpadded, in its stored precision; valid until the next read."""
         store, offsets = self._load(feature)
         for row in rows:
             shape = self.layout.shape(feature, int(self.lengths[row]))
@@ -224,10 +226,23 @@ class TeacherCache:
         return path.stat().st_size
 
     def _load(self, feature: Feature) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        self._release()
         if feature not in self._open:
             store = np.load(self._path(feature), mmap_mode="r", allow_pickle=False)
             self._open[feature] = (store, self._offsets(feature))
         return self._open[feature]
+
+    def _release(self) -> None:
+        """Map the files anew from time to time.
+
+        Pages that were read count as this process's memory for as long as the file is mapped, though
+        the system could drop them at any moment: a pool of gigabytes would look like a leak.
+        """
+        self._reads += 1
+        if self._reads % READS_A_MAP == 0:
+            for feature, (_, offsets) in self._open.items():
+                store = np.load(self._path(feature), mmap_mode="r", allow_pickle=False)
+                self._open[feature] = (store, offsets)
 
 
 def _kind(feature: Feature) -> type[np.floating[Any]]:
