@@ -12,7 +12,7 @@ from squeeze.core.stats import coefficient_of_variation
 
 __all__ = ["CV_LIMIT", "block_variation", "remarks"]
 
-CV_LIMIT = 0.025  # above it, runs minutes apart were seen to differ by more than their intervals say
+CV_LIMIT = 0.025  # the mark for an unstable time (trtexec, sampleReporting)
 PREEMPTION_LIMIT = 0.025  # half of the calls above p95: that quantile may show them and not the model
 FIT_DEGREE = 2  # attention is quadratic in the length, the rest linear
 
