@@ -16,8 +16,10 @@ then find it filled.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -154,18 +156,19 @@ class TeacherCache:
     ) -> Spent:
         started = monotonic()
         self._check_room(missing)
-        stores = {feature: self._create(feature) for feature in missing}
         seen = np.zeros(len(self.lengths), dtype=np.bool_)
-        with progress.task("teacher", len(self.lengths)) as advance:
+        with ExitStack() as files, progress.task("teacher", len(self.lengths)) as advance:
+            stores = {feature: files.enter_context(self._create(feature)) for feature in missing}
             for rows in batches:
                 for feature, arrays in forward(rows, missing).items():
-                    store, offsets = stores[feature]
                     for row, array in zip(rows, arrays, strict=True):
-                        store[offsets[row] : offsets[row + 1]] = array.reshape(-1)
+                        stores[feature].write(int(row), array)
                 seen[rows] = True
                 advance(len(rows))
+            for store in stores.values():
+                store.sync()
         assert seen.all(), "the batches leave out rows, which would stay zero"
-        written = sum(self._finish(feature, store) for feature, (store, _) in stores.items())
+        written = sum(map(self._finish, missing))
         return Spent(len(self.lengths), written, monotonic() - started)
 
     def read(self, feature: Feature, rows: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
@@ -211,17 +214,13 @@ class TeacherCache:
                 hint="free some room, or use losses on logits or fewer layers and texts",
             )
 
-    def _create(self, feature: Feature) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        offsets, partial = self._offsets(feature), self._path(feature).with_suffix(".partial")
+    def _create(self, feature: Feature) -> _Store:
         self._open.pop(feature, None)
-        size = (int(offsets[-1]),)
-        return np.lib.format.open_memmap(partial, mode="w+", dtype=_kind(feature), shape=size), offsets
+        return _Store(self._path(feature).with_suffix(".partial"), _kind(feature), self._offsets(feature))
 
-    def _finish(self, feature: Feature, store: NDArray[np.float32]) -> int:
-        path, partial = self._path(feature), self._path(feature).with_suffix(".partial")
-        if isinstance(store, np.memmap):
-            store.flush()
-        partial.replace(path)
+    def _finish(self, feature: Feature) -> int:
+        path = self._path(feature)
+        path.with_suffix(".partial").replace(path)
         write_json(path.with_suffix(".json"), {"sha256": digest_file(path)})
         return path.stat().st_size
 
@@ -243,6 +242,43 @@ class TeacherCache:
             for feature, (_, offsets) in self._open.items():
                 store = np.load(self._path(feature), mmap_mode="r", allow_pickle=False)
                 self._open[feature] = (store, offsets)
+
+
+class _Store:
+    """A .npy file of one dimension that is written in pieces, in any order.
+
+    Written, not mapped: the pages of a written map count as this process's memory until the map ends.
+
+    Args:
+        path: of the new file.
+        kind: type of the values.
+        offsets: (N + 1,) where each row begins, in values, and where the last one ends.
+    """
+
+    def __init__(self, path: Path, kind: type[np.floating[Any]], offsets: NDArray[np.int64]) -> None:
+        self._kind, self._offsets = np.dtype(kind), offsets
+        self._file = path.open("wb")
+        header = {"descr": self._kind.str, "fortran_order": False, "shape": (int(offsets[-1]),)}
+        np.lib.format.write_array_header_1_0(self._file, header)
+        self._begin = self._file.tell()
+        self._file.truncate(self._begin + int(offsets[-1]) * self._kind.itemsize)
+
+    def __enter__(self) -> _Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, row: int, values: NDArray[np.floating[Any]]) -> None:
+        """Put one row in its place."""
+        assert values.size == self._offsets[row + 1] - self._offsets[row], "not the length of the row"
+        self._file.seek(self._begin + int(self._offsets[row]) * self._kind.itemsize)
+        self._file.write(np.ascontiguousarray(values, dtype=self._kind).tobytes())
+
+    def sync(self) -> None:
+        """Have the system put it on the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
 
 
 def _kind(feature: Feature) -> type[np.floating[Any]]:
