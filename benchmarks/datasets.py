@@ -11,7 +11,7 @@ from benchmarks.common import PROFILES
 from squeeze.errors import UsageError
 from squeeze.profile import Profile, load
 
-__all__ = ["JUDGED", "SETS", "LabelledSet", "Recipe", "chosen", "unlabelled_files"]
+__all__ = ["JUDGED", "SETS", "LabelledSet", "Recipe", "chosen", "copies", "unlabelled_files"]
 
 
 @dataclass(frozen=True)
@@ -20,21 +20,25 @@ class LabelledSet:
 
     Attributes:
         labels: in the order of the model's outputs.
+        copies: changed copies of every training text; more where texts are few and short, so that a
+            student costs about as much on every set.
         more_tests: name of each further test to its file.
     """
 
     labels: tuple[str, ...]
+    copies: int
     more_tests: Mapping[str, str] = field(default_factory=dict)
 
 
 SETS: Mapping[str, LabelledSet] = {
     "actionable_help": LabelledSet(
         ("request", "offer", "other"),
+        1,
         {"out_of_event": "test_out_of_event.csv", "natural": "test_natural.csv"},
     ),
-    "crisislex_t6": LabelledSet(("on_topic", "off_topic"), {"out_of_event": "test_out_of_event.csv"}),
-    "sst2": LabelledSet(("negative", "positive")),
-    "trec6": LabelledSet(("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM")),
+    "crisislex_t6": LabelledSet(("on_topic", "off_topic"), 1, {"out_of_event": "test_out_of_event.csv"}),
+    "sst2": LabelledSet(("negative", "positive"), 4),
+    "trec6": LabelledSet(("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"), 6),
 }
 EXTRA_TEXT: Mapping[str, str] = {"chennai_weak": "weak.csv"}
 """Text that is only ever used without its labels."""
@@ -95,6 +99,11 @@ def chosen(text: str, known: Sequence[str], what: str) -> tuple[str, ...]:
         if name not in known:
             raise UsageError(f"{what}: {name} is unknown", hint=f"one of {', '.join(known)}")
     return names
+
+
+def copies(which: str) -> str:
+    """`--set` text that gives a set its number of changed copies."""
+    return f"distil.augment.copies={SETS[which].copies}"
 
 
 def unlabelled_files(root: Path, which: str, asked: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.common import RESULTS, Results, cli, write
-from benchmarks.datasets import EXTRA_TEXT, SETS, Recipe, chosen, unlabelled_files
+from benchmarks.datasets import EXTRA_TEXT, SETS, Recipe, chosen, copies, unlabelled_files
 from benchmarks.tfidf import baseline
 from benchmarks.workers import Job, Pool
 from squeeze import pipeline
@@ -134,7 +134,7 @@ def _record(
 
 def _recipe(recipe: Recipe, which: str) -> dict[str, Any]:
     """What the students of a shape have in common; paths are left out."""
-    profile = recipe.profile("recipe", which, 0)
+    profile = recipe.profile("recipe", which, 0, copies(which))
     distil = profile.distil.plain() if profile.distil else None
     return {"student": profile.student.plain(), "distil": distil, "max_length": profile.task.max_length}
 
@@ -158,7 +158,8 @@ def make_students(plan: Plan, which: str, seed: int, teacher: str) -> dict[str, 
 
 def _student(plan: Plan, which: str, shape: str, seed: int, teacher: str) -> dict[str, Any]:
     recipe = plan.shapes[shape]
-    extra = [unlabelled_files(recipe.root, which, plan.unlabelled)] if plan.unlabelled else []
+    extra = [copies(which)]
+    extra += [unlabelled_files(recipe.root, which, plan.unlabelled)] if plan.unlabelled else []
     profile = recipe.profile(
         student_name(which, shape, seed), which, seed, f"teacher.model={teacher}", *extra
     )

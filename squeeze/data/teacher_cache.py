@@ -37,6 +37,7 @@ __all__ = [
     "LOGITS",
     "Feature",
     "Forward",
+    "Known",
     "Layout",
     "Spent",
     "TeacherCache",
@@ -96,6 +97,19 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class Known:
+    """Rows that need no forward pass: another cache of the same teacher has them, token for token.
+
+    Attributes:
+        cache: holds every feature that is asked for.
+        rows: row numbers, the same in both caches.
+    """
+
+    cache: TeacherCache
+    rows: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class Spent:
     """What filling the cache took: texts run through the teacher, bytes written, seconds."""
 
@@ -130,14 +144,16 @@ class TeacherCache:
         forward: Forward,
         batches: Iterable[NDArray[np.int64]],
         progress: Progress,
+        known: Known | None = None,
     ) -> Spent:
         """Compute what is not on disk yet, all missing features in one pass over the texts.
 
         Args:
             features: what is wanted.
             forward: the teacher.
-            batches: row numbers; every row in at least one.
+            batches: row numbers; every row that is not known in at least one.
             progress: where the pass is shown.
+            known: rows that are copied instead of computed.
 
         Raises:
             StageFailed: there is no room for it on the disk.
@@ -145,7 +161,7 @@ class TeacherCache:
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / ".lock"):
             missing = [feature for feature in dict.fromkeys(features) if not self._whole(feature)]
-            return self._fill(missing, forward, batches, progress) if missing else Spent()
+            return self._fill(missing, forward, batches, progress, known) if missing else Spent()
 
     def _fill(
         self,
@@ -153,12 +169,20 @@ class TeacherCache:
         forward: Forward,
         batches: Iterable[NDArray[np.int64]],
         progress: Progress,
+        known: Known | None,
     ) -> Spent:
         started = monotonic()
         self._check_room(missing)
+        ready = known.rows if known else np.empty(0, dtype=np.int64)
+        computed = len(self.lengths) - len(ready)
         seen = np.zeros(len(self.lengths), dtype=np.bool_)
-        with ExitStack() as files, progress.task("teacher", len(self.lengths)) as advance:
+        with ExitStack() as files, progress.task("teacher", computed) as advance:
             stores = {feature: files.enter_context(self._create(feature)) for feature in missing}
+            if known:
+                for feature in missing:
+                    for row, array in zip(ready, known.cache.read(feature, ready), strict=True):
+                        stores[feature].write(int(row), array)
+                seen[ready] = True
             for rows in batches:
                 for feature, arrays in forward(rows, missing).items():
                     for row, array in zip(rows, arrays, strict=True):
@@ -169,7 +193,7 @@ class TeacherCache:
                 store.sync()
         assert seen.all(), "the batches leave out rows, which would stay zero"
         written = sum(map(self._finish, missing))
-        return Spent(len(self.lengths), written, monotonic() - started)
+        return Spent(computed, written, monotonic() - started)
 
     def read(self, feature: Feature, rows: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
         """One array a row, unpadded, in its stored precision; valid until the next read."""

@@ -55,6 +55,10 @@ class Encodings:
         """The same texts with every number looked up in a table (a student's piece to the teacher's)."""
         return Encodings(np.asarray(table, dtype=np.int32)[self.values], self.offsets)
 
+    def same(self, other: Encodings) -> NDArray[np.bool_]:
+        """(N,) which of N texts have the same numbers in both."""
+        return np.array([np.array_equal(self[row], other[row]) for row in range(len(self))], dtype=np.bool_)
+
     @staticmethod
     def of(rows: Sequence[Sequence[int]]) -> Encodings:
         """From one list of numbers a text."""

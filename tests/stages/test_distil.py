@@ -140,6 +140,23 @@ def test_logits_are_the_teachers_own_and_states_stand_on_the_students_pieces(tmp
     )
 
 
+def test_texts_that_are_cut_alike_cost_one_pass(tmp_path, passes):
+    where = inputs(tmp_path, ("bert",))
+    members = load_teachers(where["teacher"].path, "task", tiny.LABELS)
+    texts = [*dataset.load(where["dataset"].path).splits["train"].texts[:20], "flooding waters 7 blankets"]
+    settings = VocabularySection(trim=True, frequent=0, min_count=1)
+    words = choose_vocabulary(members[0].spec, texts[:20], settings, tiny.VOCABULARY)
+    aligned = tokens.encode(tokens.make_tokenizer(words.spec, 32), texts).renumber(words.kept)
+    own = tokens.encode(tokens.make_tokenizer(tiny.spec(), 32), texts)
+    assert own.same(aligned).tolist() == [True] * 20 + [False]
+    signals = Signals(members, texts, aligned, 32, tiny.work(tmp_path))
+    assert signals.prepare([LOGITS, hidden(3)]).texts == 21 + 1
+    assert sum(passes) == 21 + 1
+    rows = np.arange(21)
+    want = logits(members[0].encoder, own, 0, 2)
+    np.testing.assert_allclose(signals.read([LOGITS], rows)[LOGITS].numpy(), want, atol=0.02, rtol=0)
+
+
 @pytest.mark.parametrize(
     ("family", "embedding"),
     [

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from squeeze.artifact import digest_file
-from squeeze.data.teacher_cache import LOGITS, Feature, Layout, Spent, TeacherCache
+from squeeze.data.teacher_cache import LOGITS, Feature, Known, Layout, Spent, TeacherCache
 from squeeze.models import families, tokens
 from squeeze.models.encoder import Encoder, Outputs
 from squeeze.models.inference import batches_by_length, to_tensors
@@ -98,13 +98,13 @@ class Signals:
         inside = [feature for feature in features if feature != LOGITS]
         own = [self._own(teacher) for teacher in self.teachers] if LOGITS in features else []
         first = self.teachers[0]
-        same = bool(own) and own[0].digest == self.aligned.digest
         if inside:
             self._inside = self._cache(first, self.aligned)
-            spent.append(self._fill(self._inside, first, self.aligned, inside + [LOGITS] * same))
+            # Logits cost nothing on the way, and most texts are cut alike with the whole vocabulary.
+            spent.append(self._fill(self._inside, first, self.aligned, inside + [LOGITS] * bool(own)))
         self._logits = [self._cache(teacher, rows) for teacher, rows in zip(self.teachers, own, strict=False)]
         for teacher, cache, rows in zip(self.teachers, self._logits, own, strict=False):
-            spent.append(self._fill(cache, teacher, rows, [LOGITS]))
+            spent.append(self._fill(cache, teacher, rows, [LOGITS], self._known(teacher, rows)))
         return Spent(sum(s.texts for s in spent), sum(s.bytes for s in spent), sum(s.seconds for s in spent))
 
     def read(self, features: Sequence[Feature], rows: NDArray[np.int64]) -> dict[str, Tensor]:
@@ -138,10 +138,22 @@ class Signals:
         said = f"{teacher.digest} {precision()}"  # half-precision answers are other answers
         return TeacherCache(self.work.cache, said, rows.digest, rows.lengths, teacher.layout)
 
+    def _known(self, teacher: Teacher, rows: Encodings) -> Known | None:
+        """Texts whose logits came along with the states: the first teacher's that are cut alike."""
+        if self._inside is None or teacher is not self.teachers[0]:
+            return None
+        return Known(self._inside, np.flatnonzero(rows.same(self.aligned)))
+
     def _fill(
-        self, cache: TeacherCache, teacher: Teacher, rows: Encodings, features: Sequence[Feature]
+        self,
+        cache: TeacherCache,
+        teacher: Teacher,
+        rows: Encodings,
+        features: Sequence[Feature],
+        known: Known | None = None,
     ) -> Spent:
         pad = tokens.pad_id(teacher.spec)
+        rest = np.arange(len(rows)) if known is None else np.setdiff1d(np.arange(len(rows)), known.rows)
 
         def forward(
             batch: NDArray[np.int64], wanted: Sequence[Feature]
@@ -149,9 +161,8 @@ class Signals:
             ids, mask = to_tensors(rows, batch, pad)
             return _observe(teacher.encoder, ids, mask, wanted)
 
-        return cache.ensure(
-            features, forward, batches_by_length(rows.lengths, tokens=4096), self.work.progress
-        )
+        batches = (rest[batch] for batch in batches_by_length(rows.lengths[rest], tokens=4096))
+        return cache.ensure(features, forward, batches, self.work.progress, known)
 
 
 def _observe(
