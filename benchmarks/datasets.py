@@ -37,8 +37,8 @@ SETS: Mapping[str, LabelledSet] = {
         {"out_of_event": "test_out_of_event.csv", "natural": "test_natural.csv"},
     ),
     "crisislex_t6": LabelledSet(("on_topic", "off_topic"), 1, {"out_of_event": "test_out_of_event.csv"}),
-    "sst2": LabelledSet(("negative", "positive"), 4),
-    "trec6": LabelledSet(("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"), 6),
+    "sst2": LabelledSet(("negative", "positive"), 3),
+    "trec6": LabelledSet(("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"), 4),
 }
 EXTRA_TEXT: Mapping[str, str] = {"chennai_weak": "weak.csv"}
 """Text that is only ever used without its labels."""

@@ -8,7 +8,7 @@ and is found again: a run that was cut goes on where it was, and a second one on
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,14 +39,14 @@ class Plan:
     Attributes:
         out: folder of all runs.
         teacher: recipe of the teachers.
-        shapes: recipe of the students by shape.
+        shapes: recipe of the students by shape, from shallow to deep.
         seeds: of the students.
         unlabelled: sets whose text is added without labels.
     """
 
     out: Path
     teacher: Recipe
-    shapes: Mapping[str, Recipe]
+    shapes: dict[str, Recipe]
     seeds: tuple[int, ...]
     unlabelled: tuple[str, ...]
 
@@ -153,7 +153,9 @@ def make_teacher(plan: Plan, which: str) -> dict[str, Any]:
 
 def make_students(plan: Plan, which: str, seed: int, teacher: str) -> dict[str, Any]:
     """Worker: the students of one seed by shape."""
-    return {shape: _student(plan, which, shape, seed, teacher) for shape in plan.shapes}
+    # The deepest first: what it needs of the teacher's layers holds what the others need.
+    made = {shape: _student(plan, which, shape, seed, teacher) for shape in reversed(plan.shapes)}
+    return {shape: made[shape] for shape in plan.shapes}
 
 
 def _student(plan: Plan, which: str, shape: str, seed: int, teacher: str) -> dict[str, Any]:
