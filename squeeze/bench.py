@@ -24,7 +24,7 @@ from squeeze.schema import Frozen
 from squeeze.stages.gate.stage import Check
 from squeeze.targets.compare import against_report, interleaved
 from squeeze.targets.cpu import Settings, measure
-from squeeze.targets.limits import Verdict, at_least, at_most, latency, overall, spread
+from squeeze.targets.limits import Verdict, at_least, at_most, disturbed, latency, overall, spread, throughput
 from squeeze.targets.measurement import Comparison, Estimate, Measurement, Report
 from squeeze.targets.quantiles import QUANTILES
 from squeeze.targets.subjects import Subject, find
@@ -189,8 +189,9 @@ def bench(models: Sequence[Path], options: BenchOptions, progress: Progress) -> 
 def judge(report: BenchReport, budgets: Sequence[Budget], confidence: float | None = None) -> Judgement:
     """Hold every measured model but the baseline against the budgets.
 
-    Latency is judged by its interval, so a limit inside it is inconclusive. Load time and first
-    inference are judged by the range of their repeats, size and memory by their value.
+    Latency, throughput and speedup are judged by their intervals, so a limit inside one is
+    inconclusive. Load time and first inference are judged by the range of their repeats, size and
+    memory by their value.
 
     Args:
         report: with raw samples.
@@ -198,7 +199,7 @@ def judge(report: BenchReport, budgets: Sequence[Budget], confidence: float | No
         confidence: of the intervals; the report's own by default.
     """
     judged = [each for each in report.measurements if each.name != report.baseline]
-    reference = next((each.baseline for each in report.comparisons), None)
+    reference = next((each.baseline for each in report.comparisons if each.interleaved), None)
     checks = tuple(
         _check(report, each, budget, confidence or each.confidence, several=len(judged) > 1)
         for each in judged
@@ -275,8 +276,7 @@ def _verdict(
     if name == "speedup":
         return _speedup(report, model, limit)
     if name == "throughput":
-        figure = spread(model.throughput_per_s, [model.throughput_per_s])
-        return figure, at_least(figure, limit), ""
+        return throughput(model, limit, confidence)
     figure, note = _cost(model, name)
     return figure, at_most(figure, limit), note
 
@@ -299,4 +299,10 @@ def _speedup(report: BenchReport, model: Measurement, limit: float) -> tuple[Est
     note = f"{found.blocks} blocks are too few for an interval: raise min_runs"
     if found.low is not None and found.high is not None:
         note = f"interval {found.low:.3g} to {found.high:.3g} x"
-    return figure, at_least(figure, limit), f"against {found.baseline}: {note}"
+    verdict = at_least(figure, limit)
+    # Other programs slow down what they disturb: a slow baseline feigns a pass, a slow model a failure.
+    slowed = {"pass": found.baseline_disturbed, "fail": disturbed(model, "p50")}
+    if slowed.get(verdict):
+        name = found.baseline if verdict == "pass" else found.name
+        verdict, note = "inconclusive", f"{note}; other programs took the core from {name}"
+    return figure, verdict, f"against {found.baseline}: {note}"

@@ -18,7 +18,7 @@ from squeeze import bench_formats
 from squeeze.bench import BenchOptions, BenchReport, bench, judge, parse_budget, parse_shape
 from squeeze.errors import Corrupt, UsageError
 from squeeze.progress import Silent
-from squeeze.targets.compare import interleaved
+from squeeze.targets.compare import against_report, interleaved
 from squeeze.targets.subjects import find, vocabulary_size
 from tests import tiny_onnx as tiny
 from tests.measured import measurement
@@ -110,6 +110,33 @@ def test_one_model_is_judged_by_plain_names():
 def test_the_baseline_is_not_judged():
     assert verdicts(BOTH, "p95=2ms", "speedup=8x") == {"p95": "pass", "speedup": "pass"}
     assert verdicts(BOTH, "speedup=12x") == {"speedup": "fail"}
+
+
+def test_a_speedup_that_other_programs_may_have_made_is_inconclusive():
+    slowed = measurement("slow", blocks=[[10.0] * 20] * 20, preemptions=200)  # of 400 calls
+    report = BOTH.model_copy(update={"comparisons": (interleaved(slowed, FAST),)})
+    assert verdicts(report, "speedup=8x") == {"speedup": "inconclusive"}  # the baseline was not as slow
+    assert verdicts(report, "speedup=12x") == {"speedup": "fail"}  # and was faster than it looks
+    hindered = measurement("fast", preemptions=200)
+    report = BenchReport(
+        measurements=(SLOW, hindered), comparisons=(interleaved(SLOW, hindered),), baseline="slow"
+    )
+    assert verdicts(report, "speedup=12x") == {"speedup": "inconclusive"}
+    assert verdicts(report, "speedup=8x") == {"speedup": "pass"}
+    assert "took the core from fast" in judge(report, [parse_budget("speedup=12x")]).checks[0].note
+
+
+def test_a_disturbed_baseline_is_also_seen_in_an_earlier_report():
+    before = measurement("fast", blocks=[[10.0] * 20] * 20, preemptions=200)
+    report = BenchReport(measurements=(FAST,), comparisons=(against_report(before, FAST),))
+    assert verdicts(report, "speedup=8x") == {"speedup": "inconclusive"}
+
+
+def test_a_model_is_judged_against_its_own_earlier_self():
+    before = measurement("fast", blocks=[[10.0] * 20] * 20)
+    report = BenchReport(measurements=(FAST,), comparisons=(against_report(before, FAST),))
+    assert verdicts(report, "speedup=8x") == {"speedup": "pass"}
+    assert verdicts(report, "speedup=12x") == {"speedup": "fail"}
 
 
 def test_two_models_are_both_judged_but_speed_is_counted_from_the_first():

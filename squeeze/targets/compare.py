@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from squeeze.core.stats import Interval, ratio_interval, ratio_of_medians, samples_needed
+from squeeze.targets.limits import disturbed
 from squeeze.targets.measurement import Comparison, Measurement
 
 __all__ = ["against_report", "interleaved", "unpaired_interval"]
@@ -75,6 +76,7 @@ def _comparison(
         confidence=model.confidence,
         blocks=min(len(above), len(below)),
         interleaved=paired,
+        baseline_disturbed=disturbed(baseline, "p50"),
         notes=() if paired else tuple(_differences(baseline, model)),
     )
 

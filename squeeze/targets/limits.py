@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Literal
 
 from squeeze.targets.measurement import Estimate, Measurement
-from squeeze.targets.quantiles import QUANTILES, explain_missing, of
+from squeeze.targets.quantiles import QUANTILES, explain_missing, mean_interval, of
 
-__all__ = ["Verdict", "at_least", "at_most", "disturbed", "latency", "overall", "spread"]
+__all__ = ["Verdict", "at_least", "at_most", "disturbed", "latency", "overall", "spread", "throughput"]
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 
@@ -60,9 +60,38 @@ def latency(
     note = f"interval {figure.low:.3g} to {figure.high:.3g} ms at {confidence:.0%}"
     verdict = at_most(figure, limit)
     if verdict == "fail" and disturbed(measurement, name):
-        busy = f"another program took the core {measurement.preemptions} times in {measurement.runs} calls"
-        return figure, "inconclusive", f"{note}; {busy}"
+        return figure, "inconclusive", f"{note}; {_busy(measurement)}"
     return figure, verdict, note
+
+
+def throughput(measurement: Measurement, limit: float, confidence: float) -> tuple[Estimate, Verdict, str]:
+    """Judge texts a second by the interval of the mean call, with the same care about a busy machine.
+
+    Every call counts in a mean, so that as few pre-empted ones as would show in p99 are too many.
+
+    Args:
+        measurement: with its samples.
+        limit: texts a second, at least.
+        confidence: of the interval, 0..1.
+
+    Returns:
+        The figure, the verdict, and what must be said about it.
+    """
+    mean = mean_interval(measurement.blocks(), confidence)
+    if mean is None:
+        few = f"{len(measurement.blocks())} blocks are too few for an interval: raise min_runs"
+        return Estimate(value=measurement.throughput_per_s), "inconclusive", few
+    low, high = (1e3 * measurement.batch / each for each in (mean.high, mean.low))
+    figure = Estimate(value=measurement.throughput_per_s, low=low, high=high)
+    note = f"interval {low:.4g} to {high:.4g} /s at {confidence:.0%}"
+    verdict = at_least(figure, limit)
+    if verdict == "fail" and disturbed(measurement, "p99"):
+        return figure, "inconclusive", f"{note}; {_busy(measurement)}"
+    return figure, verdict, note
+
+
+def _busy(measurement: Measurement) -> str:
+    return f"another program took the core {measurement.preemptions} times in {measurement.runs} calls"
 
 
 def disturbed(measurement: Measurement, name: str) -> bool:

@@ -145,6 +145,8 @@ class Comparison(Frozen):
     blocks: int
     interleaved: bool
     """whether both ran in turns in one process on equal lengths; else the baseline is an earlier report"""
+    baseline_disturbed: bool = False
+    """whether the baseline's median may show other programs, which makes the model look faster than it is"""
     notes: tuple[str, ...] = ()
 
 

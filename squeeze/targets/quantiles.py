@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from squeeze.core.stats import Interval, quantile, samples_needed
 from squeeze.targets.measurement import Estimate, Measurement
 
-__all__ = ["QUANTILES", "block_interval", "estimate", "explain_missing", "of"]
+__all__ = ["QUANTILES", "block_interval", "estimate", "explain_missing", "mean_interval", "of"]
 
 QUANTILES: Mapping[str, float] = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99}
 RESAMPLES = 1_000
@@ -56,13 +57,38 @@ def block_interval(blocks: Sequence[Sequence[float]], share: float, confidence: 
     samples = np.concatenate([np.asarray(block, dtype=np.float64) for block in blocks])
     order = np.argsort(samples, kind="stable")
     block_of = np.repeat(np.arange(count), [len(block) for block in blocks])[order]
-    times_drawn = np.random.default_rng(SEED).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
+    times_drawn = _times_drawn(count)
     places = np.empty(RESAMPLES, dtype=np.int64)
     for row, times in enumerate(times_drawn):
         reached = np.cumsum(times[block_of])
         places[row] = np.searchsorted(reached, share * reached[-1])
+    return _middle(samples[order][places], confidence)
+
+
+def mean_interval(blocks: Sequence[Sequence[float]], confidence: float) -> Interval | None:
+    """Percentile interval of the mean of all samples when whole blocks are drawn again.
+
+    Returns:
+        None for fewer blocks than a median's interval needs.
+
+    >>> mean_interval([[1.0, 3.0]] * 6, confidence=0.95)
+    Interval(low=2.0, high=2.0)
+    """
+    if len(blocks) < samples_needed(0.5, confidence):
+        return None
+    times_drawn = _times_drawn(len(blocks))
+    sums, counts = np.array([sum(block) for block in blocks]), np.array([len(block) for block in blocks])
+    return _middle((times_drawn @ sums) / (times_drawn @ counts), confidence)
+
+
+def _times_drawn(count: int) -> NDArray[np.int64]:
+    """(RESAMPLES, count) how often each block is drawn, always the same."""
+    return np.random.default_rng(SEED).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
+
+
+def _middle(resampled: NDArray[np.float64], confidence: float) -> Interval:
     risk = (1 - confidence) / 2
-    low, high = np.quantile(samples[order][places], [risk, 1 - risk])
+    low, high = np.quantile(resampled, [risk, 1 - risk])
     return Interval(low=float(low), high=float(high))
 
 

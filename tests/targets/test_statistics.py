@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from squeeze.targets.compare import against_report, interleaved
-from squeeze.targets.limits import at_least, at_most, disturbed, latency
+from squeeze.targets.limits import at_least, at_most, disturbed, latency, throughput
 from squeeze.targets.measurement import Estimate
 from squeeze.targets.noise import block_variation, remarks
 from squeeze.targets.quantiles import block_interval, estimate
@@ -120,6 +120,23 @@ def test_a_failure_that_preemption_may_have_caused_is_inconclusive_and_a_pass_st
     assert latency(busy, "p50", 1.0, 0.95)[1] == "fail"
     assert latency(busy, "p95", 1.0, 0.95)[1] == "inconclusive"
     assert latency(busy, "p95", 5.0, 0.95)[1] == "pass"
+
+
+def test_throughput_is_judged_by_its_interval():
+    blocks = noisy(30, level=2.0, drift=0.1)
+    calls = [time for block in blocks for time in block]
+    model = measurement(blocks=blocks, batch=4, throughput_per_s=4e3 * len(calls) / sum(calls))
+    inside = model.throughput_per_s
+    assert [throughput(model, limit, 0.95)[1] for limit in (1500.0, inside, 2500.0)] == [
+        "pass",
+        "inconclusive",
+        "fail",
+    ]
+    busy = model.model_copy(update={"preemptions": 9})  # of 600 calls: 1.5 %
+    assert [throughput(busy, limit, 0.95)[1] for limit in (1500.0, 2500.0)] == ["pass", "inconclusive"]
+    figure, verdict, note = throughput(measurement(blocks=noisy(3)), 1.0, 0.95)
+    assert (figure.low, verdict) == (None, "inconclusive")
+    assert "3 blocks are too few" in note
 
 
 def test_paired_ratios_do_not_see_what_both_share():
