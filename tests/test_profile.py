@@ -12,6 +12,7 @@ from squeeze.errors import ProfileError
 from squeeze.profile import explain, load, parse
 from squeeze.profile.overrides import parse as parse_override
 
+BOM = "\ufeff"
 PROFILES = Path(__file__).resolve().parent.parent / "profiles"
 PHASE = {"name": "one", "losses": [{"name": "logit_mse"}]}
 WHOLE: dict[str, Any] = {
@@ -303,3 +304,20 @@ def test_shipped_profiles_load(path):
 
 def test_the_smoke_profile_is_there():
     assert (PROFILES / "smoke.toml").exists()
+
+
+def test_a_byte_order_mark_and_line_ends_of_windows_change_nothing(tmp_path):
+    text = (PROFILES / "smoke.toml").read_text(encoding="utf-8")
+    (tmp_path / "x.toml").write_text(BOM + text.replace("\n", "\r\n"), encoding="utf-8", newline="")
+    assert load(tmp_path / "x.toml").profile == load(PROFILES / "smoke.toml").profile
+
+
+def test_nul_in_a_text_is_refused():
+    assert refusal(changed("data.train", "a\0.csv")) == ["x.toml: [data] train: NUL has no meaning in a text"]
+
+
+@pytest.mark.parametrize("text", ["name=a\udcff", "\udcff=3"])
+def test_an_override_that_is_not_utf8_is_refused(text):
+    with pytest.raises(ProfileError, match="not UTF-8 text") as caught:
+        parse_override(text)
+    assert "\udcff" not in caught.value.message

@@ -70,9 +70,7 @@ def parse(
     Raises:
         ProfileError: one line for everything that is wrong with it.
     """
-    _refuse(
-        [Problem(place, "dates and times have no meaning here") for place in _dates(data)], origin, overridden
-    )
+    _refuse([Problem(place, message) for place, message in _meaningless(data)], origin, overridden)
     try:
         profile = Profile.parse(data)
     except ValidationError as error:
@@ -84,7 +82,7 @@ def parse(
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         hint = "squeeze init writes one" if isinstance(error, FileNotFoundError) else ""
         raise ProfileError(f"{path}: cannot be read ({error.strerror})", hint=hint) from error
@@ -98,16 +96,18 @@ def _read(path: Path) -> dict[str, Any]:
         raise ProfileError(f"{path}: not valid TOML: {error}") from error
 
 
-def _dates(data: Any, place: Place = ()) -> Iterator[Place]:
-    """Places of dates and times: the one kind of TOML value that JSON has no word for."""
+def _meaningless(data: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
+    """Places of dates and times, which JSON has no word for, and of the character that no file name holds."""
     if isinstance(data, datetime.date | datetime.time):
-        yield place
+        yield place, "dates and times have no meaning here"
+    elif isinstance(data, str) and "\0" in data:
+        yield place, "NUL has no meaning in a text"
     elif isinstance(data, Mapping):
         for key, value in data.items():
-            yield from _dates(value, (*place, key))
+            yield from _meaningless(value, (*place, key))
     elif isinstance(data, list):
         for number, value in enumerate(data):
-            yield from _dates(value, (*place, number))
+            yield from _meaningless(value, (*place, number))
 
 
 def _refuse(found: Sequence[Problem], origin: str, overridden: frozenset[Place]) -> None:

@@ -21,8 +21,10 @@ def parse(text: str) -> Override:
     The value is TOML; a plain word that is no TOML counts as text.
 
     Raises:
-        ProfileError: no `=`, an empty key, or a broken list, table or quoted text.
+        ProfileError: not UTF-8, no `=`, an empty key, or a broken list, table or quoted text.
     """
+    if any("\ud800" <= sign <= "\udfff" for sign in text):  # how Python keeps bytes that are no text
+        raise ProfileError(f"--set {text!r}: not UTF-8 text")
     key, equals, raw = text.partition("=")
     steps = [step.strip() for step in key.split(".")]
     if not equals or not all(steps):
