@@ -30,7 +30,7 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
-AGAIN = "run again with --fresh"
+AGAIN = "squeeze run makes it again, and nothing that is sound"
 
 
 @dataclass(frozen=True)
