@@ -25,6 +25,7 @@ from squeeze.targets.subjects import TOKENIZER, bundle_forms, shipped_form
 __all__ = ["Prediction", "predict"]
 
 LABELS = "labels.json"
+SHOWN = 60  # characters of a text that fit on one line
 
 
 class Prediction(Frozen):
@@ -64,12 +65,12 @@ def predict(
         threads: threads inside one operator, never more than the usable cores.
 
     Raises:
-        DataError: an empty text.
+        DataError: a text that is empty or no UTF-8.
         UsageError: no bundle, or no such form.
         Corrupt: the bundle has changed, or its parts do not fit together.
         MissingBackend: onnxruntime or tokenizers is not installed.
     """
-    _refuse_empty(texts)
+    _check(texts)
     if not bundle.is_dir():
         raise UsageError(f"{bundle}: no such folder", hint="give the folder of a bundle")
     forms = bundle_forms(bundle)
@@ -86,10 +87,12 @@ def predict(
     ]
 
 
-def _refuse_empty(texts: Sequence[str]) -> None:
+def _check(texts: Sequence[str]) -> None:
     for place, text in enumerate(texts, start=1):
         if not text.strip():
             raise DataError(f"text {place} of {len(texts)} is empty")
+        if any("\ud800" <= sign <= "\udfff" for sign in text):  # how Python keeps bytes that are no text
+            raise DataError(f"text {place} of {len(texts)} is not UTF-8: {text[:SHOWN]!r}")
 
 
 def _labels(path: Path) -> Labels:
@@ -109,7 +112,7 @@ def _tokenizer(path: Path, max_length: int) -> Any:
     try:
         document = path.read_text(encoding="utf-8")
         padding = json.loads(document).get("padding") or {}
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise Corrupt(
             f"{path}: not a readable tokenizer ({error})", hint="export the bundle again"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from squeeze.errors import GateFailed, Inconclusive, MissingBackend, SqueezeErro
 from squeeze.pipeline import RunResult
 from squeeze.pipeline.folders import RunFolder
 from tests import fake_stages as fake
+from tests import tiny_onnx as tiny
 
 HEAVY = ("torch", "transformers", "onnx", "datasets", "optimum", "accelerate", "pyarrow")
 PROFILE = """
@@ -245,6 +247,47 @@ def test_gate_refuses_what_was_never_judged(tmp_path, capsys):
     (tmp_path / "r.json").write_text("{")
     assert main(["gate", str(tmp_path / "r.json")]) == 2
     assert "not JSON" in capsys.readouterr().err
+    (tmp_path / "r.json").write_text("[" * 100_000)
+    assert main(["gate", str(tmp_path / "r.json")]) == 2
+    assert "not JSON" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "told"),
+    [
+        (b"\xef\xbb\xbfriver\r\nsmoke\r\n", 0, ["river", "smoke"]),
+        (b"the river", 0, ["the river"]),
+        (b"", 0, []),
+        (b"river\n\nsmoke\n", 2, "text 2 of 3 is empty"),
+        (b"river\na\xff\n", 2, "text 2 of 2 is not UTF-8"),
+    ],
+)
+def test_predict_reads_lines(given, code, told, tmp_path, monkeypatch, capsys):
+    bundle = tiny.fill_bundle(tmp_path / "bundle")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given), encoding="ascii"))
+    assert main(["predict", str(bundle), "-"]) == code
+    captured = capsys.readouterr()
+    if code:
+        assert (captured.out, told in captured.err) == ("", True)
+    else:
+        assert [line.split("\t")[2] for line in captured.out.split("\n")[:-1]] == told
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_what_the_terminal_cannot_write_is_an_escape(encoding, monkeypatch):
+    value = {"text": "ü水\U0001f600\udcff"}
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    cli.output.emit_json(value)
+    assert json.loads(written.getvalue().decode(encoding)) == value
+    cli.output.emit(value["text"])
+
+
+def test_a_folder_is_no_file_to_write_a_report_to(tmp_path, capsys):
+    for option in ("--markdown", "--junit"):
+        words = ["bench", "none.onnx", "--budget", "p95=5ms", option, str(tmp_path)]
+        assert main(words) == 2
+        assert f"{tmp_path}: is a folder" in capsys.readouterr().err
 
 
 def test_a_reader_that_leaves_is_no_error(profile):

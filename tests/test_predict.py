@@ -57,6 +57,12 @@ def test_an_empty_text_is_refused_with_its_position(loose, empty):
         predict(loose, ["river", empty, "smoke"])
 
 
+def test_a_text_that_is_not_utf8_is_refused_with_its_position(loose):
+    with pytest.raises(DataError, match="text 2 of 2 is not UTF-8") as caught:
+        predict(loose, ["river", "a\udcff" * 100])
+    assert len(caught.value.message) < 700
+
+
 def test_no_texts_no_answers(loose):
     assert predict(loose, []) == []
 
@@ -74,6 +80,7 @@ def test_a_changed_bundle_is_refused(tmp_path):
         ("labels.json", "{}", r"labels.json: labels: Field required"),
         ("labels.json", "nonsense", r"labels.json: document: Invalid JSON"),
         ("labels.json", None, r"labels.json: cannot be read"),
+        ("tokenizer.json", "[" * 100_000, r"tokenizer.json: not a readable tokenizer"),
         ("tokenizer.json", "nonsense", r"tokenizer.json: not a readable tokenizer"),
         ("tokenizer.json", json.dumps({"model": {"type": "?"}}), r"tokenizer.json: not a readable tokenizer"),
         ("tokenizer.json", None, r"tokenizer.json: not a readable tokenizer"),

@@ -133,7 +133,11 @@ def _prepare(junit: Path | None, markdown: Path | None, *, judged: bool) -> None
     if junit is not None and not judged:
         raise UsageError("--junit: there are no checks to write", hint="give at least one --budget")
     for path in (junit, markdown):
-        if path is not None and not os.access(path.parent, os.W_OK):
+        if path is None:
+            continue
+        if path.is_dir():
+            raise UsageError(f"{path}: is a folder", hint="give the name of a file")
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
             raise UsageError(f"{path}: cannot be written, {path.parent} is no folder that may be written to")
 
 

@@ -50,7 +50,7 @@ def find_verdict(path: Path, budgets: Sequence[str]) -> tuple[GateResult | Judge
 def _kind(path: Path) -> str:
     try:
         document = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(
             f"{path}: not JSON ({error})", hint="give a run folder or a report made with --json"
         ) from error

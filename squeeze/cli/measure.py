@@ -52,10 +52,16 @@ def predict(
     """Answer texts with an exported bundle."""
     from squeeze import predict as library
 
-    lines = [line.rstrip("\n") for line in sys.stdin] if texts == ["-"] else texts
+    lines = _lines(sys.stdin.buffer.read()) if texts == ["-"] else texts
     answers = library.predict(bundle, lines, form=form, threads=threads)
     if as_json:
         emit_json({"schema": 1, "answers": [answer.plain() for answer in answers]})
         return
     for text, answer in zip(lines, answers, strict=True):
         emit(f"{answer.label}\t{answer.probability:.3f}\t{text}")
+
+
+def _lines(data: bytes) -> list[str]:
+    """Lines of any system's text file; bytes that are no UTF-8 are left for the check of the texts."""
+    text = data.decode("utf-8-sig", errors="surrogateescape").replace("\r\n", "\n").removesuffix("\n")
+    return text.split("\n") if text else []

@@ -31,9 +31,10 @@ def exit_code(verdict: str | None) -> int:
 
 
 def emit(text: str) -> None:
-    """Write a result to stdout, at once."""
+    """Write a result to stdout, at once; what its encoding has no word for is written as an escape."""
+    encoding = sys.stdout.encoding or "utf-8"
     try:
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         sys.stdout.flush()
     except BrokenPipeError as error:
         raise OutputClosed from error
@@ -41,7 +42,11 @@ def emit(text: str) -> None:
 
 def emit_json(value: Any) -> None:
     """Write one JSON document to stdout."""
-    emit(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    ascii_only = (sys.stdout.encoding or "utf-8").lower() not in (
+        "utf-8",
+        "utf8",
+    )  # its escapes are JSON's own
+    emit(json.dumps(value, indent=2, ensure_ascii=ascii_only, allow_nan=False))
 
 
 def emit_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
