@@ -234,9 +234,10 @@ def test_the_verdict_is_data_and_the_run_can_be_opened(home):
     assert go(home, until="data").verdict is None
     with pytest.raises(UsageError, match="not the folder of a run"):
         pipeline.open_run(home)
-    (result.folder / "latest.json").write_text("[]")
-    with pytest.raises(UsageError, match="not readable"):
-        pipeline.open_run(result.folder)
+    for nonsense in ("[]", "[" * 100_000):
+        (result.folder / "latest.json").write_text(nonsense)
+        with pytest.raises(UsageError, match="not readable"):
+            pipeline.open_run(result.folder)
 
 
 @contextmanager

@@ -90,7 +90,7 @@ class RunFolder:
         except OSError as error:
             hint = "give a folder such as runs/NAME; squeeze run PROFILE makes one"
             raise UsageError(f"{self.path}: not the folder of a run ({error.strerror})", hint=hint) from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UsageError(f"{path}: not readable", hint="squeeze run writes it again") from error
 
 

@@ -160,7 +160,7 @@ def _last(where: RunFolder, stage: Stage) -> dict[str, Any] | None:
     for path in sorted(folders, key=lambda found: found.stat().st_mtime, reverse=True):
         try:
             manifest = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
         if isinstance(manifest, dict):
             return manifest
