@@ -9,6 +9,7 @@ Needs onnxruntime and numpy; no torch, no onnx.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -140,8 +141,8 @@ def parse_budget(text: str) -> Budget:
         given = f"unknown unit {unit}" if unit else "no unit"
         raise UsageError(f"budget {text!r}: {given}", hint=f"{name} takes {', '.join(UNITS[name].factors)}")
     limit = float(number) * units[unit.lower()]
-    if limit <= 0:
-        raise UsageError(f"budget {text!r}: the limit must be above 0")
+    if not 0 < limit < math.inf:
+        raise UsageError(f"budget {text!r}: the limit must be above 0 and finite")
     return Budget.parse({"figure": name, "limit": limit})
 
 

@@ -62,6 +62,7 @@ def test_budgets(text, figure, limit, unit):
         ("p95=5", "no unit", "takes us, ms, s"),
         ("p95=5MB", "unknown unit MB", "takes us, ms, s"),
         ("size=0MB", "must be above 0", ""),
+        (f"size={'9' * 400}MB", "above 0 and finite", ""),
     ],
 )
 def test_wrong_budgets(text, told, hint):
@@ -223,10 +224,20 @@ def test_what_cannot_be_measured(tmp_path):
     with pytest.raises(UsageError, match="no such file or folder"):
         find(tmp_path / "none.onnx")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="no bundle"):
+    with pytest.raises(UsageError, match=r"neither model.onnx nor model.int8.onnx") as caught:
         find(tmp_path / "empty")
+    assert "runs/NAME/export" in caught.value.hint
     (bundle / "model.onnx").write_bytes(b"changed")
     with pytest.raises(Corrupt, match="has changed"):
+        find(bundle)
+
+
+@pytest.mark.parametrize("result", [{}, {"forms": []}, {"forms": {"fp32": 3}}, {"forms": {}}])
+def test_a_bundle_whose_manifest_names_no_forms(tmp_path, result):
+    bundle = tiny.bundle(tmp_path / "bundle").path
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps({**manifest, "result": result}))
+    with pytest.raises(Corrupt, match=r"manifest\.json: .*form"):
         find(bundle)
 
 
@@ -244,7 +255,7 @@ def test_vocabulary_size(tmp_path, document, size):
     assert vocabulary_size(path) == size
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", '{"model": {"vocab": {}}}', "nonsense"])
+@pytest.mark.parametrize("content", ["[]", "{}", '{"model": {"vocab": {}}}', "nonsense", "[" * 100_000])
 def test_no_vocabulary(tmp_path, content):
     path = tmp_path / "tokenizer.json"
     path.write_text(content)

@@ -82,16 +82,22 @@ def specs(session: Any) -> tuple[Spec, ...]:
 
 
 @contextmanager
-def guarded(path: Path, what: str) -> Iterator[None]:
-    """Turn ONNX Runtime's own exceptions into one line about the file."""
+def guarded(path: Path, what: str, hint: str = "") -> Iterator[None]:
+    """Turn ONNX Runtime's own exceptions into one line about the file.
+
+    Args:
+        path: the model file.
+        what: what could not be done with it.
+        hint: what to try, when the model was read and still cannot do it.
+    """
     state = installed("onnxruntime.capi.onnxruntime_pybind11_state")
     try:
         yield
     except _kinds(state, UNREADABLE) as error:
-        hint = "give an .onnx or .ort file"
-        raise UsageError(f"{path}: not a readable ONNX model ({_line(error)})", hint=hint) from error
+        file = "give an .onnx or .ort file"
+        raise UsageError(f"{path}: not a readable ONNX model ({_line(error)})", hint=file) from error
     except _kinds(state, FAILED) as error:
-        raise StageFailed(f"{path}: {what} by ONNX Runtime ({_line(error)})") from error
+        raise StageFailed(f"{path}: {what} by ONNX Runtime ({_line(error)})", hint=hint) from error
 
 
 def _kinds(state: Any, names: Sequence[str]) -> tuple[type[Exception], ...]:

@@ -69,11 +69,22 @@ def bundle_forms(folder: Path) -> dict[str, str]:
         made = artifact.load(folder)
         if made.kind != "bundle":
             raise UsageError(f"{folder}: holds a {made.kind}, not a bundle")
-        return {name: str(form["file"]) for name, form in made.result["forms"].items()}
+        return _exported(made)
     forms = {name: file for name, file in FORM_FILES.items() if (folder / file).is_file()}
     if not forms:
-        expected = " or ".join(FORM_FILES.values())
-        raise UsageError(f"{folder}: no bundle (neither {expected} is there)", hint="give a model file")
+        expected = " nor ".join(FORM_FILES.values())
+        hint = "a bundle is the export folder of a run, such as runs/NAME/export-0123456789ab"
+        raise UsageError(f"{folder}: no bundle (neither {expected} is there)", hint=hint)
+    return forms
+
+
+def _exported(made: artifact.Artifact) -> dict[str, str]:
+    try:
+        forms = {name: str(form["file"]) for name, form in made.result["forms"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise Corrupt(f"{made.path / artifact.MANIFEST}: no readable forms ({error!r})") from error
+    if not forms:
+        raise Corrupt(f"{made.path / artifact.MANIFEST}: names no form")
     return forms
 
 
@@ -98,7 +109,7 @@ def vocabulary_size(tokenizer: Path) -> int:
         last = max(pieces.values()) if isinstance(pieces, dict) else len(pieces) - 1
         added = (int(token["id"]) for token in document.get("added_tokens") or ())
         return 1 + max(int(last), *added, 0)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Corrupt(f"{tokenizer}: not a readable tokenizer ({error})") from error
 
 
