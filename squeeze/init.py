@@ -51,9 +51,11 @@ def write(wanted: Wanted, output: Path, *, force: bool = False) -> None:
         force: overwrite the file.
 
     Raises:
-        UsageError: the file exists, its folder does not, or a split is missing.
+        UsageError: the file exists or is a folder, its folder does not, or a split is missing.
         DataError: the labels cannot be read from the training text.
     """
+    if output.is_dir():
+        raise UsageError(f"{output}: is a folder", hint="give the name of a file")
     if output.exists() and not force:
         raise UsageError(f"{output}: exists already", hint="give --force to overwrite it, or another -o FILE")
     if not output.parent.is_dir():

@@ -224,6 +224,8 @@ def test_init_writes_a_profile_that_plans(profile, tmp_path, capsys):
     assert main([*words[:5], "-o", "other.toml"]) == 2
     assert "--validation: missing" in capsys.readouterr().err
     assert main([*words, "-o", "none/x.toml"]) == 2
+    assert main([*words, "-o", "sub", "--force"]) == 2
+    assert not Path("sub.partial").exists()
     assert not Path("other.toml").exists()
 
 

@@ -312,7 +312,8 @@ def test_a_byte_order_mark_and_line_ends_of_windows_change_nothing(tmp_path):
     assert load(tmp_path / "x.toml").profile == load(PROFILES / "smoke.toml").profile
 
 
-def test_nul_in_a_text_is_refused():
+def test_what_is_no_text_is_refused():
+    assert refusal(changed("data.train", "a\udcff")) == ["x.toml: [data] train: is not UTF-8 text"]
     assert refusal(changed("data.train", "a\0.csv")) == ["x.toml: [data] train: NUL has no meaning in a text"]
 
 

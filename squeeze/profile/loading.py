@@ -97,11 +97,13 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _meaningless(data: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
-    """Places of dates and times, which JSON has no word for, and of the character that no file name holds."""
+    """Places of what JSON has no word for, or a file no name: dates, NUL, bytes that are no text."""
     if isinstance(data, datetime.date | datetime.time):
         yield place, "dates and times have no meaning here"
     elif isinstance(data, str) and "\0" in data:
         yield place, "NUL has no meaning in a text"
+    elif isinstance(data, str) and not sets.is_text(data):
+        yield place, "is not UTF-8 text"
     elif isinstance(data, Mapping):
         for key, value in data.items():
             yield from _meaningless(value, (*place, key))

@@ -10,7 +10,7 @@ from typing import Any
 from squeeze.errors import ProfileError
 from squeeze.profile.problems import Place, dotted
 
-__all__ = ["Override", "apply", "parse"]
+__all__ = ["Override", "apply", "is_text", "parse"]
 
 Override = tuple[Place, Any]
 
@@ -23,7 +23,7 @@ def parse(text: str) -> Override:
     Raises:
         ProfileError: not UTF-8, no `=`, an empty key, or a broken list, table or quoted text.
     """
-    if any("\ud800" <= sign <= "\udfff" for sign in text):  # how Python keeps bytes that are no text
+    if not is_text(text):
         raise ProfileError(f"--set {text!r}: not UTF-8 text")
     key, equals, raw = text.partition("=")
     steps = [step.strip() for step in key.split(".")]
@@ -31,6 +31,11 @@ def parse(text: str) -> Override:
         raise ProfileError(f"--set {text}: not of the form key=value", hint="--set distil.phases.0.epochs=3")
     place = tuple(int(step) if step.isdecimal() else step for step in steps)
     return place, _value(raw.strip(), dotted(place))
+
+
+def is_text(value: str) -> bool:
+    """Whether it came from UTF-8; Python keeps other bytes of the command line as lone surrogates."""
+    return not any("\ud800" <= sign <= "\udfff" for sign in value)
 
 
 def _value(raw: str, key: str) -> Any:
