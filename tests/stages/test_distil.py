@@ -216,6 +216,26 @@ def test_random_narrow_and_earlier_students(bert, tmp_path):
     np.testing.assert_array_equal(predictions(third)["test"], predictions(second)["test"])
 
 
+@pytest.mark.parametrize("start", [{}, {"init": "random"}])
+def test_a_student_of_fewer_positions_reads_the_beginning(start, bert, tmp_path):
+    short = distil(config({"max_positions": 8, **start}), bert, tmp_path, "short")
+    assert load_student(short.path).shape.positions == 8
+    settings = config({"init": "path", "path": str(short.path), "max_positions": 8}, [{**KD, "epochs": 0}])
+    again = distil(settings, bert, tmp_path, "again")
+    np.testing.assert_array_equal(predictions(again)["test"], predictions(short)["test"])
+    for most in (None, 9):
+        with pytest.raises(ProfileError, match=rf"short.* reads 8 tokens, .* profile reads {most or 32}"):
+            distil(config({"init": "path", "path": str(short.path), "max_positions": most}), bert, tmp_path)
+
+
+def test_an_earlier_student_never_reads_on_behind_its_teachers_reach(bert, tmp_path):
+    """Distillation would cut where the teacher ends, export where the student does."""
+    long = distil(config({"init": "random"}), bert, tmp_path, "long")
+    on = {"init": "path", "path": str(long.path), "max_positions": 8}
+    with pytest.raises(ProfileError, match=r"long.* reads 32 tokens, a student of this profile reads 8"):
+        distil(config(on), bert, tmp_path)
+
+
 def test_the_weight_of_the_labels_in_closed_form(bert, tmp_path):
     phase = {**KD, "losses": LABELS_AND_LOGITS, "alpha": "auto"}
     made = [distil(config(phases=[phase]), bert, tmp_path, name) for name in ("one", "two")]

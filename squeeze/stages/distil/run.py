@@ -27,7 +27,7 @@ from squeeze.stages.distil import pool as pools
 from squeeze.stages.distil.objective import needed
 from squeeze.stages.distil.phases import Ground, run_phase
 from squeeze.stages.distil.pool import Pool
-from squeeze.stages.distil.shape import refuse_misfits
+from squeeze.stages.distil.shape import reach, refuse_misfits
 from squeeze.stages.distil.stage import CacheReport, DistilConfig, DistilResult, PhaseReport, VocabularyReport
 from squeeze.stages.distil.start import Vocabulary, choose_vocabulary, start, variance_kept
 from squeeze.stages.distil.teachers import Signals, Teacher, load_teachers
@@ -44,7 +44,7 @@ class Reading:
 
     Attributes:
         words: its vocabulary.
-        tokenizer: cuts at the longest input that student and teacher can both read.
+        tokenizer: cuts at the longest input that student and teacher both read.
         encoded: the pool in the student's numbers.
         aligned: the same pieces in the first teacher's numbers.
     """
@@ -121,8 +121,7 @@ def _reading(config: DistilConfig, data: Dataset, pool: Pool, first: Teacher) ->
         config.student.vocabulary,
         first.encoder.shape.vocabulary,
     )
-    reach = min(config.task.max_length, first.encoder.shape.positions)
-    tokenizer = tokens.make_tokenizer(words.spec, reach)
+    tokenizer = tokens.make_tokenizer(words.spec, reach(config, first.encoder.shape))
     encoded = tokens.encode(tokenizer, pool.texts)
     return Reading(words, tokenizer, encoded, encoded.renumber(words.kept))
 

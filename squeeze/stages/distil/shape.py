@@ -18,7 +18,7 @@ from squeeze.models.storage import load_student
 from squeeze.stages.distil.objective import LOSSES, layer_pairs
 from squeeze.stages.distil.stage import DistilConfig, Loss, Phase, StudentSection
 
-__all__ = ["carved_table", "heads", "layers", "neurons", "random_shape", "refuse_misfits"]
+__all__ = ["carved_table", "heads", "layers", "neurons", "random_shape", "reach", "refuse_misfits"]
 
 
 def refuse_misfits(config: DistilConfig, teachers: Mapping[str, EncoderShape]) -> None:
@@ -35,6 +35,12 @@ def refuse_misfits(config: DistilConfig, teachers: Mapping[str, EncoderShape]) -
     student = _refused_student(config, task)
     for phase in config.distil.phases:
         _refuse_phase(student, phase, teachers[phase.teacher])
+
+
+def reach(config: DistilConfig, teacher: EncoderShape) -> int:
+    """Tokens of the longest text that the student reads; longer ones are cut."""
+    limit = config.task.max_length
+    return min(limit, config.student.max_positions or limit, teacher.positions)
 
 
 def layers(student: StudentSection, teacher: EncoderShape) -> tuple[int, ...]:
@@ -128,11 +134,11 @@ def _earlier(config: DistilConfig, teacher: EncoderShape) -> EncoderShape:
         raise ProfileError(
             f"[student] path: {path} has {found.labels} labels, [task] labels names {len(config.task.labels)}"
         )
-    reach = min(config.task.max_length, teacher.positions)
-    if found.positions < reach:
+    here = reach(config, teacher)
+    if min(config.task.max_length, found.positions) != here:  # export cuts at this length
         raise ProfileError(
-            f"[student] path: {path} reads {found.positions} tokens, [task] max_length needs {reach}",
-            hint="lower [task] max_length",
+            f"[student] path: {path} reads {found.positions} tokens, a student of this profile reads {here}",
+            hint=f"set [task] max_length to {min(here, found.positions)}",
         )
     return found
 
