@@ -289,6 +289,7 @@ REFUSED = [
     ({"init": "random", "layers": 4}, {}, r"\[student\] layers: 4, the task teacher of phase kd has 3"),
     ({"init": "random", "hidden": 64}, {}, r"\[student\] hidden: 64, the task teacher has 32"),
     ({}, {"losses": [{"name": "relation_kl", "heads": 3}]}, r"relation_kl heads: 3 does not divide .* 16"),
+    ({}, {"losses": [{"name": "hidden_mse"}], "patience": 1}, r"kd, patience: no loss of it trains the head"),
     ({}, {"losses": [{"name": "kl"}], "data": "unlabelled"}, r'kd, data: "unlabelled", and there is no such'),
 ]
 
@@ -305,6 +306,11 @@ def test_what_does_not_fit_is_refused_before_the_teacher_is_asked(
     assert "\n" not in caught.value.message
     assert not passes
     assert not list((tmp_path / "cache").iterdir())
+
+
+def test_a_stream_as_wide_as_a_widened_table_is_refused(tmp_path):
+    with pytest.raises(ProfileError, match=r"\[student\] hidden: 16 is the width of the teacher's table"):
+        distil(config({"hidden": 16}), inputs(tmp_path, ("electra",)), tmp_path)
 
 
 def record_cuts(monkeypatch) -> list[carve.Cut]:

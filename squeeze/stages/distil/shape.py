@@ -117,6 +117,11 @@ def _carved(config: DistilConfig, teacher: EncoderShape) -> EncoderShape:
             f"[student] hidden: {student.hidden}, the teacher has {teacher.hidden}",
             hint='a carved student is never wider; use init = "random"',
         )
+    if student.hidden == teacher.embedding.width < teacher.hidden:
+        raise ProfileError(
+            f"[student] hidden: {student.hidden} is the width of the teacher's table, which is widened",
+            hint="take another width: a student as wide as its table widens nothing",
+        )
     each = zip(heads(student, teacher), neurons(student, teacher), strict=True)
     return teacher.model_copy(
         update={
@@ -144,6 +149,11 @@ def _earlier(config: DistilConfig, teacher: EncoderShape) -> EncoderShape:
 
 
 def _refuse_phase(student: EncoderShape, phase: Phase, teacher: EncoderShape) -> None:
+    if phase.patience is not None and not any(LOSSES[loss.name].head for loss in phase.losses):
+        raise ProfileError(
+            f"[[distil.phases]] {phase.name}, patience: no loss of it trains the head, so no score can rise",
+            hint="leave patience out, or add a loss on the answers, such as logit_mse",
+        )
     depth, limit = len(student.layers), len(teacher.layers)
     inner = [loss for loss in phase.losses if LOSSES[loss.name].feature is not None]
     if inner and depth > limit:
