@@ -259,8 +259,8 @@ def test_the_oldest_operator_set(tmp_path):
     assert np.isfinite(onnx_logits(made.int8, ids, mask)).all()
 
 
-def config(**export: Any) -> ExportConfig:
-    task = {"labels": list(tiny.LABELS), "max_length": 32}
+def config(max_length: int = 32, **export: Any) -> ExportConfig:
+    task = {"labels": list(tiny.LABELS), "max_length": max_length}
     return ExportConfig.parse({"seed": 3, "task": task, "export": export})
 
 
@@ -332,6 +332,13 @@ def test_one_form_alone_and_nothing_is_printed(chain, tmp_path, capfd, caplog):
     assert not (work.out / "model.onnx").exists()
     assert capfd.readouterr() == ("", "")
     assert [one.getMessage() for one in caplog.records if one.levelname not in ("DEBUG", "INFO")] == []
+
+
+def test_the_card_tells_the_length_that_the_student_reads(chain, tmp_path):
+    work = tiny.work(tmp_path)
+    run(config(max_length=500, forms=["fp32"]), chain, work)
+    assert '"max_length": 32' in (work.out / "labels.json").read_text()
+    assert "one text of at most 32 tokens" in (work.out / "MODEL_CARD.md").read_text()
 
 
 def test_a_wrong_conversion_fails_with_its_figures(chain, bundle, tmp_path, monkeypatch):

@@ -36,15 +36,17 @@ missed costs more than a false alarm, so look at the recall of each label in `ma
 """
 
 
-def model_card(config: ExportConfig, inputs: Mapping[str, Artifact], result: ExportResult) -> str:
-    """The card as Markdown, filled from the run's own figures."""
+def model_card(
+    config: ExportConfig, inputs: Mapping[str, Artifact], result: ExportResult, max_length: int
+) -> str:
+    """The card as Markdown, filled from the run's own figures; max_length in tokens, as in labels.json."""
     teacher, student = inputs["teacher"].result, inputs["encoder"].result
     head = HEAD.format(
         labels=", ".join(config.task.labels),
         family=teacher["family"],
         teacher=teacher["parameters"],
         student=student["parameters"],
-        length=config.task.max_length,
+        length=max_length,
     )
     rows = [
         f"| {form} | {made.file} | {made.size_bytes:,} | {split} | {_figures(found)} |"

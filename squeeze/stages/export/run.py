@@ -138,5 +138,6 @@ def _bundle(
         tokenizer_bytes=(out / "tokenizer.json").stat().st_size,
         lengths=tuple(int(n) for n in ground.encoded["validation"].lengths),
     )
-    (out / "MODEL_CARD.md").write_text(model_card(config, inputs, result), encoding="utf-8")
+    card = model_card(config, inputs, result, ground.reach)
+    (out / "MODEL_CARD.md").write_text(card, encoding="utf-8")
     return result
