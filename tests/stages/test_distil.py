@@ -29,7 +29,7 @@ from squeeze.stages.distil import start, teachers
 from squeeze.stages.distil.run import run
 from squeeze.stages.distil.stage import DistilConfig, DistilResult, VocabularySection
 from squeeze.stages.distil.start import choose_vocabulary
-from squeeze.stages.distil.teachers import Signals, load_teachers
+from squeeze.stages.distil.teachers import Signals, load_teacher, load_teachers
 from tests import tiny
 from tests.distilled import KD, config, distil, inputs, other_spec
 
@@ -110,6 +110,17 @@ def test_the_teacher_is_asked_once(bert, tmp_path, passes):
     assert len(passes) == once
     assert DistilResult.parse(more.result).cache.computed == 0
     assert again.digest == first.digest
+
+
+def test_the_same_weights_under_another_config_are_another_teacher(tmp_path):
+    folder = tiny.save_classifier(tmp_path)
+    first = load_teacher(folder, tiny.LABELS)
+    said = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**said, "hidden_act": "relu"}))
+    second = load_teacher(folder, tiny.LABELS)
+    assert first.layout == second.layout
+    assert first.digest != second.digest  # under which its word on every text is kept
+    assert first.digest == load_teacher(tiny.save_classifier(tmp_path / "copy"), tiny.LABELS).digest
 
 
 def test_logits_are_the_teachers_own_and_states_stand_on_the_students_pieces(tmp_path):

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from squeeze.artifact import digest_file
+from squeeze.artifact import digest_file, digest_json
 from squeeze.data.teacher_cache import LOGITS, Feature, Known, Layout, Spent, TeacherCache
 from squeeze.models import families, tokens
 from squeeze.models.encoder import Encoder, Outputs
@@ -34,7 +34,7 @@ class Teacher:
         encoder: its weights.
         spec: its tokenizer.json.
         weight: its share in the average.
-        digest: of its weights file.
+        digest: of its weights file and its shape, which says what is computed with them.
     """
 
     encoder: Encoder
@@ -58,7 +58,9 @@ def load_teacher(folder: Path, labels: tuple[str, ...], *, spec_folder: Path | N
     note = folder / "member.json"
     weight = float(json.loads(note.read_text(encoding="utf-8"))["weight"]) if note.is_file() else 1.0
     spec = tokens.read_spec(spec_folder or folder)
-    return Teacher(families.read(model), spec, weight, digest_file(folder / "model.safetensors"))
+    encoder = families.read(model)
+    digest = digest_json([digest_file(folder / "model.safetensors"), encoder.shape.plain()])
+    return Teacher(encoder, spec, weight, digest)
 
 
 def load_teachers(artifact: Path, which: str, labels: tuple[str, ...]) -> list[Teacher]:
