@@ -25,6 +25,7 @@ BUILTIN = {
 
 PATTERNS = (
     "config.json",
+    "encoder.json",  # the shape of a student of ours
     "*.safetensors",
     "*.safetensors.index.json",
     "tokenizer*",
