@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from squeeze.artifact import write_json
 from squeeze.errors import ProfileError
 from squeeze.models.huggingface import first_line, transformers
 
-__all__ = ["Encodings", "encode", "make_tokenizer", "pad_id", "read_spec", "write_spec"]
+__all__ = ["Encodings", "encode", "make_tokenizer", "pad_id", "read_spec", "write_spec", "write_transformers"]
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,24 @@ def write_spec(path: Path, spec: dict[str, Any]) -> None:
     path.write_text(json.dumps(bare, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
 
 
+def write_transformers(folder: Path, spec: dict[str, Any], max_length: int) -> None:
+    """Write a tokenizer.json, and a tokenizer_config.json that has AutoTokenizer take it as it is.
+
+    Without the second, transformers takes the tokenizer of the model's family: BERT's puts every text in
+    lower case, also for a cased vocabulary, and cannot read the BPE of a student of RoBERTa.
+
+    Args:
+        folder: of a saved model.
+        spec: content of the tokenizer.json.
+        max_length: longest input in tokens.
+    """
+    write_spec(folder / "tokenizer.json", spec)
+    said: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": max_length}
+    if padding := _padding(spec):
+        said["pad_token"] = padding["content"]
+    write_json(folder / "tokenizer_config.json", said)
+
+
 def make_tokenizer(spec: dict[str, Any], max_length: int) -> Tokenizer:
     """A tokenizer that cuts at `max_length` tokens and does not pad.
 
@@ -129,7 +148,10 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Encodings:
 
 def pad_id(spec: dict[str, Any]) -> int:
     """Number of the padding piece, 0 where a tokenizer has none (padding is masked anyway)."""
-    for token in spec.get("added_tokens", ()):
-        if token["content"].strip("[]<>").lower() == "pad":
-            return int(token["id"])
-    return 0
+    return int(_padding(spec).get("id", 0))
+
+
+def _padding(spec: dict[str, Any]) -> dict[str, Any]:
+    """The padding piece among the added tokens, or nothing."""
+    added: Sequence[dict[str, Any]] = spec.get("added_tokens", ())
+    return next((token for token in added if token["content"].strip("[]<>").lower() == "pad"), {})

@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from scipy.special import softmax
+from transformers import AutoTokenizer
 
 from squeeze.errors import MissingBackend, ProfileError
 from squeeze.models import encoder, families, hub, huggingface, inference, storage, tokens
@@ -134,7 +135,9 @@ def test_the_fingerprint_changes_with_every_file_that_shapes_the_model(folder):
     first = hub.fingerprint(str(folder))
     (folder / "notes.txt").write_text("not part of the model")
     assert hub.fingerprint(str(folder)) == first
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+    (folder / storage.SHAPE).write_text("{}")  # as in the folder of an earlier student
+    first = hub.fingerprint(str(folder))
+    for name in ("config.json", storage.SHAPE, "model.safetensors", "tokenizer.json"):
         content = (folder / name).read_bytes()
         (folder / name).write_bytes(content + b" ")
         assert hub.fingerprint(str(folder)) != first
@@ -317,6 +320,36 @@ def test_the_padding_and_cutting_of_a_file_are_not_used(tmp_path):
     assert (again["truncation"], again["padding"]) == (None, None)
     assert again["model"] == spec["model"]
     assert " " not in (tmp_path / "tokenizer.json").read_text()
+
+
+def cased_spec():
+    spec = tiny.spec()
+    spec["normalizer"]["lowercase"] = False
+    spec["model"]["vocab"] |= {"Water": tiny.VOCABULARY, "W": tiny.VOCABULARY + 1}
+    return spec
+
+
+def bpe_spec():
+    added = [{**token, "content": f"<{i}>"} for i, token in enumerate(tiny.spec()["added_tokens"])]
+    pieces = [*(token["content"] for token in added), *"Ġwater", "Ġw", "er"]
+    merges = [["Ġ", "w"], ["e", "r"]]
+    model = {"type": "BPE", "vocab": {piece: i for i, piece in enumerate(pieces)}, "merges": merges}
+    byte_level = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
+    return {"version": "1.0", "added_tokens": added, "pre_tokenizer": byte_level, "model": model}
+
+
+@pytest.mark.parametrize("make", [tiny.spec, cased_spec, bpe_spec])
+def test_a_folder_for_transformers_is_read_as_we_read_it(make, tmp_path):
+    spec = make()
+    tokenizer = tokens.make_tokenizer(spec, 64)
+    student = tiny.encoder(vocabulary=tokenizer.get_vocab_size())
+    families.write_bert(student, tiny.LABELS, tokens.pad_id(spec)).save_pretrained(tmp_path)
+    tokens.write_transformers(tmp_path, spec, max_length=9)
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    for text in ("Water", "water", "wer w"):
+        assert theirs(text)["input_ids"] == tokenizer.encode(text).ids
+    assert (theirs.model_max_length, len(theirs)) == (9, tokenizer.get_vocab_size())
+    assert theirs.pad_token_id == (None if make is bpe_spec else tokens.pad_id(spec))
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ def _write(work: Work, student: Encoder, reading: Reading, labels: tuple[str, ..
     if families.fits_bert(student.shape):
         folder = work.out / "transformers"
         families.write_bert(student, labels, reading.pad).save_pretrained(folder)
-        tokens.write_spec(folder / "tokenizer.json", reading.words.spec)
+        tokens.write_transformers(folder, reading.words.spec, student.shape.positions)
     return (work.out / storage.WEIGHTS).stat().st_size
 
 
