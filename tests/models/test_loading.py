@@ -309,6 +309,15 @@ def test_texts_are_cut_and_framed():
     assert {int(rows[i][-1]) for i in range(3)} == {3}
 
 
+def test_texts_are_encoded_some_at_a_time(monkeypatch):
+    texts = tiny.texts(7)[0]
+    tokenizer = tokens.make_tokenizer(tiny.spec(), 6)
+    monkeypatch.setattr(tokens, "BATCH", 3)
+    found = tokens.encode(tokenizer, texts)
+    assert [row.tolist() for row in found] == [tokenizer.encode(text).ids for text in texts]
+    assert len(tokens.encode(tokenizer, [])) == 0
+
+
 def test_the_padding_and_cutting_of_a_file_are_not_used(tmp_path):
     spec = tiny.spec()
     spec["truncation"] = {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0}
