@@ -26,6 +26,7 @@ from squeeze.data.neighbours import Neighbours, nearest_words, whole_words
 
 __all__ = ["Augmented", "Settings", "augment"]
 
+BATCH = 1024  # texts encoded at once
 CHUNK = re.compile(r"\S+")
 # Handles, hashtags, links, paths, numbers with units, domain names, contractions (do n't, l'eau).
 PROTECTED = re.compile(r"[@#/\\_\d]|^(?:https?|www)\b|\w[.'’]\w", re.IGNORECASE)  # noqa: RUF001
@@ -163,13 +164,20 @@ def _parse(texts: Sequence[str], tokenizer: Tokenizer, words: dict[int, str]) ->
     plain.no_truncation()
     parsed: list[_Parsed] = []
     first = 0
-    for text, encoding in zip(texts, plain.encode_batch(list(texts), add_special_tokens=False), strict=True):
+    for text, encoding in _encoded(texts, plain):
         units = _units(text, encoding)
         spans = tuple((start, end) for start, end, _ in units)
         pieces = tuple(_replaceable(text, start, end, ids, words) for start, end, ids in units)
         parsed.append(_Parsed(text, first, spans, tuple(len(ids) for *_, ids in units), pieces))
         first += len(units)
     return parsed
+
+
+def _encoded(texts: Sequence[str], tokenizer: Tokenizer) -> Iterator[tuple[str, Encoding]]:
+    """Every text with its tokens, some at a time: the library keeps far more of each than we do."""
+    for start in range(0, len(texts), BATCH):
+        part = list(texts[start : start + BATCH])
+        yield from zip(part, tokenizer.encode_batch(part, add_special_tokens=False), strict=True)
 
 
 def _units(text: str, encoding: Encoding) -> list[tuple[int, int, list[int]]]:

@@ -272,3 +272,10 @@ def test_minilm_on_the_demo_corpus_keeps_handles_numbers_and_emoji() -> None:
                 kept += 1
     assert kept > 1000
     assert 0.07 < result.replaced_tokens / sum(len(text.split()) for text in texts) < 0.2
+
+
+def test_texts_are_parsed_some_at_a_time(monkeypatch):
+    settings = AugmentSection(copies=2, replace=0.5, neighbours=2, drop=0.1, splice=0.3)
+    whole = augment(posts()[:7], wordpiece(), paired_table(), settings, seed=1)
+    monkeypatch.setattr("squeeze.data.augment.BATCH", 3)
+    assert augment(posts()[:7], wordpiece(), paired_table(), settings, seed=1).texts == whole.texts
