@@ -314,7 +314,7 @@ def test_texts_are_encoded_some_at_a_time(monkeypatch):
     tokenizer = tokens.make_tokenizer(tiny.spec(), 6)
     monkeypatch.setattr(tokens, "BATCH", 3)
     found = tokens.encode(tokenizer, texts)
-    assert [row.tolist() for row in found] == [tokenizer.encode(text).ids for text in texts]
+    assert [found[i].tolist() for i in range(len(found))] == [tokenizer.encode(text).ids for text in texts]
     assert len(tokens.encode(tokenizer, [])) == 0
 
 
