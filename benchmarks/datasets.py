@@ -33,10 +33,10 @@ class LabelledSet:
 SETS: Mapping[str, LabelledSet] = {
     "actionable_help": LabelledSet(
         ("request", "offer", "other"),
-        1,
+        0,
         {"out_of_event": "test_out_of_event.csv", "natural": "test_natural.csv"},
     ),
-    "crisislex_t6": LabelledSet(("on_topic", "off_topic"), 1, {"out_of_event": "test_out_of_event.csv"}),
+    "crisislex_t6": LabelledSet(("on_topic", "off_topic"), 0, {"out_of_event": "test_out_of_event.csv"}),
     "sst2": LabelledSet(("negative", "positive"), 3),
     "trec6": LabelledSet(("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"), 4),
 }

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from safetensors.numpy import load_file
 
 from squeeze.data import dataset
@@ -362,6 +362,22 @@ def test_a_wrong_conversion_fails_with_its_figures(chain, bundle, tmp_path, monk
     assert not {"labels.json", "tokenizer.json", "MODEL_CARD.md", "model.int8.onnx"} & {
         path.name for path in work.out.iterdir()
     }
+
+
+def test_a_graph_that_forgets_its_mask_fails(chain, bundle, tmp_path, monkeypatch):
+    def forgetful(student: Encoder, path: Path, opset: int) -> None:
+        model = onnx.load(bundle.path / "model.onnx")
+        for node in model.graph.node:
+            node.input[:] = ["ones" if name == "attention_mask" else name for name in node.input]
+        one = numpy_helper.from_array(np.array(1, np.int64), "one")
+        model.graph.initializer.append(one)
+        model.graph.node.insert(0, helper.make_node("Sub", ["one", "attention_mask"], ["rest"]))
+        model.graph.node.insert(1, helper.make_node("Add", ["attention_mask", "rest"], ["ones"]))
+        onnx.save(model, path)
+
+    monkeypatch.setattr(graph, "export", forgetful)
+    with pytest.raises(ParityFailed, match=r"model.onnx in padded batches against each text alone"):
+        run(config(), chain, tiny.work(tmp_path))
 
 
 def test_a_loose_tolerance_holds_and_each_figure_can_break():

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 from squeeze.artifact import Artifact, write_json
 from squeeze.core.metrics import quality
 from squeeze.data import dataset
+from squeeze.data.batches import pad
 from squeeze.data.dataset import Dataset
 from squeeze.models import tokens
 from squeeze.models.encoder import Encoder
@@ -29,6 +30,7 @@ from squeeze.targets.ort import guarded, open_session
 __all__ = ["run"]
 
 FILES = {"fp32": "model.onnx", "int8-dynamic": "model.int8.onnx"}
+BATCH = 16  # texts a call in the check of padded batches
 Logits = NDArray[np.float32]
 
 
@@ -85,6 +87,24 @@ class Ground:
         size = path.stat().st_size
         return FormResult(file=path.name, size_bytes=size, parity=report, quality=measured), found
 
+    def hold_batches(self, path: Path, alone: Logits, tolerance: Tolerance) -> None:
+        """Run the validation text in padded batches, which must change no answer.
+
+        A graph that forgets its mask passes every test of one text a call.
+
+        Raises:
+            ParityFailed: logits differ from those of each text alone by more than the tolerance.
+        """
+        session, rows = open_session(path, threads=self.work.threads), self.encoded["validation"]
+        together: list[Logits] = []
+        with guarded(path, "cannot be run on a padded batch"):
+            for start in range(0, len(rows), BATCH):
+                ids, mask = pad([rows[row] for row in range(start, min(start + BATCH, len(rows)))], 0)
+                together.append(session.run(["logits"], {"input_ids": ids, "attention_mask": mask})[0])
+        truth = self.data.splits["validation"].labels
+        report = parity.compare("each text alone", alone, np.concatenate(together), truth)
+        parity.hold(f"{path.name} in padded batches", report, tolerance)
+
 
 def run(config: ExportConfig, inputs: Mapping[str, Artifact], work: Work) -> ExportResult:
     """Make model.onnx, the quantized forms that are asked for, and what belongs to them."""
@@ -105,6 +125,7 @@ def _forms(config: ExportConfig, encoder: Path, student: Encoder, ground: Ground
     said = load_file(encoder / "predictions.safetensors")
     made: dict[str, FormResult] = {}
     made["fp32"], found = ground.judge(fp32, "torch", said, settings.fp32_tolerance)
+    ground.hold_batches(fp32, found["validation"], settings.fp32_tolerance)
     if "int8-dynamic" in settings.forms:
         int8.quantize(fp32, int8_path)
         made["int8-dynamic"], _ = ground.judge(int8_path, fp32.name, found, settings.int8_tolerance)
