@@ -33,11 +33,11 @@ class LabelledSet:
 SETS: Mapping[str, LabelledSet] = {
     "actionable_help": LabelledSet(
         ("request", "offer", "other"),
-        0,
+        1,
         {"out_of_event": "test_out_of_event.csv", "natural": "test_natural.csv"},
     ),
-    "crisislex_t6": LabelledSet(("on_topic", "off_topic"), 0, {"out_of_event": "test_out_of_event.csv"}),
-    "sst2": LabelledSet(("negative", "positive"), 3),
+    "crisislex_t6": LabelledSet(("on_topic", "off_topic"), 1, {"out_of_event": "test_out_of_event.csv"}),
+    "sst2": LabelledSet(("negative", "positive"), 4),
     "trec6": LabelledSet(("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"), 4),
 }
 EXTRA_TEXT: Mapping[str, str] = {"chennai_weak": "weak.csv"}
