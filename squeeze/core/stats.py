@@ -21,14 +21,11 @@ __all__ = [
     "median_absolute_deviation",
     "paired_ratio",
     "quantile",
-    "ratio_interval",
-    "ratio_of_medians",
     "samples_needed",
     "steady",
 ]
 
 CONFIDENCE = 0.95
-RESAMPLES = 2_000  # chance error of the share in a 2.5 % tail: sqrt(0.025 * 0.975 / 2000) = 0.35 points
 
 
 class Interval(Frozen):
@@ -117,61 +114,6 @@ def paired_ratio(
     """
     above, below = _block_medians(numerator, denominator)
     return quantile(above / below, share=0.5, confidence=confidence)
-
-
-def ratio_of_medians(numerator: Sequence[ArrayLike], denominator: Sequence[ArrayLike]) -> float:
-    """Ratio of two medians, each taken over the medians of its side's blocks.
-
-    Args:
-        numerator: B blocks of samples, of any lengths >= 1.
-        denominator: B blocks.
-
-    >>> ratio_of_medians([[2.0, 2.2, 1.8]], [[1.0, 1.0, 9.0]])
-    2.0
-    """
-    above, below = _block_medians(numerator, denominator)
-    return float(np.median(above) / np.median(below))
-
-
-def ratio_interval(
-    numerator: Sequence[ArrayLike],
-    denominator: Sequence[ArrayLike],
-    *,
-    confidence: float = CONFIDENCE,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Interval | None:
-    """Bootstrap interval of ``ratio_of_medians`` (percentile method, Efron 1979).
-
-    Whole blocks are drawn again and not single samples, which are correlated inside a block; block i
-    of both sides is drawn together. In simulation it covers about as promised on a quiet machine;
-    where both sides drift together it stays wide however many blocks there are, since the two
-    medians may come from different blocks. ``paired_ratio`` is then two to three times narrower (20 to
-    40 blocks, clock drifting by a factor of 2).
-
-    Args:
-        numerator: B blocks of samples.
-        denominator: B blocks, measured beside those of the numerator.
-        confidence: 0 < confidence < 1.
-        resamples: bootstrap draws.
-        seed: of the draws; the same seed gives the same interval.
-
-    Returns:
-        None for fewer blocks than ``samples_needed(0.5, confidence)`` (6 at 95 %): with those even
-        the widest interval, from the smallest to the largest block, would miss too often.
-
-    >>> ratio_interval([[2.0], [2.0], [2.0], [2.0], [2.0], [2.0]], [[1.0]] * 6)
-    Interval(low=2.0, high=2.0)
-    """
-    above, below = _block_medians(numerator, denominator)
-    blocks = len(above)
-    if blocks < samples_needed(0.5, confidence):
-        return None
-    drawn = np.random.default_rng(seed).integers(blocks, size=(resamples, blocks))
-    ratios = np.median(above[drawn], axis=1) / np.median(below[drawn], axis=1)
-    risk = (1 - confidence) / 2
-    low, high = np.quantile(ratios, [risk, 1 - risk])
-    return Interval(low=float(low), high=float(high))
 
 
 def coefficient_of_variation(samples: ArrayLike) -> float:

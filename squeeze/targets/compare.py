@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from squeeze.core.stats import Interval, ratio_interval, ratio_of_medians, samples_needed
+from squeeze.core.stats import Interval, Quantile, paired_ratio, samples_needed
 from squeeze.targets.limits import disturbed
 from squeeze.targets.measurement import Comparison, Measurement
 
@@ -18,9 +18,8 @@ SEED = 0  # the same samples always give the same interval
 
 def interleaved(baseline: Measurement, model: Measurement) -> Comparison:
     """Compare two models that ran in turns in one process: block i of one beside block i of the other."""
-    above, below = baseline.blocks(), model.blocks()
-    interval = ratio_interval(above, below, confidence=model.confidence, seed=SEED)
-    return _comparison(baseline, model, interval, paired=True)
+    found = paired_ratio(baseline.blocks(), model.blocks(), model.confidence)
+    return _comparison(baseline, model, found, paired=True)
 
 
 def against_report(baseline: Measurement, model: Measurement) -> Comparison:
@@ -29,8 +28,11 @@ def against_report(baseline: Measurement, model: Measurement) -> Comparison:
     What changed on the machine between the two runs is not in the interval; differences that can be
     seen are noted.
     """
-    interval = unpaired_interval(baseline.blocks(), model.blocks(), model.confidence)
-    return _comparison(baseline, model, interval, paired=False)
+    above, below = baseline.blocks(), model.blocks()
+    medians = [float(np.median([np.median(block) for block in side])) for side in (above, below)]
+    interval = unpaired_interval(above, below, model.confidence)
+    ends = interval.plain() if interval else {"low": None, "high": None}
+    return _comparison(baseline, model, Quantile(value=medians[0] / medians[1], **ends), paired=False)
 
 
 def unpaired_interval(
@@ -58,23 +60,15 @@ def unpaired_interval(
     return Interval(low=float(low), high=float(high))
 
 
-def _comparison(
-    baseline: Measurement, model: Measurement, interval: Interval | None, *, paired: bool
-) -> Comparison:
-    above, below = baseline.blocks(), model.blocks()
-    if paired:
-        speedup = ratio_of_medians(above, below)
-    else:
-        medians = [np.median([np.median(block) for block in side]) for side in (above, below)]
-        speedup = float(medians[0] / medians[1])
+def _comparison(baseline: Measurement, model: Measurement, found: Quantile, *, paired: bool) -> Comparison:
     return Comparison(
         name=model.name,
         baseline=baseline.name,
-        speedup=speedup,
-        low=interval.low if interval else None,
-        high=interval.high if interval else None,
+        speedup=found.value,
+        low=found.low,
+        high=found.high,
         confidence=model.confidence,
-        blocks=min(len(above), len(below)),
+        blocks=min(len(baseline.blocks()), len(model.blocks())),
         interleaved=paired,
         baseline_disturbed=disturbed(baseline, "p50"),
         notes=() if paired else tuple(_differences(baseline, model)),

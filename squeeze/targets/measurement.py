@@ -130,14 +130,15 @@ class Measurement(Frozen):
 
 
 class Comparison(Frozen):
-    """How much faster one model is than another, as a ratio of medians."""
+    """How much faster one model is than another."""
 
     name: str
     """the model"""
     baseline: str
     """what it is compared with"""
     speedup: float
-    """median of the baseline over median of the model: above 1 the model is faster"""
+    """above 1 the model is faster: the median over blocks of the ratio of the blocks' medians where both ran
+    in turns, else the ratio of both sides' medians"""
     low: float | None
     high: float | None
     """confidence interval; None for too few blocks"""
