@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from squeeze.core import product_quantization as pq
 from squeeze.core.importance import mean_absolute, top
+from squeeze.core.layer_map import skip
 from squeeze.core.losses import pca_projection
 from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.encoder import Encoder, EncoderShape, Gates, Layer, LayerShape
@@ -66,12 +67,12 @@ class Cut:
 
 
 def choose_layers(wanted: int, of: int) -> tuple[int, ...]:
-    """Evenly spread teacher layers, the last one always among them (BiStil's rule k*m/n - 1).
+    """Evenly spread teacher layers, the last one among them: those that the layer map ``skip`` teaches.
 
-    >>> choose_layers(3, 6), choose_layers(4, 12)
-    ((1, 3, 5), (2, 5, 8, 11))
+    >>> choose_layers(3, 6), choose_layers(4, 12), choose_layers(3, 4)
+    ((1, 3, 5), (2, 5, 8, 11), (0, 2, 3))
     """
-    return tuple(-(-(k * of) // wanted) - 1 for k in range(1, wanted + 1))
+    return tuple(teacher - 1 for _, teacher in skip(wanted, of))
 
 
 def measure_importance(

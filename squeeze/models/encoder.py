@@ -191,7 +191,7 @@ class Encoder(nn.Module):
         x, bias = self._enter(input_ids, attention_mask)
         for layer in self.layers:
             x = layer(x, bias, None, None)
-        return self._classify(x)
+        return self.classify(x)
 
     def observe(
         self, input_ids: Tensor, attention_mask: Tensor, *, inside: bool = False, gates: Gates | None = None
@@ -204,7 +204,7 @@ class Encoder(nn.Module):
             pair = None if gates is None else (gates.heads[index], gates.neurons[index])
             x = layer(x, bias, keep, pair)
             outputs.hidden.append(x)
-        outputs.logits = self._classify(x)
+        outputs.logits = self.classify(x)
         return outputs
 
     def _enter(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -215,7 +215,8 @@ class Encoder(nn.Module):
         bias = (1.0 - attention_mask[:, None, None, :].to(x.dtype)) * MASKED
         return x, bias
 
-    def _classify(self, x: Tensor) -> Tensor:
+    def classify(self, x: Tensor) -> Tensor:
+        """Last states (B, T, H) -> (B, labels) logits."""
         logits: Tensor = self.head_out(self.head_activation(self.head_dense(x[:, 0])))
         return logits
 

@@ -47,6 +47,12 @@ def test_six_layers_of_twelve(layer_map, targets):
     assert [teacher for _, teacher in layer_map(6, 12)] == targets
 
 
+def test_halves_go_up_and_the_rest_to_the_nearest():
+    assert [teacher for _, teacher in skip(3, 4)] == [1, 3, 4]
+    assert [teacher for _, teacher in skip(4, 6)] == [2, 3, 5, 6]
+    assert [teacher for _, teacher in skip(3, 7)] == [2, 5, 7]
+
+
 def test_tinybert_four_of_twelve():
     assert skip(4, 12) == ((1, 3), (2, 6), (3, 9), (4, 12))
 
