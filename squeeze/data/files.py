@@ -63,7 +63,8 @@ def parse_delimited(content: str, place: str, text: str, label: str | None, deli
     """The table of a CSV or TSV file with a header; cells may be quoted and span lines.
 
     Raises:
-        DataError: no header, a missing column, rows with too few or too many cells, broken quotes.
+        DataError: no header, a missing column, rows with too few or too many cells, broken quotes, rows that
+            a lone quote of an unquoted TSV file has swallowed.
     """
     records = _records(content, place, delimiter)
     _, header = next(records, (0, []))
@@ -76,6 +77,13 @@ def parse_delimited(content: str, place: str, text: str, label: str | None, deli
         raise DataError(
             f"{place}: {len(uneven)} rows do not have the header's {len(header)} cells: {rows_text(uneven)}",
             hint="put quotes around texts that hold the separator, and double the quotes inside them",
+        )
+    swallowed = [line for line, cells in body if any("\n" in cell and delimiter in cell for cell in cells)]
+    if delimiter == "\t" and swallowed:
+        raise DataError(
+            f"{place}: {len(swallowed)} rows hold a quoted cell with tabs and line breaks, which looks like"
+            f" rows swallowed by a lone quote: {rows_text(swallowed)}",
+            hint="put quotes around texts that hold quotes, and double those inside; or save it as .jsonl",
         )
     text_at = header.index(text)
     label_at = None if label is None else header.index(label)
@@ -99,7 +107,8 @@ def _records(content: str, place: str, delimiter: str) -> Iterator[tuple[int, li
     except csv.Error as error:
         raise DataError(
             f"{place}: row {begins} is broken ({error})",
-            hint="a quote that opens a cell must be closed, and quotes inside quoted cells doubled",
+            hint="a quote that opens a cell must be closed, and quotes inside quoted cells doubled;"
+            f" a cell holds at most {csv.field_size_limit():,} characters",
         ) from error
 
 

@@ -90,6 +90,12 @@ def test_relative_names_count_from_the_current_folder(
             "2 rows do not have the header's 2 cells: rows 3, 4",
         ),
         ("a.csv", 'text,label\na,b\n"open,c\nd,e\n', "row 3 is broken"),
+        (
+            "a.tsv",
+            'text\tlabel\n"hello there\tx\nmiddle\ty\nbye"\ty\n',
+            "1 rows hold a quoted cell with tabs and line breaks, which looks like rows swallowed by a lone"
+            " quote: row 2",
+        ),
         ("a.csv", b"text,label\nok,x\ncaf\xe9,x\n", "row 3 is not UTF-8: byte 0xe9 at offset 19"),
         ("a.csv", b"\xef\xbb\xbftext,label\r\ncaf\xe9,x\r\n", "row 2 is not UTF-8: byte 0xe9 at offset 18"),
         ("a.csv", CSV.encode("utf-16"), "row 1 is not UTF-8: byte 0xff at offset 0"),
