@@ -165,17 +165,25 @@ layers = 3             # teacher layers kept, evenly spread; fewer is faster
 kind = "product"       # "dense": whole; "factorised": low rank; "product": codes and codebooks, smallest
 subvectors = 64        # codes a piece, one byte each; must divide the teacher's width
 
-[[distil.phases]]
-name = "main"
-epochs = 20            # passes over the text; distillation wants more than fine-tuning
-learning_rate = 3e-4   # peak step size of AdamW
+[[distil.phases]]      # first: see the text as the teacher does
+name = "mimic"
+epochs = 8             # passes over texts and copies; distillation wants more than fine-tuning
+learning_rate = 4e-4   # peak step size of AdamW
 losses = [
-  {{ name = "logit_mse" }},                 # give the teacher's answers
-  {{ name = "hidden_mse", weight = 1.0 }},  # and think like it on the way
+  {{ name = "logit_mse" }},
+  {{ name = "hidden_mse", weight = 30.0, layers = "skip" }},
 ]
 
-[distil.augment]
-copies = 2             # changed copies of every training text; helps sets below some 5,000 texts
+[[distil.phases]]      # then: give its answers
+name = "answer"
+epochs = 3
+learning_rate = 1e-4
+losses = [{{ name = "logit_mse" }}]
+
+[distil.augment]       # changed copies of the training texts; help sets below some 10,000 texts
+copies = 4             # of every text
+replace = 0.3          # chance of a word to become a near neighbour
+splice = 0.2           # share of copies that join two texts
 
 [export]
 forms = ["fp32", "int8-dynamic"]   # model.onnx and model.int8.onnx

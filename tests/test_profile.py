@@ -277,6 +277,17 @@ def test_a_wrong_override_names_its_key(file, override, said):
     assert "x.toml" not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("override", "key", "blamed"),
+    [("0.1=3", ": 0: unknown key", "0.1"), ('task.labels=["a", "a"]', ": [task]: labels stand twice", "task.labels")],
+)
+def test_an_override_inside_of_what_is_wrong_is_named(file, override, key, blamed):
+    with pytest.raises(ProfileError) as caught:
+        load(file(MINIMAL), [override])
+    assert key in caught.value.message
+    assert caught.value.message.endswith(f"(changed by --set {blamed})")
+
+
 def test_values_of_overrides():
     assert parse_override("a.0.b=1.5") == (("a", 0, "b"), 1.5)
     assert parse_override("a=two words") == (("a",), "two words")

@@ -90,9 +90,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ProfileError(f"{path}: not UTF-8 text (byte {error.start})", hint="save it as UTF-8") from error
     except RecursionError as error:
         raise ProfileError(f"{path}: not valid TOML: nested too deeply") from error
-    except (
-        ValueError
-    ) as error:  # TOMLDecodeError, and integers of thousands of digits; both name line and column
+    except ValueError as error:  # TOMLDecodeError or an integer of thousands of digits; both name the line
         raise ProfileError(f"{path}: not valid TOML: {error}") from error
 
 
@@ -118,8 +116,10 @@ def _refuse(found: Sequence[Problem], origin: str, overridden: frozenset[Place])
 
 
 def _line(problem: Problem, origin: str, overridden: frozenset[Place]) -> str:
-    """Blame the command line for what it set."""
+    """Blame the command line for what it set, and name what it set inside of what is wrong."""
     spelled = tuple(str(step) for step in problem.place)
-    if any(spelled[: len(place)] == tuple(str(step) for step in place) for place in overridden):
+    given = {tuple(str(step) for step in place): dotted(place) for place in overridden}
+    if any(spelled[: len(place)] == place for place in given):
         return f"--set {dotted(problem.place)}: {problem.message}"
-    return problem.line(origin)
+    inside = [name for place, name in sorted(given.items()) if place[: len(spelled)] == spelled]
+    return problem.line(origin) + (f" (changed by --set {', '.join(inside)})" if spelled and inside else "")
