@@ -24,7 +24,7 @@ from squeeze.targets.cpu import Settings, measure
 from squeeze.targets.ort import open_session
 from squeeze.targets.subjects import Subject
 
-__all__ = ["main", "student"]
+__all__ = ["OPSET", "gap", "main", "student"]
 
 SHAPES: Mapping[str, tuple[int, int, int, int]] = {"3x384": (3, 384, 12, 1536), "4x256": (4, 256, 4, 1024)}
 """Layers, hidden width, heads, feed-forward neurons."""
@@ -81,26 +81,26 @@ def _shape(name: str, folder: Path, settings: Mapping[int, Settings], progress: 
     lean, plain = folder / f"{name}-lean.onnx", folder / f"{name}-plain.onnx"
     graph.export(made, lean, OPSET)
     hugging_face(write_bert(made, ("a", "b", "c"), 0), plain)
-    gap = _gap(lean, plain)
+    apart = gap(lean, plain, VOCABULARY)
     subjects = [Subject(path, path.name, vocabulary=VOCABULARY, lengths=None) for path in (lean, plain)]
     rows = {str(length): _length(subjects, each, progress) for length, each in settings.items()}
-    return {"max_abs_difference": gap, "lengths": rows}
+    return {"max_abs_difference": apart, "lengths": rows}
 
 
-def _gap(lean: Path, plain: Path) -> float:
+def gap(lean: Path, plain: Path, vocabulary: int) -> float:
     """Largest difference of the logits on a padded batch.
 
     Raises:
         ParityFailed: the two graphs do not compute the same.
     """
-    ids = np.random.default_rng(0).integers(1, VOCABULARY, size=(4, 24))
+    ids = np.random.default_rng(0).integers(1, vocabulary, size=(4, 24))
     mask = (np.arange(24) < np.array([[24], [20], [9], [3]])).astype(np.int64)
     values = {"input_ids": ids, "attention_mask": mask}
     ours, theirs = (open_session(path, threads=1).run(["logits"], values)[0] for path in (lean, plain))
-    gap = float(np.abs(ours - theirs).max())
-    if gap > TOLERANCE:
-        raise ParityFailed(f"{lean.name} and {plain.name} differ by {gap:.3g}, more than {TOLERANCE:g}")
-    return gap
+    apart = float(np.abs(ours - theirs).max())
+    if apart > TOLERANCE:
+        raise ParityFailed(f"{lean.name} and {plain.name} differ by {apart:.3g}, more than {TOLERANCE:g}")
+    return apart
 
 
 def _length(subjects: list[Subject], settings: Settings, progress: Progress) -> dict[str, Any]:

@@ -43,6 +43,7 @@ SECTIONS = (
     Section("Students", "students-*", sections.students, "python -m benchmarks.students ../shared/data"),
     Section("Speed", "speed-*", sections.speed, "python -m benchmarks.speed runs/students"),
     Section("Lean graph", "graph", sections.graph, "python -m benchmarks.graph"),
+    Section("Choices in the graph", "lean", sections.lean, "python -m benchmarks.lean"),
     Section(
         "Initialisation",
         "initialisation",

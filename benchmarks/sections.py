@@ -19,7 +19,18 @@ from benchmarks.tables import (
     table,
 )
 
-__all__ = ["cache", "first_run", "graph", "initialisation", "kill", "offline", "speed", "startup", "students"]
+__all__ = [
+    "cache",
+    "first_run",
+    "graph",
+    "initialisation",
+    "kill",
+    "lean",
+    "offline",
+    "speed",
+    "startup",
+    "students",
+]
 
 
 @dataclass(frozen=True)
@@ -161,6 +172,23 @@ def graph(record: Record) -> list[str]:
         for length, found in shape["lengths"].items()
     ]
     return table(("shape", "tokens", "lean, ms", "as it comes, ms", "faster", "verdict"), rows)
+
+
+def lean(record: Record) -> list[str]:
+    """What undoing each choice costs, by form."""
+    rows = [
+        (form, name, interval(record["p50_ms"][f"{name} {form}"]), interval(found, " x"))
+        for form, variants in record["worth"].items()
+        for name, found in variants.items()
+    ]
+    whole = ", ".join(
+        f"{form} {interval(record['p50_ms'][f'as exported {form}'])} ms" for form in record["worth"]
+    )
+    return [
+        f"The tiny student at {record['tokens']} tokens, one thread; as exported: {whole}.",
+        "",
+        *table(("form", "undone", "p50, ms", "slower than as exported"), rows),
+    ]
 
 
 def initialisation(record: Record) -> list[str]:

@@ -279,7 +279,10 @@ def test_a_wrong_override_names_its_key(file, override, said):
 
 @pytest.mark.parametrize(
     ("override", "key", "blamed"),
-    [("0.1=3", ": 0: unknown key", "0.1"), ('task.labels=["a", "a"]', ": [task]: labels stand twice", "task.labels")],
+    [
+        ("0.1=3", ": 0: unknown key", "0.1"),
+        ('task.labels=["a", "a"]', ": [task]: labels stand twice", "task.labels"),
+    ],
 )
 def test_an_override_inside_of_what_is_wrong_is_named(file, override, key, blamed):
     with pytest.raises(ProfileError) as caught:
