@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from squeeze import pipeline
 from squeeze.errors import MissingBackend, ProfileError, StageFailed, UsageError
@@ -121,11 +122,24 @@ def test_the_version_of_a_library_counts(home, monkeypatch):
         lambda folder: (folder / "manifest.json").write_text("{"),
         lambda folder: (folder / "manifest.json").write_text('{"schema": 1, "files": {}}'),
         lambda folder: edit(folder, files=[]),
+        lambda folder: leave_out(folder, "result"),
         lambda folder: edit(folder, key="0" * 64),
         lambda folder: edit(folder, digest="0" * 64),
         lambda folder: edit(folder, kind="encoder"),
     ],
-    ids=["byte", "gone", "extra", "no-manifest", "cut", "empty", "files", "key", "digest", "kind"],
+    ids=[
+        "byte",
+        "gone",
+        "extra",
+        "no-manifest",
+        "cut",
+        "empty",
+        "files",
+        "no-result",
+        "key",
+        "digest",
+        "kind",
+    ],
 )
 def test_a_damaged_artefact_is_made_again(home, damage):
     first = go(home)
@@ -141,6 +155,43 @@ def test_a_damaged_artefact_is_made_again(home, damage):
 def edit(folder: Path, **values) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, **values}))
+
+
+def leave_out(folder: Path, name: str) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest[name]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_what_a_killed_run_left_is_removed(home):
+    folder = go(home).folder
+    (folder / "teacher-0.partial").mkdir()
+    (folder / "stray.partial").touch()
+    go(home)
+    assert not list(folder.glob("*.partial"))
+
+
+def test_a_stage_of_another_version_is_no_crash(home):
+    folder = go(home).folder
+    latest = json.loads((folder / "latest.json").read_text())
+    (folder / "latest.json").write_text(json.dumps(latest).replace('"teacher"', '"tutor"'))
+    with pytest.raises(UsageError, match="stage tutor is unknown"):
+        pipeline.open_run(folder)
+
+
+def test_a_holder_that_left_no_name_is_another_process(home):
+    folder = home / "runs" / "fake"
+    folder.mkdir()
+    with FileLock(folder / ".lock"), pytest.raises(UsageError, match="another process is working here"):
+        go(home)
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_the_plan_passes_over_manifests_that_it_cannot_read(home, content):
+    made = go(home).steps[0].artifact.path
+    (made / "manifest.json").write_text(content)
+    step, *_ = pipeline.plan(fake.profile(home), home / "runs", stages=fake.STAGES)
+    assert (step.state, step.last_seconds) == ("to run", None)
 
 
 def test_a_failure_is_not_stored_and_its_checkpoints_are_kept(home):

@@ -67,6 +67,8 @@ def refusal(data: dict[str, Any]) -> list[str]:
         ("task.labels", ["yes"], "x.toml: [task] labels: needs at least 2 entries, got 1"),
         ("task.labels", ["a", "a"], "x.toml: [task]: labels stand twice: a"),
         ("data.train", 5, "x.toml: [data] train: expected text or a table, got 5"),
+        ("data.train", "", "x.toml: [data] train: must not be empty"),
+        ("budget.recall", {"yes": 0.5, "no": 2}, "x.toml: [budget.recall] no: must lie between 0 and 1"),
         (
             "data.train",
             {"name": "a.csv", "splt": "x"},
@@ -307,6 +309,12 @@ def test_explain_knows_where_every_value_came_from(file):
     assert (values["distil.phases.0.epochs"].value, values["distil.phases.0.epochs"].origin) == (3, "default")
     assert (values["bench"].value, values["bench"].origin) == (None, "default")
     assert [key for key, value in values.items() if not value.meaning and "losses" not in key] == []
+
+
+def test_explain_opens_tables_of_plain_values(file):
+    recall = "[export]\n[bench]\n[budget]\nrecall = { yes = 0.5 }\n"
+    values = {value.key: value.value for value in explain(load(file(MINIMAL + recall)))}
+    assert values["budget.recall.yes"] == 0.5
 
 
 @pytest.mark.parametrize("path", sorted(PROFILES.glob("*.toml")), ids=lambda path: path.stem)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -27,18 +27,22 @@ class Source(Frozen):
     """name of the label column; `[data] label` by default"""
 
 
+AnySource: TypeAlias = Annotated[str, Field(min_length=1)] | Source
+"""A source by its name alone, or with more about it."""
+
+
 class DataSection(Frozen):
     """The `[data]` section."""
 
-    train: str | Source
+    train: AnySource
     """labelled text to learn from"""
-    validation: str | Source
+    validation: AnySource
     """labelled text to choose on: early stop, parity, calibration"""
-    test: str | Source
+    test: AnySource
     """labelled text that is only reported on"""
-    more_tests: Mapping[str, str | Source] = Field(default_factory=dict)
+    more_tests: Mapping[str, AnySource] = Field(default_factory=dict)
     """further test sets by name, such as an out-of-domain one"""
-    unlabelled: tuple[str | Source, ...] = ()
+    unlabelled: tuple[AnySource, ...] = ()
     """text without labels: the teacher labels it for distillation"""
     text: str = "text"
     """name of the text column"""

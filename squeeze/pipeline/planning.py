@@ -95,10 +95,8 @@ def _check_kinds(stages: Sequence[Stage]) -> None:
         made.add(stage.gives)
 
 
-def inputs_of(stage: Stage, made: Mapping[str, Artifact]) -> dict[str, Artifact] | None:
-    """What a stage takes, by its own names; None while a kind is not there yet."""
-    if any(kind not in made for kind in stage.takes.values()):
-        return None
+def inputs_of(stage: Stage, made: Mapping[str, Artifact]) -> dict[str, Artifact]:
+    """What a stage takes, by its own names; every kind must be there."""
     return {name: made[kind] for name, kind in stage.takes.items()}
 
 
@@ -134,7 +132,7 @@ def _steps(profile: Profile, where: RunFolder, active: Sequence[Stage]) -> Itera
             yield Step(stage.name, None, None, "needs earlier", why, seconds)
             made.pop(stage.gives, None)
             continue
-        ready = pending(stage, profile, inputs_of(stage, made) or {})
+        ready = pending(stage, profile, inputs_of(stage, made))
         folder = where.final(stage.name, ready.key)
         found, why = _look(ready, folder, last)
         made.pop(stage.gives, None)

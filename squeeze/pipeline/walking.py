@@ -140,7 +140,7 @@ def _check_libraries(active: Sequence[Stage]) -> None:
 def _step(
     stage: Stage, profile: Profile, where: RunFolder, done: Sequence[Done], progress: Progress, *, fresh: bool
 ) -> Done:
-    inputs = inputs_of(stage, {one.artifact.kind: one.artifact for one in done}) or {}
+    inputs = inputs_of(stage, {one.artifact.kind: one.artifact for one in done})
     ready = pending(stage, profile, inputs)
     if fresh:
         artifact.discard(where.final(stage.name, ready.key))
@@ -202,8 +202,6 @@ def _make(ready: Pending, where: RunFolder, progress: Progress) -> Artifact:
 
 def _work(where: RunFolder, stage: Stage, key: str, progress: Progress) -> Work:
     out, scratch = where.partial(stage.name, key), where.scratch(stage.name, key)
-    if out.exists():
-        shutil.rmtree(out)
     out.mkdir(parents=True)
     for folder in (scratch, where.cache):
         folder.mkdir(parents=True, exist_ok=True)

@@ -74,8 +74,7 @@ def parse(
     try:
         profile = Profile.parse(data)
     except ValidationError as error:
-        _refuse(problems(error, data, Profile), origin, overridden)
-        raise
+        raise _refusal(problems(error, data, Profile), origin, overridden) from error
     _refuse(check(profile), origin, overridden)
     return Profile.parse(anchor(profile.plain(), folder))
 
@@ -112,7 +111,11 @@ def _meaningless(data: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
 
 def _refuse(found: Sequence[Problem], origin: str, overridden: frozenset[Place]) -> None:
     if found:
-        raise ProfileError("\n".join(_line(problem, origin, overridden) for problem in found))
+        raise _refusal(found, origin, overridden)
+
+
+def _refusal(found: Sequence[Problem], origin: str, overridden: frozenset[Place]) -> ProfileError:
+    return ProfileError("\n".join(_line(problem, origin, overridden) for problem in found))
 
 
 def _line(problem: Problem, origin: str, overridden: frozenset[Place]) -> str:

@@ -203,11 +203,9 @@ def _names(model: type[BaseModel], place: Place) -> list[str]:
 
 
 def _meaning(model: type[BaseModel], place: Place) -> str:
-    for found in _models(model, place[:-1]):
-        field = found.model_fields.get(str(place[-1]))
-        if field is not None and field.description:
-            return f" ({field.description})"
-    return ""
+    name, around = str(place[-1]), _models(model, place[:-1])
+    said = [found.model_fields[name].description for found in around if name in found.model_fields]
+    return f" ({said[0]})" if said and said[0] else ""
 
 
 def _models(model: type[BaseModel], place: Place) -> list[type[BaseModel]]:
