@@ -8,7 +8,7 @@ import sys
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -90,6 +90,8 @@ def _row(name: str, field: FieldInfo) -> str:
 def _type(annotation: Any) -> str:
     """A type in words."""
     origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type(inner[0])
     if origin is Literal:
         return " or ".join(f"`{json.dumps(value)}`" for value in inner)
     if origin in (Union, types.UnionType):

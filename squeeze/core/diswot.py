@@ -8,8 +8,8 @@ Shapes: N texts or images, K classes, D width of what the last linear layer read
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
-from torch.nn import functional
 
 __all__ = ["class_gradient", "relation_distance", "semantic_distance"]
 
@@ -48,11 +48,10 @@ def class_gradient(logits: Tensor, labels: Tensor, read: Tensor) -> Tensor:
     Returns:
         (K, D): row k says what the network takes for evidence of class k.
 
-    >>> class_gradient(torch.zeros(1, 2), torch.tensor([0]), torch.tensor([[4.0, 2.0]]))
-    tensor([[-2., -1.],
-            [ 2.,  1.]])
+    >>> class_gradient(torch.zeros(1, 2), torch.tensor([0]), torch.tensor([[4.0, 2.0]])).tolist()
+    [[-2.0, -1.0], [2.0, 1.0]]
     """
-    wrong = logits.softmax(-1) - functional.one_hot(labels, logits.shape[-1])
+    wrong = logits.softmax(-1) - torch.nn.functional.one_hot(labels, logits.shape[-1])
     return wrong.T @ read / len(read)
 
 
@@ -73,7 +72,7 @@ def semantic_distance(teacher: Tensor, student: Tensor) -> Tensor:
     """
     if teacher.shape != student.shape:
         raise ValueError(f"both sides need one shape, got {tuple(teacher.shape)} and {tuple(student.shape)}")
-    cosine = functional.cosine_similarity(teacher, student, dim=-1)
+    cosine = torch.nn.functional.cosine_similarity(teacher, student, dim=-1)
     ours, theirs = teacher.sign(), student.sign()
     rows = ours.abs().sum(-1) + theirs.abs().sum(-1)
     return (rows - 2 * cosine * (ours * theirs).sum(-1)).sum() / teacher.numel()
@@ -82,4 +81,4 @@ def semantic_distance(teacher: Tensor, student: Tensor) -> Tensor:
 def _relations(features: Tensor) -> Tensor:
     """(N, N) inner products, each row divided by its norm."""
     flat = features.flatten(1)
-    return functional.normalize(flat @ flat.T, dim=-1)
+    return torch.nn.functional.normalize(flat @ flat.T, dim=-1)
