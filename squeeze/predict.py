@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 from squeeze.core.metrics import softmax
 from squeeze.errors import Corrupt, DataError, UsageError
 from squeeze.runtime import usable_cores
-from squeeze.schema import Frozen
+from squeeze.schema import Frozen, is_text
 from squeeze.targets.ort import guarded, installed, open_session, specs
 from squeeze.targets.subjects import TOKENIZER, bundle_forms, shipped_form
 
@@ -91,7 +91,7 @@ def _check(texts: Sequence[str]) -> None:
     for place, text in enumerate(texts, start=1):
         if not text.strip():
             raise DataError(f"text {place} of {len(texts)} is empty")
-        if any("\ud800" <= sign <= "\udfff" for sign in text):  # how Python keeps bytes that are no text
+        if not is_text(text):
             raise DataError(f"text {place} of {len(texts)} is not UTF-8: {text[:SHOWN]!r}")
 
 

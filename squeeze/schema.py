@@ -7,7 +7,12 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Frozen"]
+__all__ = ["Frozen", "is_text"]
+
+
+def is_text(value: str) -> bool:
+    """Whether it came from UTF-8; Python keeps other bytes of outside text as lone surrogates."""
+    return not any("\ud800" <= sign <= "\udfff" for sign in value)
 
 
 class Frozen(BaseModel):

@@ -148,7 +148,7 @@ def test_every_stage_has_a_card(stage):
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_python_blocks_compile_and_examples_run(path):
+def test_python_blocks_compile(path):
     text = path.read_text(encoding="utf-8")
     for block in blocks(text, "python"):
         compile(block, str(path), "exec")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import shutil
 import sys
@@ -42,11 +43,9 @@ def emit(text: str) -> None:
 
 def emit_json(value: Any) -> None:
     """Write one JSON document to stdout."""
-    ascii_only = (sys.stdout.encoding or "utf-8").lower() not in (
-        "utf-8",
-        "utf8",
-    )  # its escapes are JSON's own
-    emit(json.dumps(value, indent=2, ensure_ascii=ascii_only, allow_nan=False))
+    unicode = codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
+    # Elsewhere JSON's own escapes: those of `emit` would not be JSON.
+    emit(json.dumps(value, indent=2, ensure_ascii=not unicode, allow_nan=False))
 
 
 def emit_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
+from squeeze.data.batches import parts
 from squeeze.data.neighbours import Neighbours, nearest_words, whole_words
 
 __all__ = ["Augmented", "Settings", "augment"]
 
-BATCH = 1024  # texts encoded at once
 CHUNK = re.compile(r"\S+")
 # Handles, hashtags, links, paths, numbers with units, domain names, contractions (do n't, l'eau).
 PROTECTED = re.compile(r"[@#/\\_\d]|^(?:https?|www)\b|\w[.'’]\w", re.IGNORECASE)  # noqa: RUF001
@@ -174,9 +174,8 @@ def _parse(texts: Sequence[str], tokenizer: Tokenizer, words: dict[int, str]) ->
 
 
 def _encoded(texts: Sequence[str], tokenizer: Tokenizer) -> Iterator[tuple[str, Encoding]]:
-    """Every text with its tokens, some at a time: the library keeps far more of each than we do."""
-    for start in range(0, len(texts), BATCH):
-        part = list(texts[start : start + BATCH])
+    """Every text with its tokens."""
+    for part in parts(texts):
         yield from zip(part, tokenizer.encode_batch(part, add_special_tokens=False), strict=True)
 
 

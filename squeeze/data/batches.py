@@ -8,12 +8,20 @@ order depends on (seed, epoch) alone: a resume needs nothing but the two numbers
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["pad", "plan"]
+__all__ = ["pad", "parts", "plan"]
+
+PART = 1024  # texts tokenised at once: the library's records of a text take four times what is kept of it
+
+
+def parts(texts: Sequence[str]) -> Iterator[list[str]]:
+    """All texts in their order, as many at a time as a tokenizer should be given."""
+    for start in range(0, len(texts), PART):
+        yield list(texts[start : start + PART])
 
 
 def plan(

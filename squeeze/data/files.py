@@ -78,8 +78,9 @@ def parse_delimited(content: str, place: str, text: str, label: str | None, deli
             f"{place}: {len(uneven)} rows do not have the header's {len(header)} cells: {rows_text(uneven)}",
             hint="put quotes around texts that hold the separator, and double the quotes inside them",
         )
-    swallowed = [line for line, cells in body if any("\n" in cell and delimiter in cell for cell in cells)]
-    if delimiter == "\t" and swallowed:
+    suspect = body if delimiter == "\t" else []  # TSV files are often written without any quoting
+    swallowed = [line for line, cells in suspect if any("\n" in cell and "\t" in cell for cell in cells)]
+    if swallowed:
         raise DataError(
             f"{place}: {len(swallowed)} rows hold a quoted cell with tabs and line breaks, which looks like"
             f" rows swallowed by a lone quote: {rows_text(swallowed)}",

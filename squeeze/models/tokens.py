@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from squeeze.artifact import write_json
+from squeeze.data.batches import parts
 from squeeze.errors import ProfileError
 from squeeze.models.huggingface import first_line, transformers
 
 __all__ = ["Encodings", "encode", "make_tokenizer", "pad_id", "read_spec", "write_spec", "write_transformers"]
-
-BATCH = 1024  # texts encoded at once: what the library makes of them takes four times what is kept
 
 
 @dataclass(frozen=True)
@@ -145,10 +144,7 @@ def make_tokenizer(spec: dict[str, Any], max_length: int) -> Tokenizer:
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Encodings:
     """Token numbers with special tokens."""
-    rows: list[list[int]] = []
-    for start in range(0, len(texts), BATCH):
-        rows += [each.ids for each in tokenizer.encode_batch_fast(list(texts[start : start + BATCH]))]
-    return Encodings.of(rows)
+    return Encodings.of([each.ids for part in parts(texts) for each in tokenizer.encode_batch_fast(part)])
 
 
 def pad_id(spec: dict[str, Any]) -> int:

@@ -17,6 +17,7 @@ from squeeze.profile.checks import check
 from squeeze.profile.model import Profile
 from squeeze.profile.paths import anchor
 from squeeze.profile.problems import Place, Problem, dotted, problems
+from squeeze.schema import is_text
 
 __all__ = ["Loaded", "load", "parse"]
 
@@ -99,7 +100,7 @@ def _meaningless(data: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
         yield place, "dates and times have no meaning here"
     elif isinstance(data, str) and "\0" in data:
         yield place, "NUL has no meaning in a text"
-    elif isinstance(data, str) and not sets.is_text(data):
+    elif isinstance(data, str) and not is_text(data):
         yield place, "is not UTF-8 text"
     elif isinstance(data, Mapping):
         for key, value in data.items():

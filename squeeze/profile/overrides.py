@@ -9,8 +9,9 @@ from typing import Any
 
 from squeeze.errors import ProfileError
 from squeeze.profile.problems import Place, dotted
+from squeeze.schema import is_text
 
-__all__ = ["Override", "apply", "is_text", "parse"]
+__all__ = ["Override", "apply", "parse"]
 
 Override = tuple[Place, Any]
 
@@ -31,11 +32,6 @@ def parse(text: str) -> Override:
         raise ProfileError(f"--set {text}: not of the form key=value", hint="--set distil.phases.0.epochs=3")
     place = tuple(int(step) if step.isdecimal() else step for step in steps)
     return place, _value(raw.strip(), dotted(place))
-
-
-def is_text(value: str) -> bool:
-    """Whether it came from UTF-8; Python keeps other bytes of the command line as lone surrogates."""
-    return not any("\ud800" <= sign <= "\udfff" for sign in value)
 
 
 def _value(raw: str, key: str) -> Any:

@@ -59,8 +59,8 @@ def open_session(path: Path, *, threads: int, spinning: bool = True, provider: s
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
-    # uint8 x int8 products saturate on x86 processors without VNNI; ONNX Runtime then takes exact ones
-    # and ignores the entry everywhere else.
+    # uint8 x int8 products saturate on x86 processors without VNNI. This asks for exact, slower ones there
+    # and has no effect elsewhere (onnxruntime_session_options_config_keys.h).
     options.add_session_config_entry("session.x64quantprecision", "1")
     with guarded(path, "cannot be opened"):
         return runtime.InferenceSession(str(path), options, providers=[provider])

@@ -277,5 +277,5 @@ def test_minilm_on_the_demo_corpus_keeps_handles_numbers_and_emoji() -> None:
 def test_texts_are_parsed_some_at_a_time(monkeypatch):
     settings = AugmentSection(copies=2, replace=0.5, neighbours=2, drop=0.1, splice=0.3)
     whole = augment(posts()[:7], wordpiece(), paired_table(), settings, seed=1)
-    monkeypatch.setattr("squeeze.data.augment.BATCH", 3)
+    monkeypatch.setattr("squeeze.data.batches.PART", 3)
     assert augment(posts()[:7], wordpiece(), paired_table(), settings, seed=1).texts == whole.texts

@@ -312,7 +312,7 @@ def test_texts_are_cut_and_framed():
 def test_texts_are_encoded_some_at_a_time(monkeypatch):
     texts = tiny.texts(7)[0]
     tokenizer = tokens.make_tokenizer(tiny.spec(), 6)
-    monkeypatch.setattr(tokens, "BATCH", 3)
+    monkeypatch.setattr("squeeze.data.batches.PART", 3)
     found = tokens.encode(tokenizer, texts)
     assert [found[i].tolist() for i in range(len(found))] == [tokenizer.encode(text).ids for text in texts]
     assert len(tokens.encode(tokenizer, [])) == 0

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from squeeze.data.batches import parts
 from squeeze.models.vocabulary.families import Spec, control, family
 
 __all__ = ["choose", "count", "plain"]
-
-BATCH = 1024  # texts encoded at once: bounds memory, long enough to use all threads
 
 
 def choose(
@@ -46,9 +45,8 @@ def count(tokenizer: Tokenizer, texts: Iterable[str]) -> NDArray[np.int64]:
     size = max(tokenizer.get_vocab().values(), default=-1) + 1
     counts = np.zeros(size, dtype=np.int64)
     bare = plain(tokenizer)
-    rows = list(texts)
-    for start in range(0, len(rows), BATCH):
-        encoded = bare.encode_batch_fast(rows[start : start + BATCH], add_special_tokens=False)
+    for part in parts(list(texts)):
+        encoded = bare.encode_batch_fast(part, add_special_tokens=False)
         ids = np.array([index for row in encoded for index in row.ids], dtype=np.int64)
         counts += np.bincount(ids, minlength=size)
     return counts

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from tokenizers import Tokenizer
 
+from squeeze.data.batches import parts
 from squeeze.models.vocabulary.choice import plain
 from squeeze.models.vocabulary.families import family
 from squeeze.models.vocabulary.trimming import Trim
@@ -68,7 +69,8 @@ def coverage(old: Tokenizer, new: Trim, texts: Iterable[str]) -> Coverage:
 
 
 def _encode(tokenizer: Tokenizer, rows: list[str]) -> list[list[int]]:
-    return [row.ids for row in tokenizer.encode_batch_fast(rows, add_special_tokens=False)]
+    encode = tokenizer.encode_batch_fast
+    return [row.ids for part in parts(rows) for row in encode(part, add_special_tokens=False)]
 
 
 def _occurrences(rows: list[list[int]], index: int | None) -> int:

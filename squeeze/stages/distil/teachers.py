@@ -142,8 +142,8 @@ class Signals:
 
     def _known(self, teacher: Teacher, rows: Encodings) -> Known | None:
         """Texts whose logits came along with the states: the first teacher's that are cut alike."""
-        if self._inside is None or teacher is not self.teachers[0]:
-            return None
+        if self._inside is None or teacher is not self.teachers[0] or rows.digest == self.aligned.digest:
+            return None  # nothing came along, or it lies in this very cache
         return Known(self._inside, np.flatnonzero(rows.same(self.aligned)))
 
     def _fill(
@@ -176,8 +176,9 @@ def _observe(
     # bf16 where it is native: three times as fast, and the states are stored in half precision anyway.
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=kind == "bf16"):
         out = encoder.observe(ids, mask, inside=inside)
-    with torch.inference_mode():  # the head costs nothing, and its answers are what the student learns
-        out.logits = encoder.classify(out.hidden[-1].float())
+        if kind == "bf16":  # the answers are what the student learns, and the head costs nothing
+            with torch.autocast("cpu", enabled=False):
+                out.logits = encoder.classify(out.hidden[-1].float())
     lengths = mask.sum(1).tolist()
     return {feature: _cut(_pick(out, feature).float(), lengths, feature) for feature in wanted}
 
