@@ -1,4 +1,4 @@
-"""Reference graphs: Hugging Face classes through torch.onnx.export as it comes, nothing tuned."""
+"""What is exported to be timed: students with random weights, and Hugging Face classes, nothing tuned."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 
+from squeeze.models.embedding import EmbeddingShape
+from squeeze.models.encoder import Encoder, EncoderShape, LayerShape
 from squeeze.models.huggingface import transformers
 
-__all__ = ["bert_base", "hugging_face"]
+__all__ = ["bert_base", "hugging_face", "random_student"]
 
 INPUTS = ("input_ids", "attention_mask")
 
@@ -43,3 +45,21 @@ def bert_base(labels: int) -> Any:
     library = transformers()
     torch.manual_seed(0)
     return library.BertForSequenceClassification(library.BertConfig(num_labels=labels))
+
+
+def random_student(
+    vocabulary: int, table: EmbeddingShape, head_size: int, layers: int, heads: int, ffn: int
+) -> Encoder:
+    """A student with random weights, in evaluation mode; its hidden width is the table's."""
+    torch.manual_seed(0)
+    return Encoder(
+        EncoderShape(
+            vocabulary=vocabulary,
+            embedding=table,
+            hidden=table.width,
+            head_size=head_size,
+            layers=(LayerShape(heads=heads, ffn=ffn),) * layers,
+            positions=128,
+            labels=3,
+        )
+    ).eval()

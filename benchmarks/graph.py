@@ -51,24 +51,11 @@ def main(
 
 def student(name: str) -> Any:
     """A random student of one of the shapes, in evaluation mode."""
-    import torch
-
+    from benchmarks.exports import random_student
     from squeeze.models.embedding import EmbeddingShape
-    from squeeze.models.encoder import Encoder, EncoderShape, LayerShape
 
     layers, hidden, heads, ffn = SHAPES[name]
-    torch.manual_seed(0)
-    return Encoder(
-        EncoderShape(
-            vocabulary=VOCABULARY,
-            embedding=EmbeddingShape(width=hidden),
-            hidden=hidden,
-            head_size=hidden // heads,
-            layers=(LayerShape(heads=heads, ffn=ffn),) * layers,
-            positions=128,
-            labels=3,
-        )
-    ).eval()
+    return random_student(VOCABULARY, EmbeddingShape(width=hidden), hidden // heads, layers, heads, ffn)
 
 
 def _shape(name: str, folder: Path, settings: Mapping[int, Settings], progress: Progress) -> dict[str, Any]:

@@ -74,23 +74,11 @@ def _subjects(folder: Path) -> Iterator[Subject]:
 
 def _student() -> Any:
     """The tiny student of benchmarks/profiles with random weights."""
-    import torch
-
+    from benchmarks.exports import random_student
     from squeeze.models.embedding import EmbeddingShape
-    from squeeze.models.encoder import Encoder, EncoderShape, LayerShape
 
-    torch.manual_seed(0)
-    return Encoder(
-        EncoderShape(
-            vocabulary=VOCABULARY,
-            embedding=EmbeddingShape(kind="product", width=384, subvectors=96),
-            hidden=384,
-            head_size=32,
-            layers=(LayerShape(heads=4, ffn=384),) * 3,
-            positions=128,
-            labels=3,
-        )
-    ).eval()
+    table = EmbeddingShape(kind="product", width=384, subvectors=96)
+    return random_student(VOCABULARY, table, head_size=32, layers=3, heads=4, ffn=384)
 
 
 @contextmanager
