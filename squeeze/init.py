@@ -180,7 +180,7 @@ epochs = 3
 learning_rate = 1e-4
 losses = [{{ name = "logit_mse" }}]
 
-[distil.augment]       # changed copies of the training texts; help sets below some 10,000 texts
+[distil.augment]       # changed copies of the training texts: worth their time where texts are few
 copies = 4             # of every text
 replace = 0.3          # chance of a word to become a near neighbour
 splice = 0.2           # share of copies that join two texts
