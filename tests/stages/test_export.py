@@ -313,6 +313,15 @@ def test_predict_agrees_with_torch(bundle, chain):
     assert 0 < np.abs(quantized - exact).max() < 0.05
 
 
+def test_the_readmes_own_program_answers_as_predict_does(bundle):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    [program] = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(program, names)
+    text = "we need water"
+    assert names["classify"](bundle.path, text) == predict(bundle.path, [text])[0].label
+
+
 def test_the_bundle_needs_no_torch(bundle):
     code = (
         "import sys\n"
