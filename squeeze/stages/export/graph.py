@@ -198,8 +198,8 @@ def _constant_dims(node: ir.Node, joined: ir.Node) -> list[int]:
 def _keep_sums(graph: ir.Graph) -> None:
     """Add before a norm becomes Sum, which is the same.
 
-    ONNX Runtime fuses Add and LayerNormalization into one operator whose CPU kernel takes five times
-    as long as the two apart (27 x 384, one thread, 1.32: 55 us and 11 us). Sum it leaves alone.
+    ONNX Runtime fuses Add and LayerNormalization into one operator whose CPU kernel takes longer than
+    the two apart (benchmarks/lean.py says by how much). Sum it leaves alone.
     """
     for norm in [node for node in graph if node.op_type == "LayerNormalization"]:
         summed = norm.inputs[0]
