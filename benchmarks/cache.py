@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 import typer
 
-from benchmarks.common import RESULTS, Results, cli, ratio, write
+from benchmarks.common import RESULTS, DataRoot, Out, Results, cli, ratio, write
 from benchmarks.datasets import Recipe
 from benchmarks.students import RUNS, teacher_run
 from squeeze import pipeline
@@ -40,7 +40,7 @@ BATCH, RATE = 32, 4e-4
 
 
 def main(
-    data: Annotated[Path, typer.Argument(metavar="DATA_ROOT", help="Folder that holds the sets.")],
+    data: DataRoot,
     repeats: Annotated[int, typer.Option(help="Runs of each side; six and more give an interval.")] = 6,
     epochs: Annotated[int, typer.Option(help="Passes over the text.")] = 3,
     limit: Annotated[int, typer.Option(help="Training texts.")] = 2000,
@@ -50,7 +50,7 @@ def main(
     student_set: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Change the student's profile; repeatable.")
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of all runs.")] = RUNS,
+    out: Out = RUNS,
     results: Results = RESULTS,
 ) -> None:
     """Time both sides in turns and count the teacher's work; writes cache.json."""

@@ -25,7 +25,13 @@ __all__ = [
     "PROFILES",
     "RESULTS",
     "ROOT",
+    "DataRoot",
+    "Jobs",
+    "Limit",
+    "Out",
     "Results",
+    "StudentSet",
+    "TeacherSet",
     "cli",
     "complete",
     "ratio",
@@ -42,6 +48,16 @@ LIBRARIES = ("torch", "transformers", "onnx", "onnxruntime", "numpy")
 ENDED = frozenset({0, 1, 5})
 """Exit codes of a chain that came to its end: kept, missed or too noisy to say."""
 
+DataRoot = Annotated[Path, typer.Argument(metavar="DATA_ROOT", help="Folder that holds the sets.")]
+Jobs = Annotated[int, typer.Option(help="Processes; they share the cores.")]
+Limit = Annotated[int | None, typer.Option(help="Rows a split, for a quick try.")]
+TeacherSet = Annotated[
+    list[str] | None, typer.Option(metavar="KEY=VALUE", help="Change the teacher's profile; repeatable.")
+]
+StudentSet = Annotated[
+    list[str] | None, typer.Option(metavar="KEY=VALUE", help="Change the students' profiles; repeatable.")
+]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder of all runs.")]
 Results = Annotated[Path, typer.Option(metavar="DIR", help="Where the JSON file goes.")]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,10 +20,10 @@ import torch
 import typer
 from torch import Tensor
 
-from benchmarks.common import RESULTS, Results, cli, write
+from benchmarks.common import RESULTS, DataRoot, Jobs, Limit, Out, Results, StudentSet, TeacherSet, cli, write
 from benchmarks.datasets import SETS, Recipe, chosen
 from benchmarks.ranks import agreement, correlation
-from benchmarks.students import RUNS, teacher_run
+from benchmarks.students import RUNS, teacher_folder
 from benchmarks.workers import Job, Pool
 from squeeze import pipeline
 from squeeze.artifact import Artifact
@@ -35,7 +35,6 @@ from squeeze.distillation.config import DistilConfig
 from squeeze.distillation.material import gather
 from squeeze.errors import StageFailed
 from squeeze.models import carve
-from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.encoder import EncoderShape
 from squeeze.models.inference import to_tensors
 from squeeze.pipeline.planning import pending
@@ -135,21 +134,17 @@ class Plan:
 
 
 def main(
-    data: Annotated[Path, typer.Argument(metavar="DATA_ROOT", help="Folder that holds the sets.")],
+    data: DataRoot,
     which: Annotated[str, typer.Option("--set", help="Which set.")] = "sst2",
     number: Annotated[int, typer.Option("--students", min=3, help="How many.")] = 24,
     epochs: Annotated[int, typer.Option(help="Of each student.")] = 2,
     rows: Annotated[int, typer.Option(help="Training texts of each student.")] = 3_000,
     latency: Annotated[bool, typer.Option(help="Measure a cost table, which wants a quiet machine.")] = True,
-    jobs: Annotated[int, typer.Option(help="Processes; they share the cores.")] = 1,
-    limit: Annotated[int | None, typer.Option(help="Rows a split, for a quick try.")] = None,
-    teacher_set: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Change the teacher's profile; repeatable.")
-    ] = None,
-    student_set: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Change the students' profiles; repeatable.")
-    ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of all runs.")] = RUNS,
+    jobs: Jobs = 1,
+    limit: Limit = None,
+    teacher_set: TeacherSet = None,
+    student_set: StudentSet = None,
+    out: Out = RUNS,
     results: Results = RESULTS,
 ) -> None:
     """Score and distil the students; writes correlation-SET.json."""
@@ -158,7 +153,7 @@ def main(
     student = Recipe("tiny", data, None, tuple(student_set or ()))
     designs = students(number, SEED)
     with shown() as progress, Pool(jobs) as pool:
-        made = _run(pool, "teacher", [Job(name, make_teacher, (out, teacher, name))], progress)
+        made = _run(pool, "teacher", [Job(name, teacher_folder, (out, teacher, name))], progress)
         plan = Plan(out, name, student, made[name], epochs, min(rows, limit or rows), latency)
         jobs_of_students = [Job(each.name, train, (plan, each)) for each in designs]
         trained = _run(pool, "students", jobs_of_students, progress)
@@ -188,11 +183,6 @@ def students(number: int, seed: int) -> list[Design]:
     return list(found.values())
 
 
-def make_teacher(out: Path, recipe: Recipe, which: str) -> str:
-    """Worker: the folder of the teacher, the one of benchmarks.students where that has run."""
-    return str((teacher_run(out, recipe, which).artifacts["teacher"].path / "members" / "0").resolve())
-
-
 def train(plan: Plan, design: Design) -> dict[str, Any]:
     """Worker: one student, distilled for a short time."""
     made = pipeline.run(plan.profile(design), plan.out, until="distil", wait=True).artifacts["encoder"].result
@@ -205,11 +195,10 @@ def score(plan: Plan, designs: Sequence[Design]) -> dict[str, Any]:
 
     `cheap` is what a search pays, all scores that are not costly at once; then each is timed alone.
     """
-    fitted: dict[str, float] = {}
-    ground, carved = _ground(plan, designs[0], fitted)
+    ground, carver, carved = _ground(plan, designs[0])
     if plan.latency:
         ground.latency = _latency(plan, [carved(design).shape for design in designs], ground.mask)
-    before = sum(fitted.values())
+    before = carver.seconds
     seconds: dict[str, float] = dict.fromkeys(("tables", "carving", "cheap", *SCORES), 0.0)
     found: dict[str, dict[str, float]] = {}
     for design in designs:
@@ -223,18 +212,13 @@ def score(plan: Plan, designs: Sequence[Design]) -> dict[str, Any]:
             started = time.perf_counter()
             found[design.name] |= score_all(candidate, ground, [name])
             seconds[name] += time.perf_counter() - started
-    seconds["tables"] = sum(fitted.values())
+    seconds["tables"] = carver.seconds
     seconds["carving"] -= seconds["tables"] - before
     return {"scores": found, "seconds": {name: value for name, value in seconds.items() if value}}
 
 
-def _ground(
-    plan: Plan, first: Design, fitted: dict[str, float]
-) -> tuple[Ground, Callable[[Design], Candidate]]:
-    """What students are held against, and what makes one of a design.
-
-    Tables are fitted once each; `fitted` takes the seconds.
-    """
+def _ground(plan: Plan, first: Design) -> tuple[Ground, carve.Carver, Callable[[Design], Candidate]]:
+    """What students are held against, what carves them, and what makes one of a design with it."""
     material = gather(*_settings(plan, first))
     reading, pool, teacher = material.reading, material.pool, material.first.encoder
     rows = np.random.default_rng(SEED).permutation(len(pool.texts))[:BATCH]
@@ -243,20 +227,14 @@ def _ground(
     labels = torch.from_numpy(pool.labels[rows])
     importance = start.importance(material.config, teacher, pool, reading.aligned)
     ground = Ground(teacher, theirs, their_mask, labels, importance, SEED)
-    tables: dict[str, dict[str, Tensor]] = {}
+    carver = carve.Carver(teacher)
 
     def carved(design: Design) -> Candidate:
         cut = start.cut_of(_settings(plan, design)[0], teacher.shape, importance, reading.words)
-        dense = carve.carve(teacher, replace(cut, embedding=EmbeddingShape(width=cut.embedding.width)))
-        key = cut.embedding.model_dump_json()
-        if key not in tables:
-            table, started = dense.embedding.table().detach(), time.perf_counter()
-            tables[key] = carve.store(table, cut.embedding, cut.weights, cut.seed)
-            fitted[key] = time.perf_counter() - started
-        student = carve.with_table(dense, cut.embedding, tables[key]).eval()
+        student = carver(cut)
         return Candidate(student.shape, student, cut, ids, mask)
 
-    return ground, carved
+    return ground, carver, carved
 
 
 def _latency(plan: Plan, shapes: Sequence[EncoderShape], mask: Tensor) -> Callable[[EncoderShape], float]:

@@ -4,8 +4,10 @@
 
 The space is that of students carved from MiniLM: hidden width 384, heads of 32, 1 to 6 layers, each with
 1 to 12 heads and 64 to 1,536 neurons, 14,000 pieces in 96 codes. Students are exported as they are shipped,
-with random weights, which do not change how long anything takes. The table is measured first, and anew unless
---cache names a folder that stays. Ends with 1 when too few predictions are near.
+with random weights, which do not change how long anything takes. The table's probes and the students run in
+turns in one process: on shared cores the pace of a machine drifts by more than what is asked here, and the
+question is whether the parts that probes are made of add up to a student. Ends with 1 when too few
+predictions are near.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,11 +26,12 @@ from benchmarks.common import RESULTS, Results, cli, write
 from squeeze.cli.output import shown
 from squeeze.errors import GateFailed
 from squeeze.progress import Progress
-from squeeze.targets.cpu import Settings, measure
+from squeeze.targets.cpu import measure
 from squeeze.targets.measurement import Measurement
 from squeeze.targets.subjects import FORM_FILES, Subject
 
 if TYPE_CHECKING:
+    from squeeze.costs.request import CostRequest
     from squeeze.costs.table import CostTable
     from squeeze.models.encoder import EncoderShape
 
@@ -36,39 +40,36 @@ __all__ = ["NEAR", "SHARE", "main"]
 NEAR, SHARE = 0.10, 0.95
 """A prediction is near within this share of the measured median; so many must be, in each form."""
 DEPTH, HEADS, NEURONS, STEP = 6, 12, 1_536, 64
-VOCABULARY, OPSET = 14_000, 20
+VOCABULARY = 14_000
 
 
 def main(
     students: Annotated[int, typer.Option(help="How many random students.")] = 20,
     lengths: Annotated[str, typer.Option(help="Tokens a text: the table's grid.")] = "8,16,32,64,128",
     between: Annotated[
-        str, typer.Option(help="Tokens a text at which students are timed.")
+        str, typer.Option(help="Tokens a text at which students are judged.")
     ] = "12,16,27,48,100",
-    min_runs: Annotated[int, typer.Option(help="Timed calls of each graph at least.")] = 200,
-    seconds: Annotated[float, typer.Option(help="Seconds of timed calls of each graph at least.")] = 1.0,
+    min_runs: Annotated[int, typer.Option(help="Timed calls of each graph at least.")] = 1_800,
     most_seconds: Annotated[float, typer.Option(help="Seconds of each graph at most.")] = 20.0,
     seed: Annotated[int, typer.Option(help="Of the choice of students.")] = 0,
-    cache: Annotated[Path | None, typer.Option(help="Folder that keeps the table.")] = None,
     results: Results = RESULTS,
 ) -> None:
-    """Measure table and students; writes cost-table.json."""
-    from squeeze.costs.measure import cost_table
+    """Measure probes and students in turns; writes cost-table.json."""
+    from squeeze.costs.measure import measuring, priced, written
 
-    shapes = _students(students, np.random.default_rng(seed))
-    timed = _numbers(between)
-    settings = Settings(
-        min_runs=min_runs, min_seconds=seconds, max_seconds=most_seconds, starts=1, seed=seed + 1
-    )
+    shapes, judged = _students(students, np.random.default_rng(seed)), _numbers(between)
+    request = _request(_numbers(lengths), min_runs, most_seconds)
+    timed = tuple(sorted({*request.lengths, *judged}))
+    settings = measuring(request, 1)
     with tempfile.TemporaryDirectory() as folder, shown() as progress:
-        request = _request(_numbers(lengths), min_runs, seconds, most_seconds)
-        started = time.monotonic()
-        table = cost_table(request, cache or Path(folder), settings.threads, progress)
-        took = time.monotonic() - started
+        probes = [replace(each, lengths=timed) for each in written(request, Path(folder), progress)]
         subjects = list(_subjects(shapes, timed, Path(folder), progress))
-        measured = measure(subjects, settings, progress)
-    rows = [_row(each, shapes, table, timed) for each in measured]
-    record = _record(table, took, shapes, timed, rows, measured)
+        started = time.monotonic()
+        measured = measure([*probes, *subjects], settings, progress)
+        took = time.monotonic() - started
+    table = priced(request, settings.threads, measured[: len(probes)])
+    rows = _rows(measured, len(probes), shapes, table, judged)
+    record = _record(table, took, shapes, judged, rows, measured)
     write(results, "cost-table", record)
     for form, found in record["forms"].items():
         if found["share"] < SHARE:
@@ -95,13 +96,11 @@ def _shape(layers: Sequence[tuple[int, int]]) -> EncoderShape:
     )
 
 
-def _request(lengths: Sequence[int], min_runs: int, seconds: float, most_seconds: float) -> Any:
+def _request(lengths: Sequence[int], min_runs: int, most_seconds: float) -> CostRequest:
     from squeeze.costs.request import CostRequest
 
     ends = (_shape([(1, STEP)]), _shape([(HEADS, NEURONS)] * DEPTH))
-    return CostRequest.spanning(
-        ends, lengths, min_runs=min_runs, min_seconds=seconds, max_seconds=most_seconds
-    )
+    return CostRequest.spanning(ends, lengths, min_runs=min_runs, max_seconds=most_seconds)
 
 
 def _students(count: int, generator: np.random.Generator) -> list[EncoderShape]:
@@ -125,6 +124,7 @@ def _subjects(
 ) -> Iterator[Subject]:
     import torch
 
+    from squeeze.costs.probes import OPSET
     from squeeze.graphs import int8, lean
     from squeeze.models.encoder import Encoder
 
@@ -139,24 +139,34 @@ def _subjects(
             advance(1)
 
 
-def _row(
-    measured: Measurement, shapes: Sequence[EncoderShape], table: CostTable, lengths: Sequence[int]
-) -> dict[str, Any]:
-    """One student in one form: medians by length, and what was predicted."""
+def _rows(
+    measured: Sequence[Measurement],
+    probes: int,
+    shapes: Sequence[EncoderShape],
+    table: CostTable,
+    lengths: Sequence[int],
+) -> list[dict[str, Any]]:
+    """Every student in both forms: levels by length, and what was predicted."""
     from squeeze.costs.measure import medians
+    from squeeze.costs.model import levels
 
-    shape, form = shapes[int(measured.name)], str(measured.form)
-    found = [float(np.median(medians([measured], length))) for length in lengths]
-    predicted = table.latencies_ms(shape, form, lengths)
-    return {
-        "student": int(measured.name),
-        "form": form,
-        "layers": [[layer.heads, layer.ffn] for layer in shape.layers],
-        "measured_ms": found,
-        "predicted_ms": predicted.tolist(),
-        "errors": (predicted / found - 1).tolist(),
-        "cv": measured.cv,
-    }
+    found = np.array([levels(medians(measured, length)) for length in lengths]).T[probes:]
+    rows = []
+    for each, ms in zip(measured[probes:], found, strict=True):
+        shape, form = shapes[int(each.name)], str(each.form)
+        predicted = table.latencies_ms(shape, form, lengths)
+        rows.append(
+            {
+                "student": int(each.name),
+                "form": form,
+                "layers": [[layer.heads, layer.ffn] for layer in shape.layers],
+                "measured_ms": ms.tolist(),
+                "predicted_ms": predicted.tolist(),
+                "errors": (predicted / ms - 1).tolist(),
+                "cv": each.cv,
+            }
+        )
+    return rows
 
 
 def _record(

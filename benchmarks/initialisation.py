@@ -13,9 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.common import RESULTS, Results, cli, write
+from benchmarks.common import RESULTS, DataRoot, Jobs, Limit, Out, Results, StudentSet, TeacherSet, cli, write
 from benchmarks.datasets import Recipe
-from benchmarks.students import RUNS, teacher_run
+from benchmarks.students import RUNS, teacher_folder
 from benchmarks.workers import Job, Pool
 from squeeze import pipeline
 from squeeze.cli.output import shown
@@ -28,18 +28,14 @@ STARTS = ("carve", "random")
 
 
 def main(
-    data: Annotated[Path, typer.Argument(metavar="DATA_ROOT", help="Folder that holds the sets.")],
+    data: DataRoot,
     seeds: Annotated[str, typer.Option(help="Seeds of the students.")] = "0,1,2",
     embeddings: Annotated[str, typer.Option(help="Kinds of [student.embedding].")] = "product,dense",
-    jobs: Annotated[int, typer.Option(help="Processes; they share the cores.")] = 1,
-    limit: Annotated[int | None, typer.Option(help="Rows a split, for a quick try.")] = None,
-    teacher_set: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Change the teacher's profile; repeatable.")
-    ] = None,
-    student_set: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Change the students' profiles; repeatable.")
-    ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of all runs.")] = RUNS,
+    jobs: Jobs = 1,
+    limit: Limit = None,
+    teacher_set: TeacherSet = None,
+    student_set: StudentSet = None,
+    out: Out = RUNS,
     results: Results = RESULTS,
 ) -> None:
     """Train every pair; writes initialisation.json."""
@@ -47,7 +43,7 @@ def main(
     student = Recipe("tiny", data, limit, tuple(student_set or ()))
     kinds, numbers = embeddings.split(","), [int(seed) for seed in seeds.split(",")]
     with shown() as progress, Pool(jobs) as pool:
-        made, failures = pool.run("teacher", [Job(SET, make_teacher, (out, teacher))], progress)
+        made, failures = pool.run("teacher", [Job(SET, teacher_folder, (out, teacher, SET))], progress)
         work = [
             Job(f"{k}-{s}", train, (out, student, k, s, made[SET])) for k in kinds for s in numbers if made
         ]
@@ -56,11 +52,6 @@ def main(
         raise StageFailed("\n".join(f"{name}: {why}" for name, why in {**failures, **failed}.items()))
     found = {kind: [pairs[f"{kind}-{seed}"] for seed in numbers] for kind in kinds}
     write(results, "initialisation", {"set": SET, "limit": limit, "pairs": found})
-
-
-def make_teacher(out: Path, recipe: Recipe) -> str:
-    """Worker: the folder of the teacher, the one of benchmarks.students where that has run."""
-    return str((teacher_run(out, recipe, SET).artifacts["teacher"].path / "members" / "0").resolve())
 
 
 def train(out: Path, recipe: Recipe, kind: str, seed: int, teacher: str) -> dict[str, Any]:

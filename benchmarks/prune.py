@@ -18,12 +18,12 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.common import RESULTS, Results, cli, write
+from benchmarks.common import RESULTS, Jobs, Results, cli, write
 from benchmarks.datasets import SETS, chosen
 from benchmarks.students import SHAPES, student_name
 from benchmarks.workers import Job, Pool
 from squeeze import pipeline
-from squeeze.artifact import write_json
+from squeeze.artifact import Artifact, digest_json, write_json
 from squeeze.cli.output import shown
 from squeeze.errors import StageFailed
 from squeeze.progress import Progress, Silent
@@ -70,7 +70,7 @@ def main(
     epochs: Annotated[int | None, typer.Option(help="Epochs of each phase of recovery; 0: none.")] = None,
     prune: Annotated[str, typer.Option(metavar="JSON", help="Further keys of [prune].")] = "{}",
     seconds: Annotated[float, typer.Option(help="Seconds of timed calls of each model; 0: no timing.")] = 5.0,
-    jobs: Annotated[int, typer.Option(help="Processes; they share the cores.")] = 1,
+    jobs: Jobs = 1,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the cut models.")] = Path("runs/prune"),
     results: Results = RESULTS,
 ) -> None:
@@ -96,18 +96,16 @@ def main(
 
 def cut(plan: Plan, which: str, seed: int, method: str) -> dict[str, Any]:
     """Worker: one student cut by one method."""
-    folder = _folder(plan, which, seed, method)
+    made, config, folder = _cut_of(plan, which, seed, method)
     if (folder / DONE).is_file():  # written last
         found: dict[str, Any] = json.loads((folder / DONE).read_text(encoding="utf-8"))
         return found
     from squeeze.stages.prune.run import run
 
-    made = pipeline.open_run(plan.runs / student_name(which, plan.shape, seed))
     parts = {name: folder / name for name in ("out", "scratch")}
     for place in parts.values():
         place.mkdir(parents=True, exist_ok=True)
     work = Work(**parts, cache=plan.runs / ".cache", threads=usable_cores(), progress=Silent())
-    config = _config(plan, made["encoder"].manifest["config"], seed, method)
     result = run(config, {name: made[name] for name in ("dataset", "teacher", "encoder")}, work)
     record = {"seed": seed, "difference": _difference(folder, made["dataset"].path), **result.plain()}
     write_json(folder / DONE, record)
@@ -132,8 +130,18 @@ def _config(plan: Plan, student: Mapping[str, Any], seed: int, method: str) -> A
     return PruneConfig.parse({"seed": seed, "task": student["task"], "prune": section})
 
 
-def _folder(plan: Plan, which: str, seed: int, method: str) -> Path:
-    return plan.out / f"{student_name(which, plan.shape, seed)}-{plan.share:g}" / method
+def _cut_of(plan: Plan, which: str, seed: int, method: str) -> tuple[Mapping[str, Artifact], Any, Path]:
+    """What one cut is made of, its settings and its folder: the name has a digest of both.
+
+    So other settings never find what these have left there.
+    """
+    made = pipeline.open_run(plan.runs / student_name(which, plan.shape, seed))
+    config = _config(plan, made["encoder"].manifest["config"], seed, method)
+    made_of = digest_json(
+        [config.plain(), *(made[name].digest for name in ("dataset", "teacher", "encoder"))]
+    )
+    whole = plan.out / f"{student_name(which, plan.shape, seed)}-{plan.share:g}"
+    return made, config, whole / f"{method}-{made_of[:12]}"
 
 
 def _difference(folder: Path, data: Path) -> float:
@@ -177,7 +185,7 @@ def _speed(
 
     made = pipeline.open_run(plan.runs / student_name(which, plan.shape, seed))
     folders = {WHOLE: made["encoder"].path}
-    folders |= {method: _folder(plan, which, seed, method) / "out" for method in methods}
+    folders |= {method: _cut_of(plan, which, seed, method)[2] / "out" for method in methods}
     length = int(np.median(made["bundle"].result["lengths"]))
     models = {name: load_student(folder) for name, folder in folders.items()}
     paths = {name: _exported(model, plan.out / f"{which}-{name}") for name, model in models.items()}
@@ -204,11 +212,12 @@ def _speed(
 
 def _exported(model: Any, folder: Path) -> Path:
     """The int8 file of a student."""
+    from squeeze.costs.probes import OPSET
     from squeeze.graphs import int8, lean
 
     folder.mkdir(parents=True, exist_ok=True)
     whole, small = folder / "model.onnx", folder / "model.int8.onnx"
-    lean.export(model, whole, 20)
+    lean.export(model, whole, OPSET)
     int8.quantize(whole, small)
     return small
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.common import RESULTS, Results, cli, write
+from benchmarks.common import RESULTS, DataRoot, Jobs, Limit, Out, Results, StudentSet, TeacherSet, cli, write
 from benchmarks.datasets import EXTRA_TEXT, SETS, Recipe, chosen, copies, unlabelled_files
 from benchmarks.tfidf import baseline
 from benchmarks.workers import Job, Pool
@@ -25,7 +25,7 @@ from squeeze.data import dataset
 from squeeze.errors import StageFailed
 from squeeze.progress import Progress
 
-__all__ = ["RUNS", "SHAPES", "TEACHER_SEED", "Plan", "main", "student_name", "teacher_run"]
+__all__ = ["RUNS", "SHAPES", "TEACHER_SEED", "Plan", "main", "student_name", "teacher_folder", "teacher_run"]
 
 RUNS = Path("runs/students")
 SHAPES = ("tiny", "small")
@@ -52,22 +52,18 @@ class Plan:
 
 
 def main(
-    data: Annotated[Path, typer.Argument(metavar="DATA_ROOT", help="Folder that holds the sets.")],
+    data: DataRoot,
     sets: Annotated[str, typer.Option(help="Which sets.")] = ",".join(SETS),
     shapes: Annotated[str, typer.Option(help="Which templates of benchmarks/profiles.")] = ",".join(SHAPES),
     seeds: Annotated[str, typer.Option(help="Seeds of the students.")] = "0,1,2",
     unlabelled: Annotated[
         str, typer.Option(help="Sets whose text is added without labels; `others`: all other ones.")
     ] = "",
-    jobs: Annotated[int, typer.Option(help="Processes; they share the cores.")] = 1,
-    limit: Annotated[int | None, typer.Option(help="Rows a split, for a quick try.")] = None,
-    teacher_set: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Change the teacher's profile; repeatable.")
-    ] = None,
-    student_set: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Change the students' profiles; repeatable.")
-    ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of all runs.")] = RUNS,
+    jobs: Jobs = 1,
+    limit: Limit = None,
+    teacher_set: TeacherSet = None,
+    student_set: StudentSet = None,
+    out: Out = RUNS,
     results: Results = RESULTS,
 ) -> None:
     """Train and measure all students; writes students-SET.json."""
@@ -98,6 +94,11 @@ def teacher_run(plan_out: Path, recipe: Recipe, which: str) -> pipeline.RunResul
     """The fine-tuned teacher of a set, made if it is not there."""
     profile = recipe.profile(f"{which}-teacher", which, TEACHER_SEED)
     return pipeline.run(profile, plan_out, until="teacher", wait=True)
+
+
+def teacher_folder(out: Path, recipe: Recipe, which: str) -> str:
+    """Worker: where the weights of that teacher lie, for `teacher.model` of another profile."""
+    return str((teacher_run(out, recipe, which).artifacts["teacher"].path / "members" / "0").resolve())
 
 
 def _walk(pool: Pool, plan: Plan, names: Sequence[str], results: Path, progress: Progress) -> dict[str, str]:

@@ -33,6 +33,7 @@ test = "a.csv"
 """
 COMMANDS = [
     "run",
+    "search",
     "distil",
     "prune",
     "export",

@@ -16,6 +16,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -60,6 +61,15 @@ def spec() -> dict[str, Any]:
 
 
 VOCABULARY = len(spec()["model"]["vocab"])
+WHOLE: dict[str, Any] = {
+    "layers": (0, 1, 2),
+    "heads": ((0, 1, 2, 3),) * 3,
+    "neurons": (tuple(range(64)),) * 3,
+    "rows": np.arange(VOCABULARY),
+    "positions": POSITIONS,
+    "embedding": EmbeddingShape(width=32),
+}
+"""A `carve.Cut` that keeps all of `encoder()`."""
 
 
 def classifier(family: str = "bert", labels: tuple[str, ...] = LABELS, seed: int = 0, **changes: Any) -> Any:

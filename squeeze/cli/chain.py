@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -34,52 +35,31 @@ def run(
     return _walk(profile, until, sets, out, fresh, wait, as_json)
 
 
-def search(
-    profile: ProfilePath,
-    sets: Sets = None,
-    out: Out = RUNS,
-    fresh: Fresh = False,
-    wait: Wait = False,
-    as_json: AsJson = False,
-) -> int:
-    """Choose the student's shape inside the budget of PROFILE, without training more than a few."""
-    return _walk(profile, "search", sets, out, fresh, wait, as_json)
+def _until(stage: str, what: str) -> Callable[..., int]:
+    """The command that walks the chain up to one stage, under the stage's name."""
+
+    def command(
+        profile: ProfilePath,
+        sets: Sets = None,
+        out: Out = RUNS,
+        fresh: Fresh = False,
+        wait: Wait = False,
+        as_json: AsJson = False,
+    ) -> int:
+        return _walk(profile, stage, sets, out, fresh, wait, as_json)
+
+    command.__name__, command.__doc__ = stage, what
+    return command
 
 
-def distil(
-    profile: ProfilePath,
-    sets: Sets = None,
-    out: Out = RUNS,
-    fresh: Fresh = False,
-    wait: Wait = False,
-    as_json: AsJson = False,
-) -> int:
-    """Walk the chain up to the trained student."""
-    return _walk(profile, "distil", sets, out, fresh, wait, as_json)
-
-
-def prune(
-    profile: ProfilePath,
-    sets: Sets = None,
-    out: Out = RUNS,
-    fresh: Fresh = False,
-    wait: Wait = False,
-    as_json: AsJson = False,
-) -> int:
-    """Walk the chain up to the pruned model; without a student it is the teacher that is pruned."""
-    return _walk(profile, "prune", sets, out, fresh, wait, as_json)
-
-
-def export(
-    profile: ProfilePath,
-    sets: Sets = None,
-    out: Out = RUNS,
-    fresh: Fresh = False,
-    wait: Wait = False,
-    as_json: AsJson = False,
-) -> int:
-    """Walk the chain up to the exported files."""
-    return _walk(profile, "export", sets, out, fresh, wait, as_json)
+search = _until(
+    "search", "Choose the student's shape inside the budget of PROFILE, without training more than a few."
+)
+distil = _until("distil", "Walk the chain up to the trained student.")
+prune = _until(
+    "prune", "Walk the chain up to the pruned model; without a student it is the teacher that is pruned."
+)
+export = _until("export", "Walk the chain up to the exported files.")
 
 
 def _walk(

@@ -24,7 +24,7 @@ from squeeze.targets import cpu
 from squeeze.targets.measurement import Measurement
 from squeeze.targets.subjects import Subject
 
-__all__ = ["LIBRARIES", "CostRequest", "cost_table", "medians"]
+__all__ = ["LIBRARIES", "CostRequest", "cost_table", "measuring", "medians", "priced", "written"]
 
 LIBRARIES = ("numpy", "onnxruntime", "onnx-ir", "torch")
 """Whose version may change a graph or how fast it runs."""
@@ -100,23 +100,42 @@ def _key(request: CostRequest, threads: int) -> str:
 
 
 def _measured(request: CostRequest, threads: int, progress: Progress) -> CostTable:
-    probes = design(request)
-    settings = cpu.Settings(
+    with tempfile.TemporaryDirectory() as folder:
+        subjects = written(request, Path(folder), progress)
+        measured = cpu.measure(subjects, measuring(request, threads), progress)
+    table = priced(request, threads, measured)
+    if table.worst > MISFIT:
+        progress.log(f"cost table: off by up to {table.worst:.0%} on its own probes: was the machine busy?")
+    return table
+
+
+def measuring(request: CostRequest, threads: int) -> cpu.Settings:
+    """How probes are measured: in many short rounds, because ratios between them are what counts."""
+    return cpu.Settings(
         threads=threads,
         min_runs=request.min_runs,
         min_seconds=request.min_seconds,
         max_seconds=request.max_seconds,
         starts=STARTS,
+        even=False,
         seed=request.seed,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        subjects = _written(request, probes, Path(folder), progress)
-        measured = cpu.measure(subjects, settings, progress)
+
+
+def priced(request: CostRequest, threads: int, measured: Sequence[Measurement]) -> CostTable:
+    """The table of measured probes.
+
+    Args:
+        request: what was asked for.
+        threads: with which they ran.
+        measured: one of each file that `written` gave, in its order.
+
+    Raises:
+        StageFailed: the time was too short for every length.
+    """
+    probes = design(request)
     ms = np.array([_levels(measured, length) for length in request.lengths]).T
-    table = _table(request, threads, probes, ms.reshape(len(probes), len(request.forms), -1), measured)
-    if table.worst > MISFIT:
-        progress.log(f"cost table: off by up to {table.worst:.0%} on its own probes: was the machine busy?")
-    return table
+    return _table(request, threads, probes, ms.reshape(len(probes), len(request.forms), -1), measured)
 
 
 def _levels(measured: Sequence[Measurement], length: int) -> NDArray[np.float64]:
@@ -127,10 +146,9 @@ def _levels(measured: Sequence[Measurement], length: int) -> NDArray[np.float64]
     return levels(found)
 
 
-def _written(
-    request: CostRequest, probes: Sequence[Probe], folder: Path, progress: Progress
-) -> list[Subject]:
+def written(request: CostRequest, folder: Path, progress: Progress) -> list[Subject]:
     """Files of every probe in every form, probe by probe in the order of the request's forms."""
+    probes = design(request)
     subjects: list[Subject] = []
     templates: dict[Stem, Template] = {}
     with progress.task("write probes", len(probes)) as advance:

@@ -52,9 +52,9 @@ class CostRequest(Frozen):
     head_activation: Activation = "tanh"
     relative_bias: bool = False
     forms: tuple[Form, ...] = Field(default=FORMS, min_length=1)
-    min_runs: int = Field(default=200, ge=1)
+    min_runs: int = Field(default=600, ge=1)
     """least timed calls of each probe, all lengths together"""
-    min_seconds: float = Field(default=1.0, ge=0)
+    min_seconds: float = Field(default=0.0, ge=0)
     """least time of timed calls of each probe"""
     max_seconds: float = Field(default=20.0, gt=0)
     """most time of each probe, warm-up included"""

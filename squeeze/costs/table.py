@@ -17,7 +17,7 @@ from squeeze.schema import Frozen
 
 __all__ = ["VERSION", "CostTable", "Figures", "Prices", "price"]
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the document and of the way it is measured; part of the key under which a table is kept."""
 
 
@@ -53,7 +53,7 @@ class CostTable(Frozen):
     """
 
     kind: Literal["cost-table"] = "cost-table"
-    version: Literal[1] = VERSION
+    version: Literal[2] = VERSION
     request: CostRequest
     threads: int = Field(ge=1)
     environment: Mapping[str, Any]

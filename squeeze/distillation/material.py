@@ -8,14 +8,16 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
 from squeeze.artifact import Artifact
+from squeeze.core.metrics import Quality, quality
 from squeeze.data import dataset
 from squeeze.data.dataset import Dataset, Split
 from squeeze.data.teacher_cache import Spent
 from squeeze.distillation import pool as pools
-from squeeze.distillation.config import DistilConfig, Phase, PhaseReport, VocabularyReport
+from squeeze.distillation.config import CacheReport, DistilConfig, Phase, PhaseReport, VocabularyReport
 from squeeze.distillation.objective import needed
 from squeeze.distillation.phases import Ground, run_phase
 from squeeze.distillation.pool import Pool
@@ -29,7 +31,25 @@ from squeeze.models.inference import logits
 from squeeze.models.tokens import Encodings
 from squeeze.stage import Work
 
-__all__ = ["Material", "Reading", "fewer", "gather", "learn", "predict", "vocabulary_report", "write_student"]
+__all__ = [
+    "PREDICTIONS",
+    "Answers",
+    "Material",
+    "Reading",
+    "examine",
+    "fewer",
+    "gather",
+    "judge",
+    "learn",
+    "predict",
+    "vocabulary_report",
+    "write_student",
+]
+
+Answers = dict[str, NDArray[np.float32]]
+"""Logits (N, K) by split."""
+PREDICTIONS = "predictions.safetensors"
+"""File of the answers, in the folder of a teacher and of a student."""
 
 
 @dataclass(frozen=True)
@@ -152,10 +172,13 @@ def _reading(
 
 def learn(
     student: Encoder, phases: Sequence[Phase], material: Material, work: Work
-) -> tuple[Spent, list[PhaseReport]]:
+) -> tuple[CacheReport, list[PhaseReport]]:
     """Train the student in place, all phases in a row.
 
     What any of them reads of a teacher is computed before the first.
+
+    Returns:
+        What the teachers computed, and how each phase went.
     """
     held_out = material.data.splits["validation"]
     reading, config = material.reading, material.config
@@ -173,8 +196,13 @@ def learn(
         for which, found in material.teachers.items()
     }
     spent = [_prepare(student, phases, which, signal) for which, signal in signals.items()]
-    total = Spent(sum(s.texts for s in spent), sum(s.bytes for s in spent), sum(s.seconds for s in spent))
-    return total, [run_phase(student, phase, signals[phase.teacher], ground) for phase in phases]
+    cache = CacheReport(
+        texts=len(material.pool.texts),
+        computed=sum(each.texts for each in spent),
+        bytes=sum(each.bytes for each in spent),
+        seconds=sum(each.seconds for each in spent),
+    )
+    return cache, [run_phase(student, phase, signals[phase.teacher], ground) for phase in phases]
 
 
 def _prepare(student: Encoder, phases: Sequence[Phase], which: str, signals: Signals) -> Spent:
@@ -198,15 +226,40 @@ def write_student(folder: Path, student: Encoder, reading: Reading, labels: tupl
     return (folder / storage.WEIGHTS).stat().st_size
 
 
-def predict(student: Encoder, reading: Reading, data: Dataset) -> dict[str, NDArray[np.float32]]:
-    """Logits on every held-out split."""
+def predict(student: Encoder, tokenizer: Tokenizer, pad: int, data: Dataset) -> Answers:
+    """Logits on every held-out split.
+
+    Args:
+        student: in evaluation mode.
+        tokenizer: cuts at the longest input that it reads.
+        pad: number of its padding piece.
+        data: all splits.
+    """
     return {
-        name: logits(
-            student, tokens.encode(reading.tokenizer, split.texts), reading.pad, student.shape.labels
-        )
+        name: logits(student, tokens.encode(tokenizer, split.texts), pad, student.shape.labels)
         for name, split in data.splits.items()
         if name != "train"
     }
+
+
+def judge(said: Answers, data: Dataset, teacher: Artifact) -> dict[str, Quality]:
+    """Quality of logits by split, beside those of the teacher."""
+    theirs = load_file(teacher.path / PREDICTIONS)
+    return {name: quality(rows, data.splits[name].labels, theirs[name]) for name, rows in said.items()}
+
+
+def examine(student: Encoder, material: Material, teacher: Artifact, folder: Path) -> dict[str, Quality]:
+    """Quality on every held-out split; the logits are written for the next stages.
+
+    Args:
+        student: in evaluation mode.
+        material: what it learned from.
+        teacher: whose answers stand beside the student's.
+        folder: of the student's artefact.
+    """
+    said = predict(student, material.reading.tokenizer, material.reading.pad, material.data)
+    save_file(said, folder / PREDICTIONS)
+    return judge(said, material.data, teacher)
 
 
 def vocabulary_report(teacher: Teacher, words: Vocabulary, data: Dataset) -> VocabularyReport:

@@ -21,12 +21,14 @@ from squeeze.models.storage import load_student
 __all__ = [
     "carved_table",
     "heads",
+    "kept_layers",
     "layers",
     "neurons",
     "random_shape",
     "reach",
     "refuse_misfits",
     "refuse_phases",
+    "student_shape",
 ]
 
 
@@ -64,14 +66,29 @@ def reach(config: DistilConfig, teacher: EncoderShape) -> int:
 
 def layers(student: StudentSection, teacher: EncoderShape) -> tuple[int, ...]:
     """The teacher's layers that are kept, counted from 0."""
-    depth, wanted = len(teacher.layers), student.layers
+    return kept_layers(student.layers, teacher, "[student] layers", "the teacher")
+
+
+def kept_layers(wanted: int | tuple[int, ...], of: EncoderShape, key: str, owner: str) -> tuple[int, ...]:
+    """So many layers, evenly spread, or those that are named; counted from 0.
+
+    Args:
+        wanted: how many, or which.
+        of: what they are taken from.
+        key: that asks for them, for the message.
+        owner: of the layers, for the message.
+
+    Raises:
+        ProfileError: there are not so many.
+    """
+    depth = len(of.layers)
     if isinstance(wanted, int):
         if wanted > depth:
-            raise ProfileError(f"[student] layers: {wanted}, the teacher has {depth}")
+            raise ProfileError(f"{key}: {wanted}, {owner} has {depth}")
         return carve.choose_layers(wanted, depth)
     for layer in wanted:
         if not 0 <= layer < depth:
-            raise ProfileError(f"[student] layers: no layer {layer}, the teacher's go from 0 to {depth - 1}")
+            raise ProfileError(f"{key}: no layer {layer}, {owner}'s go from 0 to {depth - 1}")
     return wanted
 
 

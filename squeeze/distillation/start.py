@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,14 @@ from squeeze.models.storage import load_student, save_student
 from squeeze.models.tokens import Encodings
 
 __all__ = [
+    "Batch",
     "Vocabulary",
     "axes",
     "choose_vocabulary",
     "cut_of",
+    "hidden_states",
     "importance",
+    "labelled_batches",
     "row_weights",
     "start",
     "variance_kept",
@@ -38,7 +41,8 @@ __all__ = [
 ]
 
 IMPORTANCE_BATCH = 16  # small batches: signs cancel less inside the mean
-STATES = 20_000  # hidden states behind the axes of a narrower student
+STATES = 20_000  # hidden states a layer behind the axes of a narrower student
+Batch = tuple[Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -227,26 +231,39 @@ def row_weights(words: Vocabulary) -> NDArray[np.float64]:
     return weights
 
 
-def _batches(config: DistilConfig, pool: Pool, encoded: Encodings) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def labelled_batches(pool: Pool, encoded: Encodings, pad: int, count: int, seed: int) -> Iterator[Batch]:
+    """Token numbers (B, T), mask (B, T) and labels (B,) of some labelled text.
+
+    Args:
+        pool: the text.
+        encoded: the pool as the model reads it.
+        pad: number of its padding piece.
+        count: batches at most.
+        seed: of their order.
+    """
     rows = pool.rows("labelled")
-    order = plan(encoded.lengths[rows], IMPORTANCE_BATCH, config.seed, 0)
-    for batch in order[: config.distil.importance_batches]:
-        ids, mask = to_tensors(encoded, rows[batch], pad_id=0)
+    for batch in plan(encoded.lengths[rows], IMPORTANCE_BATCH, seed, 0)[:count]:
+        ids, mask = to_tensors(encoded, rows[batch], pad)
         yield ids, mask, torch.from_numpy(pool.labels[rows[batch]])
+
+
+def _batches(config: DistilConfig, pool: Pool, encoded: Encodings) -> Iterator[Batch]:
+    return labelled_batches(pool, encoded, 0, config.distil.importance_batches, config.seed)
 
 
 def axes(teacher: Encoder, config: DistilConfig, pool: Pool, encoded: Encodings) -> Tensor:
     """(H, h) directions of the hidden width to keep."""
-    return losses.pca_projection(_states(teacher, config, pool, encoded), config.student.hidden or 0)
+    states = hidden_states(teacher, _batches(config, pool, encoded))
+    return losses.pca_projection(states, config.student.hidden or 0)
 
 
-def _states(teacher: Encoder, config: DistilConfig, pool: Pool, encoded: Encodings) -> Tensor:
-    """(N, H) hidden states of all depths on real tokens."""
+def hidden_states(model: Encoder, batches: Iterable[Batch]) -> Tensor:
+    """(N, H) hidden states of all depths on real tokens; batches are read until there are enough."""
     found: list[Tensor] = []
     with torch.inference_mode():
-        for ids, mask, _ in _batches(config, pool, encoded):
-            states = torch.stack(teacher.observe(ids, mask).hidden)[:, mask.bool()]
+        for ids, mask, _ in batches:
+            states = torch.stack(model.observe(ids, mask).hidden)[:, mask.bool()]
             found.append(states.flatten(0, 1))
-            if sum(map(len, found)) > STATES * len(teacher.shape.layers):
+            if sum(map(len, found)) > STATES * len(model.shape.layers):
                 break
     return torch.cat(found)

@@ -6,8 +6,10 @@ a projection onto the directions in which the teacher's states really vary.
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
@@ -23,6 +25,7 @@ from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.encoder import Encoder, EncoderShape, Gates, Layer, LayerShape
 
 __all__ = [
+    "Carver",
     "Cut",
     "Importance",
     "carve",
@@ -194,6 +197,41 @@ def with_table(student: Encoder, shape: EmbeddingShape, stored: Mapping[str, Ten
     rest = {name: value for name, value in student.state_dict().items() if not name.startswith("embedding.")}
     other.load_state_dict(rest | {f"embedding.{name}": value for name, value in stored.items()})
     return other
+
+
+@dataclass
+class Carver:
+    """Carves many students out of one teacher; those that store the same rows alike share one fitted table.
+
+    Attributes:
+        teacher: in evaluation mode.
+        seconds: spent on fitting tables so far.
+    """
+
+    teacher: Encoder
+    seconds: float = 0.0
+    _tables: dict[str, dict[str, Tensor]] = field(default_factory=dict, repr=False)
+
+    def __call__(self, cut: Cut) -> Encoder:
+        """What `carve` gives, in evaluation mode."""
+        dense = carve(self.teacher, replace(cut, embedding=EmbeddingShape(width=cut.embedding.width)))
+        if cut.embedding.kind == "dense":
+            return dense.eval()
+        key = _table_key(cut)
+        if key not in self._tables:
+            started = time.perf_counter()
+            self._tables[key] = store(dense.embedding.table().detach(), cut.embedding, cut.weights, cut.seed)
+            self.seconds += time.perf_counter() - started
+        return with_table(dense, cut.embedding, self._tables[key]).eval()
+
+
+def _table_key(cut: Cut) -> str:
+    """All that a stored table depends on."""
+    found = hashlib.sha256(f"{cut.embedding.model_dump_json()} {cut.seed}".encode())
+    axes = None if cut.axes is None else cut.axes.numpy()
+    for part in (cut.rows, cut.weights, axes):
+        found.update(b"none" if part is None else np.ascontiguousarray(part).tobytes())
+    return found.hexdigest()
 
 
 def _copy(to: nn.Module, source: nn.Module) -> None:

@@ -18,7 +18,16 @@ from squeeze.data.batches import parts
 from squeeze.errors import ProfileError
 from squeeze.models.huggingface import first_line, transformers
 
-__all__ = ["Encodings", "encode", "make_tokenizer", "pad_id", "read_spec", "write_spec", "write_transformers"]
+__all__ = [
+    "Encodings",
+    "encode",
+    "make_tokenizer",
+    "pad_id",
+    "read_spec",
+    "spec_text",
+    "write_spec",
+    "write_transformers",
+]
 
 
 @dataclass(frozen=True)

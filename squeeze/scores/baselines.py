@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from squeeze.core.product_quantization import explained
+from squeeze.costs import sizes
 from squeeze.models.embedding import EmbeddingShape
-from squeeze.models.encoder import EncoderShape
 from squeeze.scores.subjects import Look
 
 __all__ = [
@@ -23,39 +23,14 @@ __all__ = [
     "embedding_codes",
     "embedding_variance",
     "encoder_macs",
-    "macs",
     "parameters",
     "predicted_latency",
-    "size",
 ]
 
 
 def parameters(look: Look) -> float:
     """Number of values, codes of a product-quantized table included."""
-    return size(look.candidate.shape)
-
-
-def size(shape: EncoderShape) -> int:
-    """Number of values of an encoder, without making one.
-
-    >>> from squeeze.models.encoder import LayerShape
-    >>> size(EncoderShape(vocabulary=9, embedding=EmbeddingShape(width=4), hidden=4, head_size=2,
-    ...                   layers=(LayerShape(heads=1, ffn=8),), positions=5, labels=2))
-    228
-    """
-    table, hidden = shape.embedding, shape.hidden
-    width, rows = table.width, shape.vocabulary
-    total = {
-        "dense": rows * width,
-        "factorised": (rows + width) * table.rank,
-        "product": rows * table.subvectors + table.codewords * width,
-    }[table.kind]
-    total += (shape.positions + 2) * width + (width != hidden) * (width + 1) * hidden
-    for layer in shape.layers:
-        attention = layer.heads * shape.head_size
-        total += (4 * hidden + 3) * attention + (2 * hidden + 1) * layer.ffn + 6 * hidden
-        total += shape.relative_bias * layer.heads * (2 * shape.positions - 1)
-    return total + (hidden + 1) * (hidden + shape.labels)
+    return sizes.parameters(look.candidate.shape)
 
 
 def embedding_codes(look: Look) -> float:
@@ -91,26 +66,9 @@ def embedding_variance(look: Look) -> float:
 
 
 def encoder_macs(look: Look) -> float:
-    """Multiply-adds of all layers for one text of the batch, on average."""
+    """Multiply-adds of one text of the batch, on average, as the exported graph does them."""
     lengths = [int(length) for length in look.mask.sum(1)]
-    return sum(macs(look.candidate.shape, length) for length in lengths) / len(lengths)
-
-
-def macs(shape: EncoderShape, tokens: int) -> int:
-    """Multiply-adds of all layers for one text: projections, both attention products, feed-forward.
-
-    >>> from squeeze.models.encoder import LayerShape
-    >>> table = EmbeddingShape(width=4)
-    >>> layer = LayerShape(heads=1, ffn=8)
-    >>> macs(EncoderShape(vocabulary=9, embedding=table, hidden=4, head_size=2, layers=(layer,), positions=9,
-    ...                   labels=2), tokens=3)
-    324
-    """
-    total = 0
-    for layer in shape.layers:
-        attention = layer.heads * shape.head_size
-        total += tokens * shape.hidden * (4 * attention + 2 * layer.ffn) + 2 * tokens**2 * attention
-    return total
+    return sum(sizes.macs(look.candidate.shape, length) for length in lengths) / len(lengths)
 
 
 def predicted_latency(look: Look) -> float:

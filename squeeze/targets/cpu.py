@@ -26,6 +26,7 @@ __all__ = ["Settings", "measure"]
 PROVIDER = "CPUExecutionProvider"
 START_TIMEOUT_S = 120.0
 GRACE = 2.0  # a block in progress at max_seconds is finished, not cut
+NAMED = 4  # models that a line of progress names one by one
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Settings:
         min_seconds: least time of timed calls a model.
         max_seconds: most time a model, warm-up included.
         starts: fresh processes for load time, first inference and peak memory.
+        even: whether a fast model repeats each block, so that all have about the same time; without it rounds
+            are short, which is what many models want whose ratios matter while the machine's pace drifts.
         seed: of inputs, lengths and the order of models in a block.
         confidence: of the intervals.
     """
@@ -53,6 +56,7 @@ class Settings:
     min_seconds: float = 3.0
     max_seconds: float = 60.0
     starts: int = 3
+    even: bool = True
     seed: int = 0
     confidence: float = CONFIDENCE
 
@@ -78,7 +82,7 @@ def measure(subjects: Sequence[Subject], settings: Settings, progress: Progress)
     starts = _all_starts(subjects, settings, progress)
     bounds = [first[0]["bound"] for first in starts]
     progress.log(
-        f"timing {', '.join(subject.name for subject in subjects)} for up to "
+        f"timing {_names(subjects)} for up to "
         f"{settings.max_seconds * len(subjects):.0f} s; nothing is drawn meanwhile"
     )
     request = _request("time", subjects, bounds, settings, subjects)
@@ -88,6 +92,12 @@ def measure(subjects: Sequence[Subject], settings: Settings, progress: Progress)
         _measurement(subject, started, {**answer, **timed}, request, around, settings)
         for subject, started, timed in zip(subjects, starts, answer["models"], strict=True)
     )
+
+
+def _names(subjects: Sequence[Subject]) -> str:
+    """The models in one line, however many there are."""
+    names = [subject.name for subject in subjects]
+    return ", ".join(names) if len(names) <= NAMED else f"{names[0]} and {len(names) - 1} more"
 
 
 def _all_starts(
@@ -134,6 +144,7 @@ def _request(
         "shapes": {name: list(shape) for name, shape in settings.shapes.items()},
         "batch": settings.batch,
         "lengths": _lengths(everyone, settings.sequence),
+        "even": settings.even,
         "seed": settings.seed,
         "min_runs": settings.min_runs,
         "min_seconds": settings.min_seconds,

@@ -153,7 +153,7 @@ def measure(request: Mapping[str, Any]) -> dict[str, Any]:
     for model in models:
         with guarded(model.path, "cannot be run"):
             warm_up(model, model.feed(typical, generator), request["max_seconds"] * WARM_SHARE)
-    calls = balance(models, request["min_runs"], deadline - time.perf_counter())
+    calls = balance(models, request["min_runs"], deadline - time.perf_counter(), even=request["even"])
     widths = interleave(models, request, calls, deadline, generator)
     return {
         "calls": calls,
@@ -186,15 +186,16 @@ def warm_up(model: Model, values: Feed, most_seconds: float) -> None:
     model.typical_s = float(np.median(seconds[-WARM_WINDOW:]))
 
 
-def balance(models: Sequence[Model], min_runs: int, seconds: float) -> int:
-    """Give every model about the same time in a block, and return the calls of a block.
+def balance(models: Sequence[Model], min_runs: int, seconds: float, *, even: bool = True) -> int:
+    """Give every model about the same time in a block, unless told not to; returns the calls of a block.
 
     A fast model repeats the block's inputs while a slow one runs them once, so that neither
     has few samples and the block's inputs stay equal.
     """
     slowest = max(model.typical_s for model in models)
     for model in models:
-        model.passes = max(1, min(MOST_PASSES, round(slowest / model.typical_s)))
+        repeats = round(slowest / model.typical_s) if even else 1
+        model.passes = max(1, min(MOST_PASSES, repeats))
     round_s = sum(model.typical_s * model.passes for model in models)
     affordable = int(seconds / LEAST_BLOCKS / round_s)
     return max(1, min(BLOCK_CALLS, -(-min_runs // LEAST_BLOCKS), affordable))

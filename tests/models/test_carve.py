@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -15,14 +13,7 @@ from squeeze.models.encoder import Gates, LayerShape
 from squeeze.models.inference import logits, to_tensors
 from tests import tiny
 
-WHOLE: dict[str, Any] = {
-    "layers": (0, 1, 2),
-    "heads": ((0, 1, 2, 3),) * 3,
-    "neurons": (tuple(range(64)),) * 3,
-    "rows": np.arange(tiny.VOCABULARY),
-    "positions": tiny.POSITIONS,
-    "embedding": EmbeddingShape(width=32),
-}
+WHOLE = tiny.WHOLE
 
 
 def cut(**changes):
@@ -227,6 +218,29 @@ def likeness(teacher, student, axes):
             t, s = theirs[mask.bool()], ours[mask.bool()] @ axes.T
             found.append(torch.cosine_similarity((t - t.mean(0)).flatten(), (s - s.mean(0)).flatten(), dim=0))
     return float(torch.stack(found).mean())
+
+
+def test_a_carver_gives_what_carve_gives_and_fits_a_table_once(monkeypatch):
+    fitted, store = [], carve.store
+
+    def counted(*given):
+        fitted.append(given)
+        return store(*given)
+
+    monkeypatch.setattr(carve, "store", counted)
+    product = EmbeddingShape(kind="product", width=32, subvectors=4, codewords=8)
+    cuts = [
+        cut(embedding=product),
+        cut(embedding=product, layers=(0, 2), heads=WHOLE["heads"][:2], neurons=WHOLE["neurons"][:2]),
+        cut(),
+        cut(embedding=product, seed=1),
+    ]
+    carver = carve.Carver(tiny.encoder())
+    made = [carver(each) for each in cuts]
+    assert len(fitted) == 2
+    assert carver.seconds > 0
+    for each, student in zip(cuts, made, strict=True):
+        same(said(carve.carve(tiny.encoder(), each).eval()), said(student))
 
 
 def test_a_narrower_student_follows_the_directions_in_which_states_vary():

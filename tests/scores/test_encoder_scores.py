@@ -10,23 +10,17 @@ import pytest
 import torch
 
 from squeeze.core.losses import cross_entropy
+from squeeze.costs import sizes
 from squeeze.models import carve
 from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.encoder import Encoder, LayerShape
 from squeeze.models.encoder import parameters as count
-from squeeze.scores import baselines, carved, encoder, proxy
+from squeeze.scores import carved, encoder, proxy
 from squeeze.scores.subjects import Candidate, Ground
 from squeeze.scores.table import SCORES, available, score_all
 from tests import tiny
 
-WHOLE: dict[str, Any] = {
-    "layers": (0, 1, 2),
-    "heads": ((0, 1, 2, 3),) * 3,
-    "neurons": (tuple(range(64)),) * 3,
-    "rows": np.arange(tiny.VOCABULARY),
-    "positions": tiny.POSITIONS,
-    "embedding": EmbeddingShape(width=32),
-}
+WHOLE = tiny.WHOLE
 SMALLER: dict[str, Any] = {
     "layers": (0, 2),
     "heads": ((0,), (1, 2)),
@@ -131,23 +125,9 @@ def test_parameters_are_those_of_the_model(ground, changes):
     assert score_all(Candidate(shape), ground, ["parameters"])["parameters"] == count(Encoder(shape))
 
 
-def test_macs_are_the_products_that_the_layers_do():
-    shape = tiny.shape(layers=(LayerShape(heads=2, ffn=10),))
-    model, tokens, counted = Encoder(shape).eval(), 7, []
-
-    def add(module, inputs, output):
-        counted.append(module.weight.numel() * tokens)
-
-    for name in ("qkv", "out", "up", "down"):
-        model.layers[0].get_submodule(name).register_forward_hook(add)
-    model(torch.ones(1, tokens, dtype=torch.long), torch.ones(1, tokens))
-    products = 2 * 2 * shape.head_size * tokens * tokens  # scores and context of two heads
-    assert baselines.macs(shape, tokens) == sum(counted) + products
-
-
 def test_macs_of_a_batch_are_those_of_its_texts(ground):
     lengths = ground.mask.sum(1).tolist()
-    wanted = np.mean([baselines.macs(ground.teacher.shape, int(length)) for length in lengths])
+    wanted = np.mean([sizes.macs(ground.teacher.shape, int(length)) for length in lengths])
     found = score_all(Candidate(ground.teacher.shape), ground, ["encoder_macs"])
     assert found["encoder_macs"] == pytest.approx(wanted)
 

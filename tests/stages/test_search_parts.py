@@ -27,7 +27,7 @@ from squeeze.stages.search.space import (
     space_of,
 )
 from squeeze.stages.search.stage import Finalist, Row, SearchSection
-from squeeze.stages.search.study import Judged, evolve, open_storage, pareto
+from squeeze.stages.search.study import Judged, evolve, open_storage, pareto, recorded
 
 TEACHER = EncoderShape(
     vocabulary=100,
@@ -115,11 +115,11 @@ def test_a_study_that_is_cut_short_goes_on_as_if_it_had_not_been(tmp_path):
 
 
 def test_evolution_finds_better_than_chance_inside_the_budget(tmp_path):
-    known: dict[str, Candidate] = {}
-    evolve(open_storage(None, tmp_path), "s", SPACE, judged, trials=80, population=16, seed=0, known=known)
+    storage = open_storage(None, tmp_path)
+    evolve(storage, "s", SPACE, judged, trials=80, population=16, seed=0)
     rng = np.random.default_rng(0)
     worths = [judged(sample(SPACE, rng)).worth or 0.0 for _ in range(200)]
-    assert max(judged(each).worth or 0.0 for each in known.values()) >= np.quantile(worths, 0.97)
+    assert max(judged(each).worth or 0.0 for each in recorded(storage, "s")) >= np.quantile(worths, 0.97)
 
 
 @pytest.mark.parametrize("url", ["nothing://here", "sqlite:////no/such/folder/search.db"])
@@ -137,10 +137,21 @@ def test_workers_share_a_storage(tmp_path):
         return judged(found)
 
     evolve(open_storage(url, tmp_path), "s", SPACE, judge, trials=5, population=5, seed=1)
-    known: dict[str, Candidate] = {}
-    evolve(open_storage(url, tmp_path), "s", SPACE, judge, trials=8, population=5, seed=1, known=known)
+    storage = open_storage(url, tmp_path)
+    evolve(storage, "s", SPACE, judge, trials=8, population=5, seed=1)
     assert len(seen) == 8  # the second process only does what is left
-    assert set(seen) == set(known)
+    assert set(seen) == {candidate.name for candidate in recorded(storage, "s")}
+
+
+def test_scores_are_kept_with_their_trials(tmp_path):
+    storage = open_storage(None, tmp_path)
+    scores = {"a": 0.1, "b": -2.5}
+    evolve(storage, "s", SPACE, lambda _: Judged(1.0, 2.0, 0.0, scores), trials=3, population=2, seed=1)
+    assert next(iter(recorded(open_storage(None, tmp_path), "s").values())) == scores
+    judge, scored = judge_of()
+    found = Candidate.model_validate({name: values[0] for name, values in SPACE.items()})
+    judge.remember({found.name: scores})
+    assert (judge.scores(found), scored) == (scores, [])
 
 
 def test_pareto_keeps_equals_and_drops_what_is_beaten():

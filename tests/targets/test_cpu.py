@@ -42,6 +42,7 @@ def request(path: Path, **changed):
         "batch": 1,
         "lengths": None,
         "seed": 0,
+        "even": True,
         "min_runs": 10,
         "min_seconds": 0.0,
         "max_seconds": 10.0,

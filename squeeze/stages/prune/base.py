@@ -9,25 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from squeeze.artifact import Artifact, write_json
-from squeeze.core.metrics import Quality, quality
+from squeeze.core.metrics import Quality
 from squeeze.data.dataset import Dataset
+from squeeze.distillation.material import PREDICTIONS, judge, predict
 from squeeze.distillation.teachers import load_teacher
 from squeeze.errors import ProfileError
 from squeeze.models import slicing, storage, tokens, vocabulary
 from squeeze.models.encoder import Encoder, embedding_parameters, parameters
-from squeeze.models.inference import logits
 from squeeze.stage import Work
 from squeeze.stages.prune.limits import refuse
 from squeeze.stages.prune.stage import Measured, PruneConfig
 
-__all__ = ["Base", "judge", "measured", "prepare"]
+__all__ = ["Base", "measured", "prepare"]
 
 BEFORE = "before.json"
-Logits = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -86,12 +84,6 @@ def measured(encoder: Encoder, found: Mapping[str, Quality], predicted_ms: float
     )
 
 
-def judge(said: Mapping[str, Logits], data: Dataset, teacher: Artifact) -> dict[str, Quality]:
-    """Quality of logits by split, beside those of the teacher."""
-    theirs = load_file(teacher.path / "predictions.safetensors")
-    return {name: quality(rows, data.splits[name].labels, theirs[name]) for name, rows in said.items()}
-
-
 def _given(config: PruneConfig, inputs: Mapping[str, Artifact]) -> tuple[Encoder, dict[str, Any]]:
     if "encoder" in inputs:
         folder = inputs["encoder"].path
@@ -109,16 +101,10 @@ def _quality(
 ) -> dict[str, Quality]:
     """Of the model that was given; a student's answers lie beside it."""
     if "encoder" in inputs:
-        said = load_file(inputs["encoder"].path / "predictions.safetensors")
+        said = load_file(inputs["encoder"].path / PREDICTIONS)
     else:
         tokenizer = tokens.make_tokenizer(spec, min(config.task.max_length, encoder.shape.positions))
-        said = {
-            name: logits(
-                encoder, tokens.encode(tokenizer, split.texts), tokens.pad_id(spec), encoder.shape.labels
-            )
-            for name, split in data.splits.items()
-            if name != "train"
-        }
+        said = predict(encoder, tokenizer, tokens.pad_id(spec), data)
     return judge(said, data, inputs["teacher"])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,18 +11,16 @@ from torch import Tensor
 
 from squeeze.artifact import Artifact, write_json
 from squeeze.core.losses import pca_projection
-from squeeze.data.batches import plan
-from squeeze.distillation.material import Material, predict
-from squeeze.distillation.start import row_weights
+from squeeze.distillation.material import Material, judge, predict
+from squeeze.distillation.start import Batch, hidden_states, labelled_batches, row_weights
 from squeeze.errors import ProfileError
 from squeeze.models import carve, slicing, storage
 from squeeze.models.encoder import Encoder
-from squeeze.models.inference import to_tensors
 from squeeze.models.slicing import Kept
 from squeeze.schema import Frozen
 from squeeze.stage import Work
 from squeeze.stages.prune import choosing, limits, sparse
-from squeeze.stages.prune.base import Base, judge, measured
+from squeeze.stages.prune.base import Base, measured
 from squeeze.stages.prune.choosing import Latency
 from squeeze.stages.prune.methods import METHODS
 from squeeze.stages.prune.stage import Measured, PruneConfig, PruneSection
@@ -31,7 +28,6 @@ from squeeze.stages.prune.subject import Subject
 
 __all__ = ["Cut", "start"]
 
-BATCH = 16  # small batches: signs cancel less inside the mean of gradients
 RECORD, MASKS = "cut.json", "masks.safetensors"
 
 
@@ -96,7 +92,8 @@ def start(
     with sparse.held(student, masks):
         pass  # leaving it makes the zeros the weights' own
     student.eval()
-    found = judge(predict(student, material.reading, material.data), material.data, teacher)
+    reading = material.reading
+    found = judge(predict(student, reading.tokenizer, reading.pad, material.data), material.data, teacher)
     now, before = (latency(model.shape) if latency else None for model in (student, base.encoder))
     made = Cut(student, masks, kept, measured(student, found, now), before)
     storage.save_student(folder, student)
@@ -114,7 +111,10 @@ def _cut(
     settings = config.prune
     kept = slicing.everything(whole.shape, limits.layers(settings, whole.shape))
     model = slicing.sliced(whole, kept).eval()
-    batches = tuple(_batches(config, material))
+    reading = material.reading
+    batches = tuple(
+        labelled_batches(material.pool, reading.encoded, reading.pad, settings.batches, config.seed)
+    )
     if latency is not None:
         target = settings.latency_ms or (settings.latency_share or 1.0) * latency(whole.shape)
         found = METHODS[settings.method](_subject(config, model, batches, work))
@@ -126,9 +126,9 @@ def _cut(
         kept, model = replace(chosen, layers=kept.layers), slicing.sliced(model, chosen)
     if settings.hidden is not None:
         with torch.no_grad():
-            model = carve.narrow(model, pca_projection(_states(model, batches), settings.hidden)).eval()
+            model = carve.narrow(model, pca_projection(hidden_states(model, batches), settings.hidden)).eval()
     if settings.rank is not None:
-        model = slicing.low_rank(model, settings.rank, row_weights(material.reading.words))
+        model = slicing.low_rank(model, settings.rank, row_weights(reading.words))
     return model, kept
 
 
@@ -148,26 +148,8 @@ def _within(
     return kept
 
 
-def _subject(
-    config: PruneConfig, model: Encoder, batches: tuple[tuple[Tensor, Tensor, Tensor], ...], work: Work
-) -> Subject:
+def _subject(config: PruneConfig, model: Encoder, batches: tuple[Batch, ...], work: Work) -> Subject:
     settings = config.prune
     aimed = settings.latency_ms is None and settings.latency_share is None
     keep = (1 - settings.heads_cut, 1 - settings.neurons_cut) if aimed else (0.5, 0.5)
     return Subject(model, batches, settings.learned, keep, config.seed, work.progress)
-
-
-def _batches(config: PruneConfig, material: Material) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Labelled text, as the model reads it."""
-    rows, encoded = material.pool.rows("labelled"), material.reading.encoded
-    order = plan(encoded.lengths[rows], BATCH, config.seed, 0)
-    for batch in order[: config.prune.batches]:
-        ids, mask = to_tensors(encoded, rows[batch], material.reading.pad)
-        yield ids, mask, torch.from_numpy(material.pool.labels[rows[batch]])
-
-
-def _states(model: Encoder, batches: tuple[tuple[Tensor, Tensor, Tensor], ...]) -> Tensor:
-    """(N, H) hidden states of all depths on real tokens."""
-    with torch.inference_mode():
-        found = [torch.stack(model.observe(ids, mask).hidden)[:, mask.bool()] for ids, mask, _ in batches]
-    return torch.cat([states.flatten(0, 1) for states in found])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from squeeze.distillation.shape import kept_layers
 from squeeze.errors import ProfileError
-from squeeze.models import carve
 from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.encoder import EncoderShape
 from squeeze.stages.prune.stage import PruneSection
@@ -32,17 +32,9 @@ def layers(settings: PruneSection, shape: EncoderShape) -> tuple[int, ...]:
     Raises:
         ProfileError: there are not so many.
     """
-    depth, wanted = len(shape.layers), settings.layers
-    if wanted is None:
-        return tuple(range(depth))
-    if isinstance(wanted, int):
-        if wanted > depth:
-            raise ProfileError(f"[prune] layers: {wanted}, the model has {depth}")
-        return carve.choose_layers(wanted, depth)
-    for layer in wanted:
-        if not 0 <= layer < depth:
-            raise ProfileError(f"[prune] layers: no layer {layer}, the model's go from 0 to {depth - 1}")
-    return wanted
+    if settings.layers is None:
+        return tuple(range(len(shape.layers)))
+    return kept_layers(settings.layers, shape, "[prune] layers", "the model")
 
 
 def cut_stem(shape: EncoderShape, settings: PruneSection) -> EncoderShape:

@@ -6,18 +6,16 @@ import time
 from collections.abc import Mapping
 
 import torch
-from safetensors.numpy import save_file
 
 from squeeze.artifact import Artifact
-from squeeze.core.metrics import Quality
 from squeeze.data import dataset
-from squeeze.distillation.config import CacheReport, DistilConfig, DistilSection, StudentSection
-from squeeze.distillation.material import Material, gather, learn, predict, write_student
+from squeeze.distillation.config import DistilConfig, DistilSection, StudentSection
+from squeeze.distillation.material import Material, examine, gather, learn, write_student
 from squeeze.distillation.shape import refuse_phases
-from squeeze.models.encoder import Encoder, EncoderShape, embedding_parameters, parameters
+from squeeze.models.encoder import EncoderShape, embedding_parameters, parameters
 from squeeze.stage import Work
 from squeeze.stages.prune import sparse
-from squeeze.stages.prune.base import judge, prepare
+from squeeze.stages.prune.base import prepare
 from squeeze.stages.prune.cutting import start
 from squeeze.stages.prune.predicting import predictor
 from squeeze.stages.prune.stage import RECOVERY, PruneConfig, PruneResult
@@ -40,7 +38,7 @@ def run(config: PruneConfig, inputs: Mapping[str, Artifact], work: Work) -> Prun
     student, phases = cut.student, config.prune.recovery
     refuse_phases(phases, student.shape, _teachers(material))
     with sparse.held(student, cut.masks):
-        spent, reports = learn(student, phases, material, work)
+        cache, reports = learn(student, phases, material, work)
     size = write_student(work.out, student, material.reading, config.task.labels)
     return PruneResult(
         source="student" if "encoder" in inputs else "teacher",
@@ -53,11 +51,9 @@ def run(config: PruneConfig, inputs: Mapping[str, Artifact], work: Work) -> Prun
         size_bytes=size,
         sparsity=sparse.report(student, config.prune),
         pool=material.pool.report,
-        cache=CacheReport(
-            texts=len(material.pool.texts), computed=spent.texts, bytes=spent.bytes, seconds=spent.seconds
-        ),
+        cache=cache,
         phases=tuple(reports),
-        quality=_measure(student, material, inputs["teacher"], work),
+        quality=examine(student, material, inputs["teacher"], work.out),
         transformers_folder=(work.out / "transformers").is_dir(),
         seconds=time.monotonic() - started,
     )
@@ -74,10 +70,3 @@ def _as_distil(config: PruneConfig) -> DistilConfig:
 
 def _teachers(material: Material) -> dict[str, EncoderShape]:
     return {which: found[0].encoder.shape for which, found in material.teachers.items()}
-
-
-def _measure(student: Encoder, material: Material, teacher: Artifact, work: Work) -> dict[str, Quality]:
-    """Quality on every held-out split; the logits are kept for the next stages."""
-    said = predict(student, material.reading, material.data)
-    save_file(said, work.out / "predictions.safetensors")
-    return judge(said, material.data, teacher)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -27,7 +27,6 @@ from squeeze.distillation.start import Vocabulary
 from squeeze.distillation.teachers import Teacher, load_teachers
 from squeeze.errors import ProfileError
 from squeeze.models import carve, tokens
-from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.encoder import Encoder, EncoderShape
 from squeeze.models.inference import to_tensors
 from squeeze.models.tokens import Encodings
@@ -84,12 +83,17 @@ class Ground:
     rows: NDArray[np.int64]
     work: Work
     _readings: dict[int, Reading] = field(default_factory=dict)
-    _tables: dict[tuple[int, str], dict[str, Tensor]] = field(default_factory=dict)
+    _axes: dict[int, Tensor] = field(default_factory=dict)
 
     @property
     def teacher(self) -> Encoder:
         """The teacher that students come out of."""
         return self.first.encoder
+
+    @cached_property
+    def carver(self) -> carve.Carver:
+        """What carves candidates out of the teacher."""
+        return carve.Carver(self.teacher)
 
     @cached_property
     def importance(self) -> carve.Importance:
@@ -129,23 +133,11 @@ class Ground:
     def cut(self, candidate: Candidate) -> carve.Cut:
         """What is kept of the teacher; a narrower student keeps the widest subspace."""
         config = self.distil(candidate)
-        narrow = config.student.hidden is not None
-        axes = start.axes(self.teacher, config, self.pool, self.aligned) if narrow else None
+        width = config.student.hidden
+        if width is not None and width not in self._axes:
+            self._axes[width] = start.axes(self.teacher, config, self.pool, self.aligned)
+        axes = None if width is None else self._axes[width]
         return start.cut_of(config, self.teacher.shape, self.importance, self.reading(candidate).words, axes)
-
-    def carved(self, candidate: Candidate) -> Encoder:
-        """The candidate before any training, its table stored as it will be."""
-        cut = self.cut(candidate)
-        dense = carve.carve(self.teacher, replace(cut, embedding=EmbeddingShape(width=cut.embedding.width)))
-        if cut.embedding.kind == "dense":
-            return dense.eval()
-        key = (candidate.pieces, candidate.embedding) if cut.axes is None else None
-        stored = self._tables.get(key) if key else None
-        if stored is None:
-            stored = carve.store(dense.embedding.table().detach(), cut.embedding, cut.weights, cut.seed)
-            if key:
-                self._tables[key] = stored
-        return carve.with_table(dense, cut.embedding, stored).eval()
 
     def _read(self, config: DistilConfig) -> Reading:
         texts = (*self.data.splits["train"].texts, *self.data.unlabelled)
@@ -215,9 +207,8 @@ class Ground:
         ids, mask = self.reading(candidate).batch
         if self.config.student.init != "carve":
             return scores.Candidate(self.shape(candidate), ids=ids, mask=mask)
-        return scores.Candidate(
-            self.shape(candidate), self.carved(candidate), self.cut(candidate), ids=ids, mask=mask
-        )
+        cut = self.cut(candidate)
+        return scores.Candidate(self.shape(candidate), self.carver(cut), cut, ids=ids, mask=mask)
 
 
 def prepare(config: SearchConfig, inputs: Mapping[str, Artifact], work: Work) -> Ground:

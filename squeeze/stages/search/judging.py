@@ -14,7 +14,7 @@ from squeeze.models.encoder import EncoderShape
 from squeeze.stages.search.space import Candidate
 from squeeze.stages.search.study import Judged
 
-__all__ = ["Cost", "Judge", "Limits", "limits", "quantile"]
+__all__ = ["Cost", "Judge", "Limits", "limits"]
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,6 @@ def limits(budget: BudgetSection | None, headroom: float) -> Limits:
     )
 
 
-def quantile(values: NDArray[np.float64], share: float) -> float:
-    """The value that so large a share does not exceed."""
-    return float(np.quantile(values, share))
-
-
 @dataclass
 class Judge:
     """Costs and scores of candidates; each candidate is looked at once.
@@ -108,8 +103,8 @@ class Judge:
             shape = self.shape(candidate)
             times = self.latencies(shape, self.lengths(candidate))
             self._costs[candidate.name] = Cost(
-                p50_ms=quantile(times, 0.5),
-                p95_ms=quantile(times, 0.95),
+                p50_ms=float(np.quantile(times, 0.5)),
+                p95_ms=float(np.quantile(times, 0.95)),
                 size_bytes=file_bytes(shape, self.form) + self.tokenizer_bytes(candidate),
                 parameters=parameters(shape),
             )
@@ -120,6 +115,10 @@ class Judge:
         if candidate.name not in self._scores:
             self._scores[candidate.name] = self.score(candidate)
         return self._scores[candidate.name]
+
+    def remember(self, found: Mapping[str, Mapping[str, float]]) -> None:
+        """Take scores, by a candidate's name, that were computed before or elsewhere."""
+        self._scores.update(found)
 
     def standardise(self, candidates: Sequence[Candidate]) -> None:
         """Take mean and spread of every score from these candidates, so that weights mean something."""
@@ -141,5 +140,6 @@ class Judge:
         """Cost first: what the budget excludes is never scored."""
         cost = self.cost(candidate)
         violation = cost.violation(self.limits)
-        worth = None if violation > 0 else self.worth(candidate)
-        return Judged(worth, cost.p50_ms, violation)
+        if violation > 0:
+            return Judged(None, cost.p50_ms, violation)
+        return Judged(self.worth(candidate), cost.p50_ms, violation, self.scores(candidate))

@@ -18,7 +18,7 @@ from squeeze.stages.search.ground import Ground, prepare
 from squeeze.stages.search.judging import Cost, Judge
 from squeeze.stages.search.space import Candidate, Space, fitting, sample, settings, size, space_of
 from squeeze.stages.search.stage import Finalist, Row, SearchConfig, SearchResult
-from squeeze.stages.search.study import evolve, open_storage, pareto
+from squeeze.stages.search.study import evolve, open_storage, pareto, recorded
 from squeeze.stages.search.workers import Order, share
 
 __all__ = ["TABLE", "run"]
@@ -90,11 +90,11 @@ def _explore(
 ) -> dict[str, Candidate]:
     """Standardise on random candidates, then evolve; every candidate that was looked at, by name."""
     search = config.search
-    first = _first_generation(config, space, judge)
-    judge.standardise(first)
-    seen = {candidate.name: candidate for candidate in first}
     name = digest_json([config.plain(), {key: list(values) for key, values in space.items()}])[:24]
     storage = open_storage(search.storage, work.scratch)
+    _remember(judge, recorded(storage, name))
+    first = _first_generation(config, space, judge)
+    judge.standardise(first)
     order = Order(config.plain(), inputs, work.scratch, work.cache, name, space, judge.usual)
     wait = share(order, search.workers - 1)
     with work.progress.task("score candidates", search.trials) as advance:
@@ -107,10 +107,15 @@ def _explore(
             population=search.population,
             seed=config.seed,
             advance=lambda: advance(1),
-            known=seen,
         )
     wait()
-    return seen
+    found = recorded(storage, name)
+    _remember(judge, found)
+    return {candidate.name: candidate for candidate in (*first, *found)}
+
+
+def _remember(judge: Judge, found: Mapping[Candidate, Mapping[str, float]]) -> None:
+    judge.remember({candidate.name: scores for candidate, scores in found.items() if scores})
 
 
 def _first_generation(config: SearchConfig, space: Space, judge: Judge) -> list[Candidate]:

@@ -7,7 +7,7 @@ before: a search that was killed goes on as if it had not been.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import optuna
@@ -20,9 +20,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from squeeze.errors import UsageError
 from squeeze.stages.search.space import DIMENSIONS, Candidate, Choice
 
-__all__ = ["Judged", "evolve", "finished", "open_storage", "pareto"]
+__all__ = ["Judged", "evolve", "finished", "open_storage", "pareto", "recorded"]
 
-VIOLATION = "violation"
+VIOLATION, SCORES = "violation", "scores"
 SPREAD = 7919  # a prime: draws of neighbouring trials of neighbouring seeds do not meet
 WORKERS_APART = 1_000_003
 
@@ -35,11 +35,13 @@ class Judged:
         worth: higher is better; None: outside the budget, never scored.
         latency_ms: predicted.
         violation: by how much the budget is missed, as a share of the limit; 0 inside.
+        scores: by name, kept with the trial; empty outside the budget.
     """
 
     worth: float | None
     latency_ms: float
     violation: float = 0.0
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 def open_storage(url: str | None, folder: Path) -> BaseStorage:
@@ -76,7 +78,6 @@ def evolve(
     seed: int,
     stream: int = 0,
     advance: Callable[[], None] = lambda: None,
-    known: dict[str, Candidate] | None = None,
 ) -> None:
     """Propose and judge candidates until so many trials are finished, by whoever shares the storage.
 
@@ -90,11 +91,8 @@ def evolve(
         seed: of all draws.
         stream: number of this worker: two that see the same trials must not draw alike.
         advance: called after each trial.
-        known: takes the candidates that the storage holds already, from before a kill or from others.
     """
-    study = optuna.create_study(
-        storage=storage, study_name=name, directions=["maximize", "minimize"], load_if_exists=True
-    )
+    study = _study(storage, name)
     while (done := len(finished(study))) < trials:
         draw = (seed * SPREAD + done + stream * WORKERS_APART) % 2**32
         study.sampler = NSGAIISampler(population_size=population, seed=draw)
@@ -102,12 +100,22 @@ def evolve(
         values = {key: trial.suggest_categorical(key, list(space[key])) for key in DIMENSIONS}
         found = judge(Candidate.model_validate(values))
         trial.set_constraint(VIOLATION, found.violation)  # above 0 is outside
+        trial.set_user_attr(SCORES, dict(found.scores))
         worst = -1e9  # outside the budget: the constraint decides, the worth is never read
         study.tell(trial, [worst if found.worth is None else found.worth, found.latency_ms])
         advance()
-    if known is not None:
-        held = [Candidate.model_validate(trial.params) for trial in finished(study)]
-        known.update({candidate.name: candidate for candidate in held})
+
+
+def recorded(storage: BaseStorage, name: str) -> dict[Candidate, Mapping[str, float]]:
+    """Candidates of all finished trials, from before a kill and from other workers too, and their scores."""
+    trials = finished(_study(storage, name))
+    return {Candidate.model_validate(trial.params): trial.user_attrs[SCORES] for trial in trials}
+
+
+def _study(storage: BaseStorage, name: str) -> optuna.Study:
+    return optuna.create_study(
+        storage=storage, study_name=name, directions=["maximize", "minimize"], load_if_exists=True
+    )
 
 
 def finished(study: optuna.Study) -> list[FrozenTrial]:
