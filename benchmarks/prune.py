@@ -49,6 +49,7 @@ class Plan:
         shape: of the students.
         share: of heads and of neurons that is cut.
         epochs: of each phase of recovery; None: as many as the student's phases have.
+        recover: methods whose models recover; the others are judged as they are cut.
         extra: further keys of [prune].
     """
 
@@ -57,6 +58,7 @@ class Plan:
     shape: str
     share: float
     epochs: int | None
+    recover: tuple[str, ...]
     extra: Mapping[str, Any]
 
 
@@ -67,7 +69,10 @@ def main(
     seeds: Annotated[str, typer.Option(help="Seeds of the students.")] = "0,1,2",
     methods: Annotated[str, typer.Option(help="Which methods.")] = ",".join(METHODS),
     share: Annotated[float, typer.Option(help="Share of heads and of neurons to cut.")] = 0.5,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of each phase of recovery; 0: none.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of each phase of recovery.")] = None,
+    recover: Annotated[str, typer.Option(help="Methods whose models recover; empty: none.")] = ",".join(
+        METHODS
+    ),
     prune: Annotated[str, typer.Option(metavar="JSON", help="Further keys of [prune].")] = "{}",
     seconds: Annotated[float, typer.Option(help="Seconds of timed calls of each model; 0: no timing.")] = 5.0,
     jobs: Jobs = 1,
@@ -76,7 +81,8 @@ def main(
 ) -> None:
     """Cut and measure; writes prune-SET.json."""
     chosen(shape, SHAPES, "--shape")
-    plan = Plan(runs, out, shape, share, epochs, json.loads(prune))
+    recovering = chosen(recover, METHODS, "--recover") if recover else ()
+    plan = Plan(runs, out, shape, share, epochs, recovering, json.loads(prune))
     names, numbers = chosen(methods, METHODS, "--methods"), [int(seed) for seed in seeds.split(",")]
     for which in chosen(sets, tuple(SETS), "--sets"):
         work = [
@@ -90,7 +96,14 @@ def main(
                 raise StageFailed("\n".join(f"{name}: {why}" for name, why in failures.items()))
             timed = _speed(plan, which, numbers[0], names, seconds, progress) if seconds else None
         found = {method: [made[f"{which}-{seed}-{method}"] for seed in numbers] for method in names}
-        record = {"set": which, "shape": shape, "share": share, "epochs": epochs, "prune": plan.extra}
+        record = {
+            "set": which,
+            "shape": shape,
+            "share": share,
+            "epochs": epochs,
+            "recover": recovering,
+            "prune": plan.extra,
+        }
         write(results, f"prune-{which}", {**record, "methods": found, "speed": timed})
 
 
@@ -124,7 +137,7 @@ def _config(plan: Plan, student: Mapping[str, Any], seed: int, method: str) -> A
         "method": method,
         "share": plan.share,
         "augment": student["distil"]["augment"],
-        "phases": [] if plan.epochs == 0 else phases,
+        "phases": phases if method in plan.recover else [],
         **plan.extra,
     }
     return PruneConfig.parse({"seed": seed, "task": student["task"], "prune": section})

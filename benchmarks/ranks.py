@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-__all__ = ["agreement", "correlation"]
+__all__ = ["agreement", "combined", "correlation", "near"]
 
 DRAWS = 2_000  # of the bootstrap
 Floats = NDArray[np.float64]
@@ -57,6 +57,32 @@ def agreement(
     signs = np.sign(x[first] - x[second]) * np.sign(y[first] - y[second])
     right = float(((signs[kept] + 1) / 2).mean()) if kept.any() else None
     return {"pairs": int(kept.sum()), "right": right}
+
+
+def combined(scores: Sequence[Mapping[str, float]], weights: Mapping[str, float]) -> list[float]:
+    """The weighted sum of standardised scores, by model: what a search calls worth.
+
+    >>> combined([{"a": 1.0, "b": 5.0}, {"a": 3.0, "b": 5.0}], {"a": 2.0, "b": 1.0})
+    [-2.0, 2.0]
+    """
+    total = np.zeros(len(scores))
+    for name, weight in weights.items():
+        values = np.array([each[name] for each in scores])
+        total += weight * (values - values.mean()) / (values.std() or 1.0)
+    return [float(value) for value in total]
+
+
+def near(size: Sequence[float], place: int, within: float) -> list[int]:
+    """Places of the other models of about the size of one of them.
+
+    >>> near([100, 109, 92, 150], 0, within=0.1)
+    [1, 2]
+    """
+    return [
+        other
+        for other, value in enumerate(size)
+        if other != place and abs(value - size[place]) <= within * min(value, size[place])
+    ]
 
 
 def _interval(x: Floats, y: Floats, measure: Callable[[Floats, Floats], float], seed: int) -> dict[str, Any]:

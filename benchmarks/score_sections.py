@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from benchmarks.tables import Record, interval, points, reaches, reaches_interval, spread, table, three
+from collections.abc import Iterator
+from statistics import median
+
+from benchmarks.ranks import combined, near
+from benchmarks.ranks import correlation as correlation_of
+from benchmarks.tables import Record, interval, points, reaches, reaches_interval, spread, stays, table, three
+from squeeze.stages.search.stage import DEFAULT_SCORE
 
 __all__ = ["SPEEDUP", "correlation", "faithful"]
 
+WITHIN, GAIN = 0.005, 0.01
+"""Macro-F1 that the default's choice may lie below the best of all, and must lie above its equals."""
 SPEEDUP = 180.0
 """Times cheaper than distilling: what DisWOT claims against search by training (216,000 s / 1,200 s)."""
 
@@ -13,7 +21,7 @@ SPEEDUP = 180.0
 def correlation(record: Record) -> list[str]:
     """How well each score orders the students, baselines first, and what it costs."""
     found = sorted(record["scores"].items(), key=lambda item: item[1]["kind"] != "baseline")
-    near, count = record["near"], len(record["students"])
+    within, count = record["near"], len(record["students"])
     rows = [
         (
             name,
@@ -31,17 +39,41 @@ def correlation(record: Record) -> list[str]:
     return [
         f"{record['set']}: {count} random students, {record['epochs']} epochs on {record['rows']} texts, "
         f"test macro-F1 {quality}; intervals resample the students; `of one size`: of the {pairs} pairs "
-        f"within {100 * near:.0f} % of parameters, in how many the better student scores higher."
+        f"within {100 * within:.0f} % of parameters, in how many the better student scores higher."
         + (f" **A try on {record['limit']} rows a split.**" if record["limit"] else ""),
         "",
         *table(("score", "kind", "Kendall tau", "Spearman rho", "p", "of one size", "ms a student"), rows),
         "",
         f"- fitting each form of the table once, however many students: {seconds['tables']:.0f} s; with it "
         f"{three(seconds['distilling'] / (seconds['scoring'] + seconds['tables']))} x",
+        *_default(record),
         f"- carving and all scores that are not costly: {seconds['scoring']:.1f} s; distilling: "
         f"{seconds['distilling']:.0f} s; {three(record['speedup'])} x, at least {SPEEDUP:g} x: "
         f"{reaches(record['speedup'], SPEEDUP)}",
     ]
+
+
+def _default(record: Record) -> Iterator[str]:
+    """How the weights that a search takes by default order the students, and what they choose."""
+    made = record["students"]
+    quality = [row["quality"]["test"] for row in made]
+    worth = combined([row["scores"] for row in made], DEFAULT_SCORE)
+    found = correlation_of(worth, quality)
+    said = " + ".join(f"{weight:g} {name}" for name, weight in DEFAULT_SCORE.items())
+    yield f"- default of `[search] score` ({said}): Kendall tau {_rank(found['tau'])}"
+    place = worth.index(max(worth))
+    gap = max(quality) - quality[place]
+    yield (
+        f"- it chooses {made[place]['name']}: {points(quality[place])}, {points(gap)} points below the best "
+        f"of all, at most {points(WITHIN)}: {stays(gap, WITHIN)}"
+    )
+    equal = near([row["parameters"] for row in made], place, record["near"])
+    if equal:
+        gain = quality[place] - median(quality[other] for other in equal)
+        yield (
+            f"- against the median of the {len(equal)} others of its size: {points(gain)} points more, at "
+            f"least {points(GAIN)}: {reaches(gain, GAIN)}"
+        )
 
 
 def _rank(found: Record) -> str:

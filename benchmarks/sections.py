@@ -267,9 +267,9 @@ def cost_table(record: Record) -> list[str]:
     ]
     return [
         f"{record['students']} random students of hidden width 384 that the table never saw, one thread; "
-        f"the table: {made['probes']} probes at {', '.join(map(str, made['lengths']))} tokens, "
-        f"{made['seconds']:.0f} s. Layers are heads/neurons; then the measured median in ms and the error of "
-        "the prediction.",
+        f"the table: {made['probes']} probes at {', '.join(map(str, made['lengths']))} tokens, in turns with "
+        f"the students, {made['seconds']:.0f} s in all. Layers are heads/neurons; then the measured latency "
+        "in ms and the error of the prediction.",
         "",
         *table(("student", "layers", *(f"{length} tokens" for length in record["lengths"])), rows),
         "",

@@ -3,11 +3,15 @@
     latency = base + (first, if there is any whole layer)
                    + sum over whole layers (layer + attention(heads) + feed_forward(neurons))
                    + last_attention(heads) + last_feed_forward(neurons)
+                   + spill x (weights of all layers beyond what the caches hold)
 
 Base is the session call, the table and the head, with the last layer at its narrowest. The last layer
 has costs of its own because it is computed for the first token only; the others are whole. A student of
 one layer is faster than the rest of them let expect, and `first` is what it is spared: without that
-unknown a first trial (fp32, 32 tokens) predicted students of two layers 8 % too fast, with it 1 %.
+unknown a first trial (fp32, 32 tokens) predicted students of two layers 8 % too fast, with it 1 %. A model
+whose weights stay in the caches from call to call is faster than the sum of its parts in a large one.
+Where the caches end is not asked of the machine, since they have other tenants: of some limits the one is
+taken with which the probes are explained best.
 
 Each cost is 0 at the first point of its grid, piecewise linear between the points and never falls. All
 unknowns are therefore steps >= 0 and the model is linear in them: for each form and length on its own,
@@ -28,10 +32,12 @@ from squeeze.costs.request import CostRequest, Stem
 from squeeze.models.encoder import LayerShape
 from squeeze.schema import Frozen
 
-__all__ = ["Probe", "bends", "features", "fit", "levels"]
+__all__ = ["LIMITS", "Probe", "bends", "features", "fit", "levels", "spilled", "weights"]
 
 COUNTS = 2
 """Unknowns of `features` before the steps."""
+LIMITS = 12
+"""Cache sizes that are tried, evenly spaced between the weights of the smallest and the largest probe."""
 STIFFNESS = 0.1
 """Probes are good to about 3 % and slopes of one cost differ by about 30 %: a bend weighs their ratio."""
 
@@ -56,6 +62,21 @@ def features(request: CostRequest, layers: Sequence[LayerShape]) -> NDArray[np.f
     )
     steps = np.sum(whole, axis=0) if whole else np.zeros_like(last)
     return np.concatenate([[bool(whole), len(whole)], steps, last])
+
+
+def weights(request: CostRequest, hidden: int, layers: Sequence[LayerShape]) -> float:
+    """Millions of values in the matrices of all layers."""
+    values = (4 * layer.heads * request.head_size + 2 * layer.ffn for layer in layers)
+    return hidden * sum(values) / 1e6
+
+
+def spilled(held: float, limit: float | None) -> float:
+    """Millions of values beyond a limit; none where there is no limit.
+
+    >>> spilled(3.0, 2.0), spilled(1.0, 2.0), spilled(3.0, None)
+    (1.0, 0.0, 0.0)
+    """
+    return 0.0 if limit is None else max(0.0, held - limit)
 
 
 def _climbed(value: int, points: Sequence[int]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from squeeze.costs.model import Probe, bends, features, fit
+from squeeze.costs.model import LIMITS, Probe, bends, features, fit, spilled, weights
 from squeeze.costs.request import CostRequest, Form, Stem, inside
 from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.encoder import EncoderShape
@@ -40,6 +40,10 @@ class Prices(Frozen):
     """by stem of this width in the request's order, by length"""
     steps: tuple[tuple[float, ...], ...]
     """by length, by unknown in the order of `features`"""
+    limit: float | None
+    """millions of weights that the caches hold; None: none was found"""
+    spill: tuple[float, ...]
+    """by length, of a million weights beyond the limit"""
     worst: float
     """largest relative error on a probe of this width: below what a new student will see"""
 
@@ -91,9 +95,9 @@ class CostTable(Frozen):
         for length in lengths:
             inside("length", length, self.request.lengths)
         prices = self._prices(shape.hidden, form)
-        totals = self._base(prices, shape.embedding) + np.asarray(prices.steps) @ features(
-            self.request, shape.layers
-        )
+        parts = np.asarray(prices.steps) @ features(self.request, shape.layers)
+        beyond = spilled(weights(self.request, shape.hidden, shape.layers), prices.limit)
+        totals = self._base(prices, shape.embedding) + parts + beyond * np.asarray(prices.spill)
         found: NDArray[np.float64] = np.interp(lengths, self.request.lengths, totals)
         return found
 
@@ -150,14 +154,37 @@ def price(
     stems: list[Stem] = [stem for stem in request.stems if stem.hidden == hidden]
     on_stem = np.array([[probe.stem == stem for stem in stems] for probe in probes], dtype=np.float64)
     rows = np.column_stack([on_stem, [features(request, probe.layers) for probe in probes]])
+    held = np.array([weights(request, hidden, probe.layers) for probe in probes])
     bent = bends(request)
-    bent = np.column_stack([np.zeros((len(bent), len(stems))), bent])
-    unknowns = np.array([fit(rows, column, bent) for column in ms.T])
-    errors = np.abs(unknowns @ rows.T / ms.T - 1)
+    bent = np.column_stack([np.zeros((len(bent), len(stems))), bent, np.zeros(len(bent))])
+    limit, unknowns = _best(rows, held, ms, bent)
+    errors = np.abs(unknowns @ _spilling(rows, held, limit).T / ms.T - 1)
     return Prices(
         hidden=hidden,
         form=form,
         bases=tuple(tuple(base) for base in unknowns[:, : len(stems)].T.tolist()),
-        steps=tuple(tuple(steps) for steps in unknowns[:, len(stems) :].tolist()),
+        steps=tuple(tuple(steps) for steps in unknowns[:, len(stems) : -1].tolist()),
+        limit=limit,
+        spill=tuple(unknowns[:, -1].tolist()),
         worst=float(errors.max()),
     )
+
+
+def _best(
+    rows: NDArray[np.float64], held: NDArray[np.float64], ms: NDArray[np.float64], bent: NDArray[np.float64]
+) -> tuple[float | None, NDArray[np.float64]]:
+    """The limit of the caches that explains all lengths best, and the (lengths, unknowns) that go with it."""
+    found: list[tuple[float, float | None, NDArray[np.float64]]] = []
+    inner = np.linspace(held.min(), held.max(), LIMITS + 2)[1:-1]
+    for limit in (None, *(float(each) for each in inner)):
+        full = _spilling(rows, held, limit)
+        unknowns = np.array([fit(full, column, bent) for column in ms.T])
+        found.append((float(((unknowns @ full.T / ms.T - 1) ** 2).sum()), limit, unknowns))
+    _, limit, unknowns = min(found, key=lambda each: each[0])
+    return limit, unknowns
+
+
+def _spilling(
+    rows: NDArray[np.float64], held: NDArray[np.float64], limit: float | None
+) -> NDArray[np.float64]:
+    return np.column_stack([rows, [spilled(each, limit) for each in held]])

@@ -163,7 +163,7 @@ def run(config: SearchConfig, inputs: Mapping[str, Artifact], work: Work) -> Sea
 STAGE = Stage(
     name="search",
     section="search",
-    version=1,
+    version=2,
     takes={"dataset": "dataset", "teacher": "teacher"},
     gives="arch",
     config=SearchConfig,
