@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from squeeze.costs import measure as module
 from squeeze.costs.measure import cost_table, medians
+from squeeze.costs.model import spilled, weights
 from squeeze.costs.probes import Template, design
 from squeeze.costs.request import CostRequest, Stem, grid
 from squeeze.costs.table import CostTable
@@ -93,6 +94,26 @@ def made(monkeypatch, tmp_path):
         return cost_table(asked, tmp_path, 1, Silent()), device
 
     return make
+
+
+def test_weights_beyond_the_caches_cost_extra(monkeypatch, tmp_path):
+    """A device whose caches hold 12,000 values: without the unknown for it predictions are off by a tenth."""
+    asked = request(depth=6)
+    device = Device(monkeypatch, asked)
+    plain = truth
+
+    def slower(layers, table, form, length):
+        return plain(layers, table, form, length) * 0.5 + 0.4 * spilled(1000 * weights(asked, 32, layers), 12)
+
+    monkeypatch.setattr(f"{__name__}.truth", slower)
+    table = cost_table(asked, tmp_path, 1, Silent())
+    assert device.calls == 1
+    for widths in ([(1, 16)] * 2, [(2, 40)] * 3, [(4, 50)] * 5):
+        student = shape(*widths)
+        wanted = slower(student.layers, student.embedding, "fp32", 16)
+        assert table.latency_ms(student, "fp32", 16) == pytest.approx(wanted, rel=0.05)
+    limits = {each.form: each.limit for each in table.prices}
+    assert limits["fp32"] == pytest.approx(0.012, rel=0.3)
 
 
 @pytest.mark.parametrize("form", ["fp32", "int8-dynamic"])
