@@ -211,8 +211,8 @@ def judge(report: BenchReport, budgets: Sequence[Budget], confidence: float | No
 
 
 def _settings(options: BenchOptions) -> Settings:
-    names = Settings.__dataclass_fields__
-    return Settings(**{name: getattr(options, name) for name in names})
+    asked = set(Settings.__dataclass_fields__) & set(BenchOptions.model_fields)
+    return Settings(**{name: getattr(options, name) for name in asked})
 
 
 def _baseline(options: BenchOptions) -> tuple[BenchReport | None, tuple[Subject, ...]]:
