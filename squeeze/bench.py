@@ -210,9 +210,12 @@ def judge(report: BenchReport, budgets: Sequence[Budget], confidence: float | No
     return Judgement(verdict=overall(check.verdict for check in checks), checks=checks)
 
 
+NOT_ASKED = {"even"}  # settings that are no option: models that are compared get even time
+
+
 def _settings(options: BenchOptions) -> Settings:
-    asked = set(Settings.__dataclass_fields__) & set(BenchOptions.model_fields)
-    return Settings(**{name: getattr(options, name) for name in asked})
+    names = set(Settings.__dataclass_fields__) - NOT_ASKED
+    return Settings(**{name: getattr(options, name) for name in names})
 
 
 def _baseline(options: BenchOptions) -> tuple[BenchReport | None, tuple[Subject, ...]]:

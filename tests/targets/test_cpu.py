@@ -285,3 +285,5 @@ def test_balance(seconds, min_runs, budget, calls, passes):
     models = [worker.Model(Path("m"), None, (), 1, typical_s=each) for each in seconds]
     assert worker.balance(models, min_runs, budget) == calls
     assert [model.passes for model in models] == passes
+    worker.balance(models, min_runs, budget, even=False)
+    assert {model.passes for model in models} == {1}

@@ -17,6 +17,7 @@ from squeeze.core.metrics import quality
 from squeeze.data import dataset
 from squeeze.data.batches import pad
 from squeeze.data.dataset import Dataset
+from squeeze.distillation.material import PREDICTIONS
 from squeeze.graphs import int8
 from squeeze.graphs import lean as graph
 from squeeze.models import tokens
@@ -124,7 +125,7 @@ def _forms(config: ExportConfig, encoder: Path, student: Encoder, ground: Ground
     with work.progress.task(f"export {fp32.name}", 1) as advance:
         graph.export(student, fp32, settings.opset)
         advance(1)
-    said = load_file(encoder / "predictions.safetensors")
+    said = load_file(encoder / PREDICTIONS)
     made: dict[str, FormResult] = {}
     made["fp32"], found = ground.judge(fp32, "torch", said, settings.fp32_tolerance)
     ground.hold_batches(fp32, found["validation"], settings.fp32_tolerance)
@@ -141,7 +142,7 @@ def _ground(config: ExportConfig, inputs: Mapping[str, Artifact], student: Encod
     reach = min(config.task.max_length, student.shape.positions)
     tokenizer = tokens.make_tokenizer(tokens.read_spec(inputs["encoder"].path), reach)
     encoded = {n: tokens.encode(tokenizer, split.texts) for n, split in data.splits.items() if n != "train"}
-    return Ground(data, encoded, load_file(inputs["teacher"].path / "predictions.safetensors"), reach, work)
+    return Ground(data, encoded, load_file(inputs["teacher"].path / PREDICTIONS), reach, work)
 
 
 def _feed(row: NDArray[np.int32]) -> dict[str, NDArray[np.int64]]:

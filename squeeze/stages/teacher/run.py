@@ -18,6 +18,7 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 from squeeze.artifact import Artifact, write_json
 from squeeze.core.metrics import quality
 from squeeze.data.dataset import Dataset, load
+from squeeze.distillation.material import PREDICTIONS
 from squeeze.errors import ProfileError
 from squeeze.models import families, hub, tokens
 from squeeze.models.encoder import Encoder, embedding_parameters, parameters
@@ -70,7 +71,7 @@ def run(config: TeacherConfig, inputs: Mapping[str, Artifact], work: Work) -> Te
     taught = [_member(ground, index, member) for index, member in enumerate(members)]
     weights = [member.weight for member in members]
     averaged = {split: average([one.said[split] for one in taught], weights) for split in taught[0].said}
-    save_file(averaged, work.out / "predictions.safetensors")
+    save_file(averaged, work.out / PREDICTIONS)
     first = taught[0].encoder.shape
     return TeacherResult(
         family=taught[0].family,
