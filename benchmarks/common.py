@@ -134,9 +134,17 @@ def _head() -> dict[str, Any]:
 
 
 def _command() -> str:
-    """As it was typed; absolute paths are shortened, because they say nothing elsewhere."""
-    words = [os.path.relpath(word) if Path(word).is_absolute() else word for word in sys.argv[1:]]
-    return " ".join([f"python -m benchmarks.{Path(sys.argv[0]).stem}", *words])
+    """As it was typed, but for folders outside the repository, whose whole paths say nothing elsewhere."""
+    return " ".join([f"python -m benchmarks.{Path(sys.argv[0]).stem}", *map(_shortened, sys.argv[1:])])
+
+
+def _shortened(word: str) -> str:
+    """A path in the repository from its root, any other by its last two names; other words as they are."""
+    path = Path(word)
+    if not path.is_absolute() and ".." not in path.parts:
+        return word
+    full = path.resolve()
+    return os.path.relpath(full, ROOT) if full.is_relative_to(ROOT) else "/".join(("..", *full.parts[-2:]))
 
 
 def _git(*arguments: str) -> str | None:

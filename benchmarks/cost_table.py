@@ -49,7 +49,7 @@ def main(
     between: Annotated[
         str, typer.Option(help="Tokens a text at which students are judged.")
     ] = "12,16,27,48,100",
-    min_runs: Annotated[int, typer.Option(help="Timed calls of each graph at least.")] = 1_800,
+    min_runs: Annotated[int, typer.Option(help="Timed calls of each graph at least.")] = 800,
     most_seconds: Annotated[float, typer.Option(help="Seconds of each graph at most.")] = 20.0,
     seed: Annotated[int, typer.Option(help="Of the choice of students.")] = 0,
     results: Results = RESULTS,
