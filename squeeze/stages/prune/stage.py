@@ -217,7 +217,7 @@ def sources(config: PruneConfig) -> dict[str, str]:
 STAGE = Stage(
     name="prune",
     section="prune",
-    version=1,
+    version=2,
     takes={"dataset": "dataset", "teacher": "teacher"},
     gives="encoder",
     config=PruneConfig,

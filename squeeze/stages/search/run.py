@@ -17,7 +17,7 @@ from squeeze.stages.search import finalists as last
 from squeeze.stages.search.ground import Ground, prepare
 from squeeze.stages.search.judging import Cost, Judge
 from squeeze.stages.search.space import Candidate, Space, fitting, sample, settings, size, space_of
-from squeeze.stages.search.stage import Finalist, Row, SearchConfig, SearchResult
+from squeeze.stages.search.stage import STAGE, Finalist, Row, SearchConfig, SearchResult
 from squeeze.stages.search.study import evolve, open_storage, pareto, recorded
 from squeeze.stages.search.workers import Order, share
 
@@ -90,7 +90,8 @@ def _explore(
 ) -> dict[str, Candidate]:
     """Standardise on random candidates, then evolve; every candidate that was looked at, by name."""
     search = config.search
-    name = digest_json([config.plain(), {key: list(values) for key, values in space.items()}])[:24]
+    choices = {key: list(values) for key, values in space.items()}
+    name = digest_json([STAGE.version, config.plain(), choices])[:24]  # of a study that others may share
     storage = open_storage(search.storage, work.scratch)
     _remember(judge, recorded(storage, name))
     first = _first_generation(config, space, judge)
