@@ -52,7 +52,7 @@ def column_steps(weight: Tensor, bits: int = 8) -> Tensor:
 
 
 def blocks(weight: Tensor, block: int = BLOCK) -> Tensor:
-    """(N, K) -> (N, ceil(K / block), block), zeros at the end; how MatMulNBits cuts the inputs of a product."""
+    """(N, K) -> (N, ceil(K / block), block), zeros at the end: as MatMulNBits cuts the inputs of a product."""
     short = -weight.shape[-1] % block
     padded = torch.nn.functional.pad(weight, (0, short)) if short else weight
     return padded.unflatten(-1, (-1, block))
@@ -117,11 +117,11 @@ def text_ranges(x: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _dynamic(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """ONNX DynamicQuantizeLinear, which counts zero in: onnx.ai/onnx/operators/onnx__DynamicQuantizeLinear."""
+    """ONNX DynamicQuantizeLinear, which counts zero in."""
     low, high = low.float().clamp(max=0), high.float().clamp(min=0)
     scale = (high - low) / LEVELS
     scale = torch.where(scale == 0, torch.ones_like(scale), scale)
-    return scale, (-low / scale).clamp_(0, LEVELS).round_()
+    return scale, (0 - low / scale).clamp_(0, LEVELS).round_()
 
 
 def affine(x: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
@@ -142,7 +142,7 @@ def affine(x: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
 
 
 def rounded(x: Tensor, step: Tensor, low: int, high: int) -> Tensor:
-    """round(x / step) held in low..high; the gradient passes straight through (Bengio et al. 2013, arXiv:1308.3432).
+    """round(x / step) held in low..high; the gradient passes straight through (arXiv:1308.3432).
 
     For steps that follow the values, so that next to nothing is held back.
 

@@ -33,7 +33,7 @@ from squeeze.stage import Work
 from squeeze.stages.quantize.rounding import round_student
 from squeeze.stages.quantize.stage import QuantizeConfig, QuantizeResult, QuantizeSection
 
-__all__ = ["run"]
+__all__ = ["material_of", "run"]
 
 
 def run(config: QuantizeConfig, inputs: Mapping[str, Artifact], work: Work) -> QuantizeResult:
@@ -45,7 +45,7 @@ def run(config: QuantizeConfig, inputs: Mapping[str, Artifact], work: Work) -> Q
     started = time.monotonic()
     torch.set_num_threads(work.threads)
     settings, folder = config.quantize, inputs["encoder"].path
-    material = _material(config, inputs, folder)
+    material = material_of(config, inputs, folder)
     found = round_student(load_student(folder), settings, material)
     model = found.model
     rounded = _answers(model, material)
@@ -75,7 +75,7 @@ def run(config: QuantizeConfig, inputs: Mapping[str, Artifact], work: Work) -> Q
     )
 
 
-def _material(config: QuantizeConfig, inputs: Mapping[str, Artifact], folder: Path) -> Material:
+def material_of(config: QuantizeConfig, inputs: Mapping[str, Artifact], folder: Path) -> Material:
     """What the model learns from; where it learns from itself, the float model takes the teacher's place.
 
     The text stays what it is with the teacher: changed copies are drawn from its table in any case.
