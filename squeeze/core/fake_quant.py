@@ -52,7 +52,7 @@ def column_steps(weight: Tensor, bits: int = 8) -> Tensor:
 
 
 def blocks(weight: Tensor, block: int = BLOCK) -> Tensor:
-    """(N, K) -> (N, ceil(K / block), block), zeros at the end: as MatMulNBits cuts the inputs of a product."""
+    """(N, K) -> (N, ceil(K / block), block), zeros at the end: as MatMulNBits cuts a product's inputs."""
     short = -weight.shape[-1] % block
     padded = torch.nn.functional.pad(weight, (0, short)) if short else weight
     return padded.unflatten(-1, (-1, block))
