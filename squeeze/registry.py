@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from squeeze.stage import Stage
-from squeeze.stages import bench, data, distil, export, gate, prune, search, teacher
+from squeeze.stages import bench, data, distil, export, gate, prune, quantize, search, teacher
 
 __all__ = ["STAGES"]
 
@@ -13,6 +13,7 @@ STAGES: tuple[Stage, ...] = (
     search.STAGE,
     distil.STAGE,
     prune.STAGE,
+    quantize.STAGE,
     export.STAGE,
     bench.STAGE,
     gate.STAGE,

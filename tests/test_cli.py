@@ -36,6 +36,7 @@ COMMANDS = [
     "search",
     "distil",
     "prune",
+    "quantize",
     "export",
     "bench",
     "gate",

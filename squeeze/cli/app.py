@@ -44,6 +44,7 @@ COMMANDS = (
     (chain.search, "Example: squeeze search profiles/bert_crisis_budget.toml --set budget.p95_ms=2"),
     (chain.distil, "Example: squeeze distil profiles/smoke.toml"),
     (chain.prune, "Example: squeeze prune profiles/smoke.toml --set prune.share=0.5"),
+    (chain.quantize, "Example: squeeze quantize profiles/smoke.toml --set quantize.scheme=int8-static"),
     (chain.export, "Example: squeeze export profiles/smoke.toml"),
     (benching.bench, "Example: squeeze bench model.int8.onnx --baseline model.onnx --budget p95=5ms"),
     (measure.gate, "Example: squeeze gate runs/smoke"),

@@ -11,7 +11,7 @@ import typer
 from squeeze.cli.options import AsJson, Fresh, Out, ProfilePath, Sets, Wait
 from squeeze.cli.output import emit, emit_json, exit_code, shown
 
-__all__ = ["RUNS", "distil", "export", "prune", "run", "search"]
+__all__ = ["RUNS", "distil", "export", "prune", "quantize", "run", "search"]
 
 RUNS = Path("runs")
 
@@ -58,6 +58,9 @@ search = _until(
 distil = _until("distil", "Walk the chain up to the trained student.")
 prune = _until(
     "prune", "Walk the chain up to the pruned model; without a student it is the teacher that is pruned."
+)
+quantize = _until(
+    "quantize", "Walk the chain up to the quantized model, trained while it is rounded or only rounded."
 )
 export = _until("export", "Walk the chain up to the exported files.")
 

@@ -7,9 +7,9 @@ Three stages distil: `search` tries students for a short time, `distil` makes th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from squeeze.schema import Frozen
 from squeeze.task import TaskSection
@@ -109,6 +109,7 @@ class Loss(Frozen):
         "kl",
         "logit_mse",
         "jensen_shannon",
+        "topk_kd",
         "hidden_mse",
         "attention_mse",
         "attention_kl",
@@ -121,16 +122,28 @@ class Loss(Frozen):
     weight: float = Field(default=1.0, gt=0)
     """factor of this term in the sum"""
     temperature: float = Field(default=1.0, gt=0)
-    """`kl`, `soft_cross_entropy`: softens both sides; the loss is multiplied by its square"""
+    """`kl`, `soft_cross_entropy`, `topk_kd`: softens both sides; the loss is multiplied by its square"""
     layers: Literal["final", "last", "skip", "uniform"] = "final"
     """losses inside the network: which teacher layer each student layer follows; `final`: last states only"""
     projection: Literal["pca", "learned"] = "pca"
     """`hidden_mse` between unequal widths: fixed principal axes, or a matrix trained along"""
     heads: int = Field(default=12, ge=1)
     """`relation_kl`: number of relation heads both sides are regrouped to"""
+    k: int = Field(default=1, ge=1)
+    """`topk_kd`, a split of our own: the teacher's labels that are kept apart from the rest"""
+
+    @model_serializer(mode="wrap")
+    def _without_what_came_later(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A key that is newer than artefacts is left out at its default: they keep the names they have."""
+        found: dict[str, Any] = plain(self)
+        if self.k == type(self).model_fields["k"].default:
+            found.pop("k", None)
+        return found
 
 
-ON_TEACHER_LOGITS = frozenset({"soft_cross_entropy", "kl", "logit_mse", "jensen_shannon", "diswot_semantic"})
+ON_TEACHER_LOGITS = frozenset(
+    {"soft_cross_entropy", "kl", "logit_mse", "jensen_shannon", "topk_kd", "diswot_semantic"}
+)
 
 
 class Phase(Schedule):

@@ -80,6 +80,11 @@ def _plain(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Seen], Ten
     return lambda seen: function(seen.student.logits, seen.batch[LOGITS])
 
 
+def _topk(seen: Seen) -> Tensor:
+    loss = seen.loss
+    return losses.topk_kd(seen.student.logits, seen.batch[LOGITS], loss.k, temperature=loss.temperature)
+
+
 def _hidden(seen: Seen) -> Tensor:
     total = [
         losses.hidden_mse(ours, theirs, seen.mask)
@@ -148,6 +153,7 @@ LOSSES: Mapping[str, Term] = {
     "kl": Term(_soft(losses.kl), logits=True, head=True),
     "logit_mse": Term(_plain(losses.logit_mse), logits=True, head=True),
     "jensen_shannon": Term(_plain(losses.jensen_shannon), logits=True, head=True),
+    "topk_kd": Term(_topk, logits=True, head=True),
     "hidden_mse": Term(_hidden, feature=hidden),
     "attention_mse": Term(_attention(losses.attention_mse), feature=attention, inside=True),
     "attention_kl": Term(_attention(losses.attention_kl), feature=attention, inside=True),

@@ -195,6 +195,9 @@ def _refuse_phase(student: EncoderShape, phase: Phase, teacher: EncoderShape) ->
             f"phase {phase.name}, patience: no loss of it trains the head, so no score can rise",
             hint="leave patience out, or add a loss on the answers, such as logit_mse",
         )
+    for loss in phase.losses:
+        if loss.name == "topk_kd" and loss.k > student.labels:
+            raise ProfileError(f"phase {phase.name}, topk_kd k: {loss.k}, there are {student.labels} labels")
     depth, limit = len(student.layers), len(teacher.layers)
     inner = [loss for loss in phase.losses if LOSSES[loss.name].feature is not None]
     if inner and depth > limit:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from squeeze.artifact import digest_file, digest_json
 from squeeze.data.teacher_cache import LOGITS, Feature, Known, Layout, Spent, TeacherCache
-from squeeze.models import families, tokens
+from squeeze.models import families, storage, tokens
 from squeeze.models.encoder import Encoder, Outputs
 from squeeze.models.inference import batches_by_length, to_tensors
 from squeeze.models.teacher import average, load_classifier
@@ -23,7 +23,7 @@ from squeeze.models.tokens import Encodings
 from squeeze.stage import Work
 from squeeze.training.loop import precision
 
-__all__ = ["Signals", "Teacher", "load_teacher", "load_teachers"]
+__all__ = ["Signals", "Teacher", "load_teacher", "load_teachers", "student_as_teacher"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,17 @@ def load_teacher(folder: Path, labels: tuple[str, ...], *, spec_folder: Path | N
     encoder = families.read(model)
     digest = digest_json([digest_file(folder / "model.safetensors"), encoder.shape.plain()])
     return Teacher(encoder, spec, weight, digest)
+
+
+def student_as_teacher(folder: Path) -> Teacher:
+    """A student whose own answers are learned again, after something was done to it.
+
+    Args:
+        folder: its shape, weights and tokenizer.
+    """
+    encoder = storage.load_student(folder)
+    digest = digest_json([digest_file(folder / storage.WEIGHTS), encoder.shape.plain()])
+    return Teacher(encoder, tokens.read_spec(folder), 1.0, digest)
 
 
 def load_teachers(artifact: Path, which: str, labels: tuple[str, ...]) -> list[Teacher]:

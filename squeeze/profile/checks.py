@@ -14,6 +14,7 @@ NEEDS = {
     "search": ("distil", "a chosen student has to learn"),
     "distil": ("teacher", "a student learns from a teacher"),
     "prune": ("teacher", "a cut model recovers from a teacher"),
+    "quantize": ("distil or prune", "there is no student to quantize without it"),
     "export": ("distil or prune", "there is no student to export without it"),
     "bench": ("export", "there is no file to measure without it"),
     "budget": ("bench", "there is no figure to judge without it"),
@@ -62,7 +63,8 @@ def _student(profile: Profile) -> Iterator[Problem]:
 
 def _phases(profile: Profile) -> Iterator[Problem]:
     keeps = profile.teacher is not None and profile.teacher.keep_base
-    for name, section in (("distil", profile.distil), ("prune", profile.prune)):
+    sections = (("distil", profile.distil), ("prune", profile.prune), ("quantize", profile.quantize))
+    for name, section in sections:
         for number, phase in enumerate((section.phases or ()) if section else ()):
             if phase.teacher == "base" and not keeps:
                 yield Problem((name, "phases", number, "teacher"), '"base" needs [teacher] keep_base = true')

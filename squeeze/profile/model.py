@@ -11,6 +11,7 @@ from squeeze.stages.bench.stage import BenchSection
 from squeeze.stages.data.stage import DataSection
 from squeeze.stages.export.stage import ExportSection
 from squeeze.stages.prune.stage import PruneSection
+from squeeze.stages.quantize.stage import QuantizeSection
 from squeeze.stages.search.stage import SearchSection
 from squeeze.stages.teacher.stage import TeacherSection
 from squeeze.task import TaskSection
@@ -39,6 +40,8 @@ class Profile(Frozen):
     """how the student learns from the teacher"""
     prune: PruneSection | None = None
     """what is cut out of the student, or of the teacher where there is none, and how it recovers"""
+    quantize: QuantizeSection | None = None
+    """to how few bits it is rounded, and how it learns to live with that"""
     export: ExportSection | None = None
     """which files are made for the device"""
     bench: BenchSection | None = None

@@ -16,13 +16,15 @@ from squeeze.stages.distil.stage import DistilResult
 from squeeze.stages.export.stage import ExportResult
 from squeeze.stages.gate.stage import GateResult
 from squeeze.stages.prune.stage import PruneResult
+from squeeze.stages.quantize.stage import QuantizeResult
 from squeeze.stages.search.stage import SearchResult
 from squeeze.stages.teacher.stage import TeacherResult
 from squeeze.targets.measurement import Measurement
 
-__all__ = ["collect", "exported_rows", "pruned_rows", "student_row", "teacher_row"]
+__all__ = ["collect", "exported_rows", "pruned_rows", "quantized_rows", "student_row", "teacher_row"]
 
 Result = TypeVar("Result", bound=Frozen)
+EncoderResult = DistilResult | PruneResult | QuantizeResult
 TEST = "test"
 
 
@@ -34,18 +36,16 @@ def collect(name: str, artifacts: Mapping[str, Artifact]) -> RunReport:
         artifacts: its artefacts by kind.
     """
     teacher = _result(artifacts.get("teacher"), TeacherResult)
-    student, pruned = _encoders(artifacts.get("encoder"))
+    encoder = _encoder(artifacts.get("encoder"))
     export = _result(artifacts.get("bundle"), ExportResult)
     bench = _result(artifacts.get("measurements"), BenchResult)
     rows: list[ModelRow] = []
     if teacher is not None:
         rows.append(teacher_row(teacher))
-    if student is not None:
-        rows.append(student_row(student))
-    if pruned is not None:
-        rows.extend(pruned_rows(pruned))
+    if encoder is not None:
+        rows.extend(_rows(encoder))
     if export is not None:
-        rows.extend(exported_rows(export, student or pruned, bench.measurements if bench else ()))
+        rows.extend(exported_rows(export, encoder, bench.measurements if bench else ()))
     rows = with_retention(rows)
     return RunReport(
         name=name,
@@ -53,7 +53,8 @@ def collect(name: str, artifacts: Mapping[str, Artifact]) -> RunReport:
         splits=_splits(rows),
         rows=tuple(rows),
         search=_result(artifacts.get("arch"), SearchResult),
-        prune=pruned,
+        prune=encoder if isinstance(encoder, PruneResult) else None,
+        quantize=encoder if isinstance(encoder, QuantizeResult) else None,
         gate=_result(artifacts.get("verdict"), GateResult),
         digests={kind: found.digest for kind, found in artifacts.items()},
     )
@@ -101,8 +102,21 @@ def pruned_rows(result: PruneResult) -> list[ModelRow]:
     return [before, after] if result.source == "student" else [after]
 
 
+def quantized_rows(result: QuantizeResult) -> list[ModelRow]:
+    """The model before it was rounded, and what it became; both are stored in float here."""
+    row = ModelRow(
+        name="student (torch)",
+        quality=result.before,
+        embedding_parameters=result.embedding_parameters,
+        other_parameters=result.parameters - result.embedding_parameters,
+        size_bytes=result.size_bytes,
+    )
+    after = {"name": f"{result.scheme} (torch)", "quality": result.quality, "size_bytes": None}
+    return [row, row.model_copy(update=after)]
+
+
 def exported_rows(
-    result: ExportResult, student: DistilResult | PruneResult | None, measurements: Iterable[Measurement]
+    result: ExportResult, student: EncoderResult | None, measurements: Iterable[Measurement]
 ) -> list[ModelRow]:
     """One row for each exported file, with its latency where it was measured."""
     timed = {measurement.file: measurement for measurement in measurements}
@@ -151,11 +165,22 @@ def _labels(artifacts: Iterable[Artifact]) -> tuple[str, ...]:
     return ()
 
 
-def _encoders(found: Artifact | None) -> tuple[DistilResult | None, PruneResult | None]:
-    """The result of the encoder's stage, which is one of two."""
-    if found is not None and found.manifest.get("stage") == "prune":
-        return None, _result(found, PruneResult)
-    return _result(found, DistilResult), None
+def _encoder(found: Artifact | None) -> EncoderResult | None:
+    """The result of the encoder's last stage, which is one of three."""
+    stage = None if found is None else found.manifest.get("stage")
+    if stage == "prune":
+        return _result(found, PruneResult)
+    if stage == "quantize":
+        return _result(found, QuantizeResult)
+    return _result(found, DistilResult)
+
+
+def _rows(encoder: EncoderResult) -> list[ModelRow]:
+    if isinstance(encoder, PruneResult):
+        return pruned_rows(encoder)
+    if isinstance(encoder, QuantizeResult):
+        return quantized_rows(encoder)
+    return [student_row(encoder)]
 
 
 def _result(found: Artifact | None, kind: type[Result]) -> Result | None:

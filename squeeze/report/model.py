@@ -13,6 +13,7 @@ from squeeze.errors import UsageError
 from squeeze.schema import Frozen
 from squeeze.stages.gate.stage import GateResult
 from squeeze.stages.prune.stage import PruneResult
+from squeeze.stages.quantize.stage import QuantizeResult
 from squeeze.stages.search.stage import SearchResult
 
 __all__ = ["VERSION", "ModelRow", "RunReport"]
@@ -51,6 +52,8 @@ class RunReport(Frozen):
     """what the student was chosen from"""
     prune: PruneResult | None = None
     """what was cut, and what recovery gave back"""
+    quantize: QuantizeResult | None = None
+    """what rounding took, and what training gave back"""
     gate: GateResult | None = None
     digests: Mapping[str, str]
     """sha256 of every artefact by kind"""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from squeeze.report.model import ModelRow, RunReport
 from squeeze.stages.gate.stage import Check
 from squeeze.stages.prune.stage import PruneResult
+from squeeze.stages.quantize.stage import QuantizeResult
 from squeeze.stages.search.stage import SearchResult
 
 __all__ = ["Grid", "checks_text", "grids", "to_markdown", "to_text"]
@@ -55,6 +56,8 @@ def grids(report: RunReport) -> Iterator[Grid]:
         yield from _splits(report)
     if report.prune is not None:
         yield _pruning(report.prune)
+    if report.quantize is not None:
+        yield _quantizing(report.quantize)
     if report.gate is not None:
         yield _checks(report.gate.checks)
 
@@ -101,6 +104,20 @@ def _sparsity(found: PruneResult) -> str:
         return ""
     said = f"{_share(found.sparsity.zeros)} % of {found.sparsity.weights:,} weights are zero"
     return f"{said} ({found.sparsity.pattern}); {found.sparsity.note}."
+
+
+def _quantizing(found: QuantizeResult) -> Grid:
+    """The float model, the rounded one, and the one that was trained while it was rounded."""
+    moments = [("float", found.before), ("rounded", found.rounded)]
+    if found.trained:
+        moments.append((f"trained against {found.against}", found.quality))
+    rows = tuple(
+        (name, *(_share(getattr(said.get(TEST), figure, None)) for figure in ("accuracy", "macro_f1")))
+        for name, said in moments
+    )
+    kept = f"Float: {', '.join(found.keep)}." if found.keep else ""
+    title = f"Quantized to {found.scheme} by {found.method}, on the test split"
+    return Grid(title, ("moment", "accuracy", "macro-F1"), rows, kept)
 
 
 def _models(rows: Sequence[ModelRow]) -> Grid:

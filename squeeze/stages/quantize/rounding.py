@@ -1,0 +1,95 @@
+"""The student as it is rounded, before any training: calibrated, its sensitive products left float."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from squeeze.core.metrics import quality
+from squeeze.distillation.material import Material
+from squeeze.models import tokens
+from squeeze.models.encoder import Encoder
+from squeeze.models.inference import batches_by_length, logits, to_tensors
+from squeeze.quantization.calibrating import calibrate
+from squeeze.quantization.encoder import FakeQuantized
+from squeeze.quantization.plan import Plan, kept_sites
+from squeeze.quantization.sensitivity import float_sites, ranked
+from squeeze.quantization.sites import sites
+from squeeze.stages.quantize.stage import QuantizeSection
+
+__all__ = ["Rounded", "round_student"]
+
+Logits = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """A rounded student.
+
+    Attributes:
+        model: in evaluation mode.
+        sensitivity: by site, where it was measured.
+    """
+
+    model: FakeQuantized
+    sensitivity: Mapping[str, float]
+
+
+def round_student(student: Encoder, settings: QuantizeSection, material: Material) -> Rounded:
+    """Round a student after the profile.
+
+    Raises:
+        ProfileError: `keep` names what the student does not have.
+    """
+    assert settings.scheme != "auto"  # refused with the profile
+    plan = Plan(
+        scheme=settings.scheme,
+        weight_bits=settings.weight_bits,
+        table_bits=settings.table_bits,
+        # int4 steps follow the weights: the graph finds them again from the weights that are saved.
+        learn_steps=settings.learn_steps and settings.method == "qat" and settings.scheme != "int4-weight",
+    )
+    if settings.keep != "auto":
+        keep = kept_sites(settings.keep, sites(student.shape))
+        return Rounded(_calibrated(student, replace(plan, keep=keep), settings, material), {})
+    model = _calibrated(student, plan, settings, material)
+    order, keep = _sensitive(model, student, settings.floor, material)
+    return Rounded(
+        _calibrated(student, replace(plan, keep=keep), settings, material) if keep else model, order
+    )
+
+
+def _calibrated(student: Encoder, plan: Plan, settings: QuantizeSection, material: Material) -> FakeQuantized:
+    model = FakeQuantized(student, plan).eval()
+    if plan.scheme == "int8-static":
+        texts = len(material.data.splits["train"])
+        rows = np.random.default_rng(material.config.seed).permutation(texts)[: settings.calibration_texts]
+        encoded = material.reading.encoded
+        batches = (
+            to_tensors(encoded, rows[batch], material.reading.pad)
+            for batch in batches_by_length(encoded.lengths[rows])
+        )
+        calibrate(model, batches, settings.calibration)
+    return model
+
+
+def _sensitive(
+    model: FakeQuantized, student: Encoder, floor: float, material: Material
+) -> tuple[dict[str, float], frozenset[str]]:
+    """Sites by sensitivity, and those that stay float."""
+    split, reading = material.data.splits["validation"], material.reading
+    encoded = tokens.encode(reading.tokenizer, split.texts)
+
+    def answers(encoder: Encoder = model) -> Logits:
+        return logits(encoder, encoded, reading.pad, student.shape.labels)
+
+    def lost(kept: frozenset[str]) -> float:
+        with model.quantizing(set(model.products) - kept):
+            return whole - quality(answers(), split.labels).macro_f1
+
+    whole = quality(answers(student), split.labels).macro_f1
+    order = ranked(model, answers)
+    return order, float_sites(list(order), lost, floor)

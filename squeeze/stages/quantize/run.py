@@ -1,0 +1,134 @@
+"""Read the student, round it, train it while it is rounded, and measure it before, between and after."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.numpy import load_file, save_file
+
+from squeeze.artifact import Artifact
+from squeeze.core.metrics import quality
+from squeeze.distillation.config import CacheReport, DistilConfig, DistilSection, PhaseReport, StudentSection
+from squeeze.distillation.material import (
+    PREDICTIONS,
+    Answers,
+    Material,
+    gather,
+    judge,
+    learn,
+    predict,
+    write_student,
+)
+from squeeze.distillation.shape import refuse_phases
+from squeeze.distillation.teachers import student_as_teacher
+from squeeze.models.encoder import Encoder, embedding_parameters, parameters
+from squeeze.models.storage import load_student
+from squeeze.quantization import storage
+from squeeze.quantization.encoder import FakeQuantized
+from squeeze.stage import Work
+from squeeze.stages.quantize.rounding import round_student
+from squeeze.stages.quantize.stage import QuantizeConfig, QuantizeResult, QuantizeSection
+
+__all__ = ["material_of", "run"]
+
+
+def run(config: QuantizeConfig, inputs: Mapping[str, Artifact], work: Work) -> QuantizeResult:
+    """Make the rounded model: weights, steps, shape, tokenizer, predictions.
+
+    Raises:
+        ProfileError: `keep` names what the model does not have, or a phase compares what is not there.
+    """
+    started = time.monotonic()
+    torch.set_num_threads(work.threads)
+    settings, folder = config.quantize, inputs["encoder"].path
+    material = material_of(config, inputs, folder)
+    found = round_student(load_student(folder), settings, material)
+    model = found.model
+    rounded = _answers(model, material)
+    trained, cache, phases = _train(model, settings, material, rounded, work)
+    said = _answers(model, material) if trained else rounded
+    plain = model.snapped()
+    size = write_student(work.out, plain, material.reading, config.task.labels)
+    _write_beside(work.out, model, settings, said, _answers(plain, material))
+    return QuantizeResult(
+        scheme=settings.scheme,
+        method=settings.method,
+        against=settings.against if settings.method == "qat" else None,
+        keep=tuple(sorted(model.plan.keep)),
+        sensitivity=found.sensitivity,
+        before=judge(load_file(folder / PREDICTIONS), material.data, inputs["teacher"]),
+        rounded=judge(rounded, material.data, inputs["teacher"]),
+        quality=judge(said, material.data, inputs["teacher"]),
+        trained=trained,
+        parameters=parameters(plain),
+        embedding_parameters=embedding_parameters(plain),
+        size_bytes=size,
+        pool=material.pool.report,
+        cache=cache,
+        phases=tuple(phases),
+        transformers_folder=(work.out / "transformers").is_dir(),
+        seconds=time.monotonic() - started,
+    )
+
+
+def material_of(config: QuantizeConfig, inputs: Mapping[str, Artifact], folder: Path) -> Material:
+    """What the model learns from; where it learns from itself, the float model takes the teacher's place.
+
+    The text stays what it is with the teacher: changed copies are drawn from its table in any case.
+    """
+    settings = config.quantize
+    section = DistilSection(phases=settings.trainings, augment=settings.augment)
+    as_distil = DistilConfig(seed=config.seed, task=config.task, student=StudentSection(), distil=section)
+    material = gather(as_distil, inputs, folder)
+    if settings.against != "student":
+        return material
+    own = student_as_teacher(folder)
+    refuse_phases(settings.trainings, own.encoder.shape, {"task": own.encoder.shape})
+    reading = replace(material.reading, aligned=material.reading.encoded)
+    return replace(material, teachers={"task": [own]}, reading=reading)
+
+
+def _train(
+    model: FakeQuantized, settings: QuantizeSection, material: Material, rounded: Answers, work: Work
+) -> tuple[bool, CacheReport | None, list[PhaseReport]]:
+    """Train the model in place, or leave it as it was rounded where that is better on validation."""
+    if settings.method == "ptq":
+        return False, None, []
+    begin = {name: value.clone() for name, value in model.state_dict().items()}
+    cache, phases = learn(model, settings.trainings, material, work)
+    model.eval()
+    before, after = (_score(said, material) for said in (rounded, _answers(model, material)))
+    if before > after:
+        model.load_state_dict(begin)
+    return before <= after, cache, phases
+
+
+def _score(said: Answers, material: Material) -> float:
+    """Macro-F1 on validation."""
+    return quality(said["validation"], material.data.splits["validation"].labels).macro_f1
+
+
+def _write_beside(
+    folder: Path, model: FakeQuantized, settings: QuantizeSection, said: Answers, in_float: Answers
+) -> None:
+    """Answers and steps."""
+    assert settings.scheme != "auto"
+    save_file(said, folder / PREDICTIONS)
+    save_file(in_float, folder / storage.FLOAT_PREDICTIONS)
+    record = storage.Record(
+        scheme=settings.scheme,
+        method=settings.method,
+        weight_bits=settings.weight_bits,
+        table_bits=settings.table_bits,
+        learned=model.plan.learn_steps,
+        keep=tuple(sorted(model.plan.keep)),
+    )
+    storage.save(folder, storage.Quantization(record, model.scales()))
+
+
+def _answers(model: Encoder, material: Material) -> Answers:
+    return predict(model, material.reading.tokenizer, material.reading.pad, material.data)

@@ -1,0 +1,143 @@
+"""Round a trained encoder to few bits, and let it learn to live with that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from squeeze.artifact import Artifact
+from squeeze.core.metrics import Quality
+from squeeze.distillation.config import AugmentSection, CacheReport, Loss, Phase, PhaseReport, PoolReport
+from squeeze.schema import Frozen
+from squeeze.stage import Stage, Work
+from squeeze.task import TaskSection
+
+__all__ = ["STAGE", "QuantizeConfig", "QuantizeResult", "QuantizeSection"]
+
+AGAINST_TEACHER = Phase(name="qat", epochs=2, learning_rate=1e-4, losses=(Loss(name="logit_mse"),))
+AGAINST_LABELS = Phase(
+    name="qat", epochs=2, learning_rate=1e-4, losses=(Loss(name="cross_entropy"),), data="labelled"
+)
+
+
+class QuantizeSection(Frozen):
+    """The `[quantize]` section; see squeeze/stages/quantize/README.md."""
+
+    scheme: Literal["int8-dynamic", "int8-static", "int4-weight", "auto"] = "int8-dynamic"
+    """what the target runs: int8 with ranges taken at run time, int8 with fixed ranges, int4 weights only"""
+    method: Literal["ptq", "qat"] = "qat"
+    """round what was trained, or train on while it is rounded"""
+    calibration: Literal["minmax", "percentile", "entropy", "mse"] = "mse"
+    """`int8-static`: where the ranges of activations are cut, or start when steps are learned"""
+    calibration_texts: int = Field(default=256, ge=1)
+    """`int8-static`: training texts on which they are taken"""
+    weight_bits: Literal[7, 8] = 8
+    """of int8 weights; 7 for processors whose uint8 x int8 products saturate"""
+    table_bits: Literal[4, 8] = 8
+    """of the table of pieces: 8 with one scale a column, 4 with one for 32 values of a row"""
+    learn_steps: bool = True
+    """`qat` in int8: steps are learned (LSQ); else those of weights follow the weights and ranges stay"""
+    against: Literal["teacher", "student", "labels"] = "teacher"
+    """whose answers are learned: the teacher's, those of the model before it was rounded, or labels alone"""
+    keep: Literal["auto"] | tuple[str, ...] = ()
+    """products that stay float, by name or pattern (`layers.0.*`); "auto": the most sensitive, see `floor`"""
+    floor: float = Field(default=0.003, ge=0, le=1)
+    """`keep = "auto"`: macro-F1 on validation that rounding alone may lose, 0..1"""
+    phases: tuple[Phase, ...] | None = Field(default=None, min_length=1)
+    """`qat`: trainings in a row; 2 epochs of `logit_mse` (against labels `cross_entropy`) by default"""
+    augment: AugmentSection = AugmentSection()
+
+    @model_validator(mode="after")
+    def _scheme_is_there(self) -> Self:
+        if self.scheme == "auto":
+            raise ValueError(
+                '`scheme = "auto"` cannot choose yet: name int8-dynamic, int8-static or int4-weight'
+            )
+        if self.weight_bits == 7 and self.scheme == "int4-weight":
+            raise ValueError("`weight_bits` is of int8 weights; int4-weight has four")
+        return self
+
+    @model_validator(mode="after")
+    def _phases_fit(self) -> Self:
+        if self.phases is None:
+            return self
+        if self.method == "ptq":
+            raise ValueError('`phases` go with `method = "qat"`: ptq trains nothing')
+        names = [phase.name for phase in self.phases]
+        if len(set(names)) < len(names):
+            raise ValueError("two phases have the same name")
+        losses = {loss.name for phase in self.phases for loss in phase.losses}
+        if self.against == "labels" and losses != {"cross_entropy"}:
+            other = min(losses - {"cross_entropy"})
+            raise ValueError(f'`against = "labels"` learns by cross_entropy alone, and a phase has {other}')
+        if self.against == "student" and any(phase.teacher == "base" for phase in self.phases):
+            raise ValueError('`against = "student"` has no base teacher: leave `teacher` out of its phases')
+        return self
+
+    @property
+    def trainings(self) -> tuple[Phase, ...]:
+        """The phases that are walked."""
+        if self.phases is not None:
+            return self.phases
+        return (AGAINST_LABELS if self.against == "labels" else AGAINST_TEACHER,)
+
+
+class QuantizeConfig(Frozen):
+    """All that the quantize stage depends on."""
+
+    seed: int
+    task: TaskSection
+    quantize: QuantizeSection
+
+
+class QuantizeResult(Frozen):
+    """What the quantize stage reports."""
+
+    scheme: str
+    method: str
+    against: str | None
+    """None where nothing was trained"""
+    keep: tuple[str, ...]
+    """products that stay float"""
+    sensitivity: Mapping[str, float]
+    """`keep = "auto"`: KL of the answers, in nats, when a product alone is rounded"""
+    before: Mapping[str, Quality]
+    """of the float model, by held-out split"""
+    rounded: Mapping[str, Quality]
+    """before any training"""
+    quality: Mapping[str, Quality]
+    """of the model that is saved"""
+    trained: bool
+    """whether the training's weights are saved: not so where rounding alone is better on validation"""
+    parameters: int
+    embedding_parameters: int
+    size_bytes: int
+    """of the weights as they are stored here, in float"""
+    pool: PoolReport
+    cache: CacheReport | None
+    phases: tuple[PhaseReport, ...]
+    transformers_folder: bool
+    """whether the model is also saved for AutoModelForSequenceClassification"""
+    seconds: float
+
+
+def run(config: QuantizeConfig, inputs: Mapping[str, Artifact], work: Work) -> QuantizeResult:
+    """See run.py."""
+    from squeeze.stages.quantize import run as implementation
+
+    return implementation.run(config, inputs, work)
+
+
+STAGE = Stage(
+    name="quantize",
+    section="quantize",
+    version=1,
+    takes={"dataset": "dataset", "teacher": "teacher", "encoder": "encoder"},
+    gives="encoder",
+    config=QuantizeConfig,
+    result=QuantizeResult,
+    run=run,
+    libraries=("torch", "transformers", "tokenizers", "numpy"),
+)
