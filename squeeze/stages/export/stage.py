@@ -29,10 +29,13 @@ FormName = Literal["fp32", "int8-dynamic", "int8-static", "int4-weight"]
 
 
 class Tolerance(Frozen):
-    """How much one conversion may change; all three must hold on the validation text."""
+    """How much one conversion may change; all of it must hold on the validation text."""
 
     max_abs: float | None = Field(default=None, gt=0)
     """largest difference of any logit; None: not judged"""
+    spread: float | None = Field(default=None, gt=0)
+    """root mean square of the logits' differences against that of the logits, each text's mean taken
+    away; None: not judged"""
     agreement: float = Field(ge=0, le=1)
     """least share of texts that keep their label"""
     metric_drop: float = Field(ge=0, le=1)
@@ -49,9 +52,9 @@ class ExportSection(Frozen):
     """ONNX operator set; 20 is the first with Gelu as one operator"""
     fp32_tolerance: Tolerance = Tolerance(max_abs=1e-3, agreement=1.0, metric_drop=0.0)
     """torch against fp32 ONNX"""
-    int8_tolerance: Tolerance = Tolerance(max_abs=None, agreement=0.95, metric_drop=0.02)
+    int8_tolerance: Tolerance = Tolerance(spread=0.15, agreement=0.95, metric_drop=0.02)
     """fp32 ONNX against int8 ONNX, both forms"""
-    int4_tolerance: Tolerance = Tolerance(max_abs=None, agreement=0.9, metric_drop=0.03)
+    int4_tolerance: Tolerance = Tolerance(spread=0.3, agreement=0.9, metric_drop=0.03)
     """fp32 ONNX against int4 ONNX"""
     calibration: Method = "percentile"
     """`int8-static`: where the range of a product's input is cut: `minmax` nowhere, `percentile` above
@@ -88,6 +91,7 @@ class ParityReport(Frozen):
     rows: int
     max_abs: float
     mean_abs: float
+    spread: float
     agreement: float
     metric_drop: float
 
