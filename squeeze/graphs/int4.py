@@ -15,7 +15,7 @@ from onnx_ir.passes import common
 from squeeze.core.rounding import blocks_to_int4, pack
 from squeeze.graphs import sites
 from squeeze.graphs.editing import CONTRIB, drop, initializer, swap
-from squeeze.graphs.tables import rows_to_int4, store_tables
+from squeeze.graphs.tables import store_tables
 
 __all__ = ["ACCURACY", "BLOCK", "quantize"]
 
@@ -51,9 +51,7 @@ def quantize(
     """
     model = ir.load(source)
     found = sites.wide(model, keep)
-    if table_bits == 4:
-        rows_to_int4(model)
-    store_tables(model)
+    store_tables(model, table_bits)
     for site, node in found.items():
         _narrow(model.graph, site, node, block, symmetric, accuracy)
     common.RemoveUnusedNodesPass()(model)

@@ -25,7 +25,12 @@ __all__ = ["channels", "quantize", "stored"]
 
 
 def quantize(
-    source: Path, target: Path, scales: Scales | None = None, keep: Collection[str] = (), weight_bits: int = 8
+    source: Path,
+    target: Path,
+    scales: Scales | None = None,
+    keep: Collection[str] = (),
+    weight_bits: int = 8,
+    table_bits: int = 8,
 ) -> None:
     """Write the int8 form of an fp32 graph that `lean.export` made.
 
@@ -35,6 +40,7 @@ def quantize(
         scales: trained steps of weights; where there are none, the largest magnitude becomes 127.
         keep: sites that stay in float; products of fewer than 16 inputs or outputs always do.
         weight_bits: 8, or 7 for processors whose uint8 x int8 products saturate.
+        table_bits: 8, or 4 for rows of tables that are looked up one by one; codebooks stay in 8.
 
     Raises:
         StageFailed: scales or sites that are not those of the graph.
@@ -43,7 +49,7 @@ def quantize(
     found = sites.wide(model, keep)
     scales = scales or Scales()
     scales.check(channels(sites.products(model)))
-    store_tables(model)
+    store_tables(model, table_bits)
     ranges: dict[ir.Value, ir.Node] = {}
     for site, node in found.items():
         entering = node.inputs[0]

@@ -27,7 +27,12 @@ __all__ = ["quantize"]
 
 
 def quantize(
-    source: Path, target: Path, scales: Scales, keep: Collection[str] = (), weight_bits: int = 8
+    source: Path,
+    target: Path,
+    scales: Scales,
+    keep: Collection[str] = (),
+    weight_bits: int = 8,
+    table_bits: int = 8,
 ) -> None:
     """Write the static int8 form of an fp32 graph.
 
@@ -37,6 +42,7 @@ def quantize(
         scales: the step of every product's input, and of weights where they were trained.
         keep: sites that stay in float; products of fewer than 16 inputs or outputs always do.
         weight_bits: 8, or 7 for processors whose uint8 x int8 products saturate.
+        table_bits: 8, or 4 for rows of tables that are looked up one by one; codebooks stay in 8.
 
     Raises:
         StageFailed: scales or sites that are not those of the graph.
@@ -44,7 +50,7 @@ def quantize(
     model = ir.load(source)
     found = sites.wide(model, keep)
     scales.check(channels(sites.products(model)), found)
-    store_tables(model)
+    store_tables(model, table_bits)
     rounded: dict[tuple[ir.Value, float], ir.Value] = {}
     for site, node in found.items():
         entering, step = node.inputs[0], scales.inputs[site]

@@ -20,11 +20,17 @@ ROW_BLOCK = 32
 """Entries of a row that share a step in 4 bits."""
 
 
-def store_tables(model: ir.Model) -> int:
-    """Replace float tables behind Gather and Slice by int8; returns how many.
+def store_tables(model: ir.Model, bits: int = 8) -> int:
+    """Replace float tables behind Gather and Slice by integers; returns how many became int8.
 
     Slice is how the position table is read: its first rows, as many as there are tokens.
+
+    Args:
+        model: a float graph.
+        bits: 8, or 4 for rows of tables that are looked up one by one; codebooks stay in 8.
     """
+    if bits == 4:
+        rows_to_int4(model)
     found = [(node, table) for node in model.graph if (table := _table(node)) is not None]
     for node, table in found:
         join = _join(node)
@@ -52,6 +58,8 @@ def rows_to_int4(model: ir.Model) -> int:
     ]
     for node, table in wanted:
         _pack_rows(model.graph, node, table)
+    if wanted:
+        model.graph.opset_imports.setdefault(CONTRIB, 1)
     return len(wanted)
 
 

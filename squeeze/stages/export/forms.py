@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,28 +16,55 @@ from squeeze.graphs.calibration import calibrate
 from squeeze.graphs.scales import Scales
 from squeeze.graphs.watching import Feed
 from squeeze.models import tokens
+from squeeze.quantization.storage import Quantization
 from squeeze.stage import Work
 from squeeze.stages.export.stage import ExportConfig, FormName
 
-__all__ = ["calibrated", "convert", "feed"]
+__all__ = ["Recipe", "calibrated", "convert", "feed", "recipe_of"]
 
 
-def convert(form: FormName, fp32: Path, target: Path, scales: Scales) -> None:
+@dataclass(frozen=True)
+class Recipe:
+    """How one form is made.
+
+    Attributes:
+        scales: steps of weights where they were trained; for int8-static also of every input.
+        keep: sites that stay in float.
+        weight_bits: 8 or 7, of int8 weights.
+        table_bits: 8 or 4, of tables that are looked up.
+        symmetric: int4 without zero-points, as it was trained; with them it is closer to what was not.
+    """
+
+    scales: Scales
+    keep: tuple[str, ...] = ()
+    weight_bits: int = 8
+    table_bits: int = 8
+    symmetric: bool = False
+
+
+def recipe_of(found: Quantization) -> Recipe:
+    """The form that the quantize stage trained or calibrated."""
+    record = found.record
+    return Recipe(found.scales, record.keep, record.weight_bits, record.table_bits, symmetric=True)
+
+
+def convert(form: FormName, fp32: Path, target: Path, recipe: Recipe) -> None:
     """Write one quantized form.
 
     Args:
         form: any but fp32.
         fp32: the graph it is made from.
         target: where it goes.
-        scales: steps of weights where they were trained; for int8-static also of every input.
+        recipe: how.
     """
+    scales, keep, bits, tables = recipe.scales, recipe.keep, recipe.weight_bits, recipe.table_bits
     match form:
         case "int8-dynamic":
-            int8.quantize(fp32, target, scales)
+            int8.quantize(fp32, target, scales, keep, bits, tables)
         case "int8-static":
-            static.quantize(fp32, target, scales)
+            static.quantize(fp32, target, scales, keep, bits, tables)
         case "int4-weight":
-            int4.quantize(fp32, target)
+            int4.quantize(fp32, target, keep, symmetric=recipe.symmetric, table_bits=tables)
         case "fp32":
             raise ValueError("fp32 is exported, not converted")
 

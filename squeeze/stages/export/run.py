@@ -27,10 +27,12 @@ from squeeze.models import tokens
 from squeeze.models.encoder import Encoder
 from squeeze.models.storage import load_student
 from squeeze.models.tokens import Encodings
+from squeeze.quantization import storage as quantization
+from squeeze.quantization.storage import FLOAT_PREDICTIONS, Quantization
 from squeeze.stage import Work
 from squeeze.stages.export import parity
 from squeeze.stages.export.card import model_card
-from squeeze.stages.export.forms import calibrated, convert, feed
+from squeeze.stages.export.forms import Recipe, calibrated, convert, feed, recipe_of
 from squeeze.stages.export.stage import (
     ExportConfig,
     ExportResult,
@@ -170,13 +172,17 @@ def _forms(config: ExportConfig, encoder: Path, student: Encoder, ground: Ground
     with work.progress.task(f"export {fp32.name}", 1) as advance:
         graph.export(student, fp32, settings.opset)
         advance(1)
-    said = load_file(encoder / PREDICTIONS)
+    trained = quantization.load(encoder)
+    said = load_file(encoder / (FLOAT_PREDICTIONS if trained else PREDICTIONS))
     made: dict[str, FormResult] = {}
     made["fp32"], found = ground.judge(fp32, "torch", said, settings.fp32_tolerance)
     ground.hold_batches(fp32, found["validation"], settings.fp32_tolerance)
     answers = {"fp32": found}
     for form in settings.forms:
-        if form != "fp32":
+        if trained is not None and form == trained.record.scheme:
+            rounded = load_file(encoder / PREDICTIONS)
+            made[form], answers[form] = _trained(form, fp32, config, trained, rounded, ground)
+        elif form != "fp32":
             made[form], answers[form] = _quantized(form, fp32, config, found, ground)
     if settings.ort:
         for form in settings.forms:
@@ -190,14 +196,41 @@ def _forms(config: ExportConfig, encoder: Path, student: Encoder, ground: Ground
 def _quantized(
     form: FormName, fp32: Path, config: ExportConfig, found: Mapping[str, Logits], ground: Ground
 ) -> tuple[FormResult, dict[str, Logits]]:
-    """One quantized form, held against fp32; when it fails, the error says where it departs."""
-    path, scales = ground.work.out / FORM_FILES[form], Scales()
+    """A form of what was never rounded, held against fp32."""
+    scales = Scales()
     if form == "int8-static":
         train = ground.data.splits["train"]
         scales = calibrated(fp32, config, train, ground.tokenizer, ground.work)
-    convert(form, fp32, path, scales)
+    return _held(form, fp32, Recipe(scales), fp32.name, found, config.export.tolerance(form), ground)
+
+
+def _trained(
+    form: FormName,
+    fp32: Path,
+    config: ExportConfig,
+    found: Quantization,
+    rounded: Mapping[str, Logits],
+    ground: Ground,
+) -> tuple[FormResult, dict[str, Logits]]:
+    """The form that the quantize stage computed in torch, held against what it computed there."""
+    tolerance = config.export.rounded_tolerance
+    return _held(form, fp32, recipe_of(found), "torch, rounded", rounded, tolerance, ground)
+
+
+def _held(
+    form: FormName,
+    fp32: Path,
+    recipe: Recipe,
+    source: str,
+    before: Mapping[str, Logits],
+    tolerance: Tolerance,
+    ground: Ground,
+) -> tuple[FormResult, dict[str, Logits]]:
+    """One quantized form; when it is not what it should be, the error says where it departs from fp32."""
+    path = ground.work.out / FORM_FILES[form]
+    convert(form, fp32, path, recipe)
     try:
-        return ground.judge(path, fp32.name, found, config.export.tolerance(form))
+        return ground.judge(path, source, before, tolerance)
     except ParityFailed as error:
         hint = f"{error.hint}; {ground.explain(fp32, path)}"
         raise ParityFailed(error.message, hint=hint) from error

@@ -56,6 +56,9 @@ class ExportSection(Frozen):
     """fp32 ONNX against int8 ONNX, both forms"""
     int4_tolerance: Tolerance = Tolerance(spread=0.3, agreement=0.9, metric_drop=0.03)
     """fp32 ONNX against int4 ONNX"""
+    rounded_tolerance: Tolerance = Tolerance(spread=0.05, agreement=0.98, metric_drop=0.01)
+    """the rounded model in torch against its ONNX file, for the scheme of `[quantize]`; in place of the two
+    above"""
     calibration: Method = "percentile"
     """`int8-static`: where the range of a product's input is cut: `minmax` nowhere, `percentile` above
     99.99 % of its values, `entropy` where 128 levels tell its distribution best, `mse` where the squared
