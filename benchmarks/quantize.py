@@ -252,7 +252,7 @@ def _exported(folder: Path) -> Path:
     from squeeze.graphs import lean
     from squeeze.models.storage import load_student
     from squeeze.quantization import storage
-    from squeeze.stages.export.forms import convert, recipe_of
+    from squeeze.quantization.forms import convert, recipe_of
 
     found = storage.load(folder)
     assert found is not None

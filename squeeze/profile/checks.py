@@ -83,11 +83,19 @@ def _bench(profile: Profile) -> Iterator[Problem]:
         yield Problem(("bench", "sequence"), message)
 
 
+def _forms(profile: Profile) -> tuple[str, ...]:
+    """The forms that are made; none where that is not known before it runs."""
+    scheme = profile.quantize.scheme if profile.quantize else None
+    if profile.export is None or scheme == "auto":
+        return ()
+    return profile.export.forms if scheme is None else (*profile.export.forms, scheme)
+
+
 def _budget(profile: Profile) -> Iterator[Problem]:
     yield from _bench(profile)
     if profile.budget is None:
         return
-    form, forms = profile.budget.form, profile.export.forms if profile.export else ()
+    form, forms = profile.budget.form, _forms(profile)
     if form is not None and forms and form not in forms:
         yield Problem(("budget", "form"), f"must be one of [export] forms {', '.join(forms)}, got {form!r}")
     labels = profile.task.labels

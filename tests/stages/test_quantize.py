@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from squeeze.artifact import Artifact
 from squeeze.distillation.config import Loss, Phase
 from squeeze.distillation.material import PREDICTIONS
-from squeeze.errors import ProfileError
+from squeeze.errors import GateFailed, ProfileError
 from squeeze.models.storage import load_student
 from squeeze.quantization import sites, storage
 from squeeze.stages.quantize import choosing
@@ -169,7 +169,6 @@ def test_steps_are_learned(where, tmp_path):
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"scheme": "auto"}, "cannot choose yet"),
         ({"scheme": "int3"}, "int8-dynamic"),
         ({"scheme": "int4-weight", "weight_bits": 7}, "int4-weight has four"),
         ({"weight_bits": 6}, "7 or 8"),
@@ -189,15 +188,39 @@ def test_settings_that_make_no_sense_are_refused(section, message):
 
 
 def test_the_fastest_form_that_keeps_the_floor_is_taken():
-    forms = [
-        choosing.Candidate("int8-dynamic", p50_ms=2.0, macro_f1=0.899),
-        choosing.Candidate("int8-static", p50_ms=1.5, macro_f1=0.898),
-        choosing.Candidate("int4-weight", p50_ms=1.0, macro_f1=0.880),
+    section = QuantizeSection(scheme="auto", weight_bits=7)
+    order = [
+        (section.of("int4-weight"), 1.0),
+        (section.of("int8-static"), 1.5),
+        (section.of("int8-dynamic"), 2.0),
     ]
-    assert choosing.fastest(forms, whole=0.9, floor=0.003) == "int8-static"
-    assert choosing.fastest(forms, whole=0.9, floor=0.0015) == "int8-dynamic"
-    with pytest.raises(ProfileError, match=r"no scheme keeps macro-F1 within 0\.0001 of 0\.9000"):
-        choosing.fastest(forms, whole=0.9, floor=0.0001)
+    scores = {"int8-dynamic": 0.899, "int8-static": 0.898, "int4-weight": 0.880}
+    assert [each.weight_bits for each, _ in order] == [8, 7, 7]
+    made: list[str] = []
+
+    def make(settings: QuantizeSection) -> tuple[str, float]:
+        made.append(settings.scheme)
+        return settings.scheme, scores[settings.scheme]
+
+    chosen, tried = choosing.first_good(order, 0.9, 0.003, make)
+    assert chosen == "int8-static"
+    assert [(each.scheme, each.p50_ms) for each in tried] == [("int4-weight", 1.0), ("int8-static", 1.5)]
+    assert made == ["int4-weight", "int8-static"]  # the slower one is never trained
+    assert choosing.first_good(order, 0.9, 0.0015, make)[0] == "int8-dynamic"
+    with pytest.raises(
+        GateFailed, match=r"no scheme keeps macro-F1 within 0\.0001 of 0\.9000.*int8-static 0\.8980"
+    ):
+        choosing.first_good(order, 0.9, 0.0001, make)
+
+
+def test_a_scheme_is_chosen_by_measuring(where, tmp_path):
+    made, out = quantize(where, tmp_path, scheme="auto", method="ptq", floor=1.0)
+    (only,) = made.candidates  # with such a floor the fastest is good enough
+    found = storage.load(out)
+    assert found is not None
+    assert only.scheme == made.scheme == found.record.scheme
+    assert 0 < only.p50_ms < 1000
+    assert only.macro_f1 == made.quality["validation"].macro_f1
 
 
 def test_a_newer_key_of_a_loss_leaves_older_artefacts_their_names():

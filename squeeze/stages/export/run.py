@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,11 +28,13 @@ from squeeze.models.encoder import Encoder
 from squeeze.models.storage import load_student
 from squeeze.models.tokens import Encodings
 from squeeze.quantization import storage as quantization
+from squeeze.quantization.forms import Recipe, convert, recipe_of
+from squeeze.quantization.plan import Scheme
 from squeeze.quantization.storage import FLOAT_PREDICTIONS, Quantization
 from squeeze.stage import Work
 from squeeze.stages.export import parity
+from squeeze.stages.export.calibrating import calibrated, feed
 from squeeze.stages.export.card import model_card
-from squeeze.stages.export.forms import Recipe, calibrated, convert, feed, recipe_of
 from squeeze.stages.export.stage import (
     ExportConfig,
     ExportResult,
@@ -178,23 +180,33 @@ def _forms(config: ExportConfig, encoder: Path, student: Encoder, ground: Ground
     made["fp32"], found = ground.judge(fp32, "torch", said, settings.fp32_tolerance)
     ground.hold_batches(fp32, found["validation"], settings.fp32_tolerance)
     answers = {"fp32": found}
-    for form in settings.forms:
+    wanted = _wanted(settings.forms, trained)
+    for form in wanted:
+        if form == "fp32":
+            continue
         if trained is not None and form == trained.record.scheme:
             rounded = load_file(encoder / PREDICTIONS)
             made[form], answers[form] = _trained(form, fp32, config, trained, rounded, ground)
-        elif form != "fp32":
+        else:
             made[form], answers[form] = _quantized(form, fp32, config, found, ground)
     if settings.ort:
-        for form in settings.forms:
+        for form in wanted:
             twin = ground.judge_ort(work.out / made[form].file, answers[form])
             made[form] = made[form].model_copy(update={"ort": twin})
-    if "fp32" not in settings.forms:
+    if "fp32" not in wanted:
         fp32.unlink()
-    return {name: made[name] for name in settings.forms}
+    return {name: made[name] for name in wanted}
+
+
+def _wanted(forms: Sequence[FormName], trained: Quantization | None) -> tuple[FormName, ...]:
+    """The forms to make; what `[quantize]` trained is always made, and ships."""
+    if trained is None:
+        return tuple(forms)
+    return (*(form for form in forms if form != trained.record.scheme), trained.record.scheme)
 
 
 def _quantized(
-    form: FormName, fp32: Path, config: ExportConfig, found: Mapping[str, Logits], ground: Ground
+    form: Scheme, fp32: Path, config: ExportConfig, found: Mapping[str, Logits], ground: Ground
 ) -> tuple[FormResult, dict[str, Logits]]:
     """A form of what was never rounded, held against fp32."""
     scales = Scales()
@@ -205,7 +217,7 @@ def _quantized(
 
 
 def _trained(
-    form: FormName,
+    form: Scheme,
     fp32: Path,
     config: ExportConfig,
     found: Quantization,
@@ -218,7 +230,7 @@ def _trained(
 
 
 def _held(
-    form: FormName,
+    form: Scheme,
     fp32: Path,
     recipe: Recipe,
     source: str,

@@ -47,7 +47,8 @@ class ExportSection(Frozen):
 
     forms: tuple[FormName, ...] = Field(default=("fp32", "int8-dynamic"), min_length=1)
     """which files to make: `fp32` is model.onnx, `int8-dynamic` model.int8.onnx, `int8-static`
-    model.int8-static.onnx, `int4-weight` model.int4.onnx; the last one ships"""
+    model.int8-static.onnx, `int4-weight` model.int4.onnx; the last one ships. The scheme of
+    `[quantize]` is always made, and comes last"""
     opset: int = Field(default=20, ge=18, le=24)
     """ONNX operator set; 20 is the first with Gelu as one operator"""
     fp32_tolerance: Tolerance = Tolerance(max_abs=1e-3, agreement=1.0, metric_drop=0.0)

@@ -1,47 +1,91 @@
-"""`scheme = "auto"`: the fastest form that is still good enough."""
+"""`scheme = "auto"`: the candidates are measured here, and the fastest that is good enough is taken."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
-from squeeze.errors import ProfileError
-from squeeze.quantization.plan import Scheme
+from squeeze.distillation.material import Material
+from squeeze.errors import GateFailed
+from squeeze.graphs import lean
+from squeeze.models import tokens
+from squeeze.models.encoder import Encoder
+from squeeze.progress import Progress
+from squeeze.quantization.forms import Recipe, convert
+from squeeze.stages.quantize.rounding import round_student
+from squeeze.stages.quantize.stage import SCHEMES, Candidate, QuantizeSection
+from squeeze.targets import cpu
+from squeeze.targets.subjects import Subject
 
-__all__ = ["Candidate", "fastest"]
+__all__ = ["by_latency", "first_good"]
+
+OPSET = 20
+SETTINGS = cpu.Settings(threads=1, starts=1, min_runs=300, min_seconds=1.0, max_seconds=30.0)
+Made = TypeVar("Made")
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """One form of a model, measured.
+def by_latency(
+    student: Encoder, settings: QuantizeSection, material: Material, progress: Progress
+) -> list[tuple[QuantizeSection, float]]:
+    """Settings of every scheme and the median latency of its file, milliseconds; the fastest first.
 
-    Attributes:
-        scheme: its name.
-        p50_ms: median latency on the target.
-        macro_f1: on validation, 0..1.
+    The files are made of the model as it is rounded, before any training, which does not change how fast
+    they are. They run in turns on texts as long as those of the validation split.
     """
+    shared: dict[str, Any] = {"vocabulary": student.shape.vocabulary, "lengths": _lengths(material)}
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / "model.onnx"
+        subjects = []
+        for scheme in SCHEMES:
+            named = settings.of(scheme)
+            model = round_student(student, named, material).model
+            lean.export(model.snapped(), whole, OPSET)
+            path = Path(folder) / f"{scheme}.onnx"
+            recipe = Recipe(
+                model.scales(), tuple(model.plan.keep), named.weight_bits, named.table_bits, symmetric=True
+            )
+            convert(scheme, whole, path, recipe)
+            subjects.append(Subject(path, scheme, **shared))
+        measured = cpu.measure(subjects, SETTINGS, progress)
+    found = [(settings.of(scheme), each.p50.value) for scheme, each in zip(SCHEMES, measured, strict=True)]
+    return sorted(found, key=lambda pair: pair[1])
 
-    scheme: Scheme
-    p50_ms: float
-    macro_f1: float
 
-
-def fastest(forms: Sequence[Candidate], whole: float, floor: float) -> Scheme:
-    """The scheme with the least latency of those that lose no more than the floor.
+def first_good(
+    order: Sequence[tuple[QuantizeSection, float]],
+    whole: float,
+    floor: float,
+    make: Callable[[QuantizeSection], tuple[Made, float]],
+) -> tuple[Made, tuple[Candidate, ...]]:
+    """The fastest form that loses no more than the floor; slower ones are not made.
 
     Args:
-        forms: all that were measured.
+        order: settings and milliseconds, the fastest first.
         whole: macro-F1 of the float model on validation.
         floor: the most that may be lost of it.
+        make: gives a model and its macro-F1 on validation.
+
+    Returns:
+        What was made, and the figures of all that were looked at.
 
     Raises:
-        ProfileError: none is good enough; every one's figures are named.
+        GateFailed: none is good enough; the figures of all are named.
     """
-    good = [form for form in forms if whole - form.macro_f1 <= floor]
-    if not good:
-        said = ", ".join(f"{form.scheme} {form.macro_f1:.4f}" for form in forms)
-        raise ProfileError(
-            f"[quantize] floor: no scheme keeps macro-F1 within {floor:g} of {whole:.4f}: {said}",
-            hint='raise `floor`, or let sensitive products stay float: keep = "auto"',
-        )
-    return min(good, key=lambda form: form.p50_ms).scheme
+    tried: list[Candidate] = []
+    for settings, p50_ms in order:
+        made, score = make(settings)
+        tried.append(Candidate(scheme=settings.scheme, p50_ms=p50_ms, macro_f1=score))
+        if whole - score <= floor:
+            return made, tuple(tried)
+    said = ", ".join(f"{each.scheme} {each.macro_f1:.4f}" for each in tried)
+    raise GateFailed(
+        f"[quantize] floor: no scheme keeps macro-F1 within {floor:g} of {whole:.4f}: {said}",
+        hint='raise `floor`, or let sensitive products stay float: keep = "auto"',
+    )
+
+
+def _lengths(material: Material) -> tuple[int, ...]:
+    texts = material.data.splits["validation"].texts
+    return tuple(int(n) for n in tokens.encode(material.reading.tokenizer, texts).lengths)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -30,8 +30,9 @@ from squeeze.models.storage import load_student
 from squeeze.quantization import storage
 from squeeze.quantization.encoder import FakeQuantized
 from squeeze.stage import Work
+from squeeze.stages.quantize.choosing import by_latency, first_good
 from squeeze.stages.quantize.rounding import round_student
-from squeeze.stages.quantize.stage import QuantizeConfig, QuantizeResult, QuantizeSection
+from squeeze.stages.quantize.stage import Candidate, QuantizeConfig, QuantizeResult, QuantizeSection
 
 __all__ = ["material_of", "run"]
 
@@ -46,33 +47,81 @@ def run(config: QuantizeConfig, inputs: Mapping[str, Artifact], work: Work) -> Q
     torch.set_num_threads(work.threads)
     settings, folder = config.quantize, inputs["encoder"].path
     material = material_of(config, inputs, folder)
-    found = round_student(load_student(folder), settings, material)
-    model = found.model
-    rounded = _answers(model, material)
-    trained, cache, phases = _train(model, settings, material, rounded, work)
-    said = _answers(model, material) if trained else rounded
-    plain = model.snapped()
+    student, before = load_student(folder), load_file(folder / PREDICTIONS)
+    made, candidates = _chosen(student, before, settings, material, work)
+    model, plain = made.model, made.model.snapped()
     size = write_student(work.out, plain, material.reading, config.task.labels)
-    _write_beside(work.out, model, settings, said, _answers(plain, material))
+    _write_beside(work.out, made, _answers(plain, material))
     return QuantizeResult(
-        scheme=settings.scheme,
+        scheme=model.plan.scheme,
         method=settings.method,
         against=settings.against if settings.method == "qat" else None,
+        candidates=candidates,
         keep=tuple(sorted(model.plan.keep)),
-        sensitivity=found.sensitivity,
-        before=judge(load_file(folder / PREDICTIONS), material.data, inputs["teacher"]),
-        rounded=judge(rounded, material.data, inputs["teacher"]),
-        quality=judge(said, material.data, inputs["teacher"]),
-        trained=trained,
+        sensitivity=made.sensitivity,
+        before=judge(before, material.data, inputs["teacher"]),
+        rounded=judge(made.rounded, material.data, inputs["teacher"]),
+        quality=judge(made.said, material.data, inputs["teacher"]),
+        trained=made.trained,
         parameters=parameters(plain),
         embedding_parameters=embedding_parameters(plain),
         size_bytes=size,
         pool=material.pool.report,
-        cache=cache,
-        phases=tuple(phases),
+        cache=made.cache,
+        phases=made.phases,
         transformers_folder=(work.out / "transformers").is_dir(),
         seconds=time.monotonic() - started,
     )
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished model.
+
+    Attributes:
+        model: in evaluation mode.
+        settings: what it was made by, its scheme named.
+        sensitivity: by site, where it was measured.
+        rounded: its answers before any training.
+        said: its answers.
+        trained: whether training made it better.
+        cache: what the teacher computed for the training.
+        phases: how the training went.
+    """
+
+    model: FakeQuantized
+    settings: QuantizeSection
+    sensitivity: Mapping[str, float]
+    rounded: Answers
+    said: Answers
+    trained: bool
+    cache: CacheReport | None
+    phases: tuple[PhaseReport, ...]
+
+
+def _chosen(
+    student: Encoder, before: Answers, settings: QuantizeSection, material: Material, work: Work
+) -> tuple[Made, tuple[Candidate, ...]]:
+    """The scheme that is named, or the fastest that is good enough."""
+    if settings.scheme != "auto":
+        return _make(student, settings, material, work), ()
+
+    def make(named: QuantizeSection) -> tuple[Made, float]:
+        scratch = work.scratch / named.scheme  # checkpoints of one scheme are not another's
+        scratch.mkdir(parents=True, exist_ok=True)
+        made = _make(student, named, material, replace(work, scratch=scratch))
+        return made, _score(made.said, material)
+
+    order = by_latency(student, settings, material, work.progress)
+    return first_good(order, _score(before, material), settings.floor, make)
+
+
+def _make(student: Encoder, settings: QuantizeSection, material: Material, work: Work) -> Made:
+    found = round_student(student, settings, material)
+    rounded = _answers(found.model, material)
+    trained, cache, phases = _train(found.model, settings, material, rounded, work)
+    said = _answers(found.model, material) if trained else rounded
+    return Made(found.model, settings, found.sensitivity, rounded, said, trained, cache, tuple(phases))
 
 
 def material_of(config: QuantizeConfig, inputs: Mapping[str, Artifact], folder: Path) -> Material:
@@ -112,15 +161,13 @@ def _score(said: Answers, material: Material) -> float:
     return quality(said["validation"], material.data.splits["validation"].labels).macro_f1
 
 
-def _write_beside(
-    folder: Path, model: FakeQuantized, settings: QuantizeSection, said: Answers, in_float: Answers
-) -> None:
+def _write_beside(folder: Path, made: Made, in_float: Answers) -> None:
     """Answers and steps."""
-    assert settings.scheme != "auto"
-    save_file(said, folder / PREDICTIONS)
+    model, settings = made.model, made.settings
+    save_file(made.said, folder / PREDICTIONS)
     save_file(in_float, folder / storage.FLOAT_PREDICTIONS)
     record = storage.Record(
-        scheme=settings.scheme,
+        scheme=model.plan.scheme,
         method=settings.method,
         weight_bits=settings.weight_bits,
         table_bits=settings.table_bits,

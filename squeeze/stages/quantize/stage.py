@@ -10,12 +10,14 @@ from pydantic import Field, model_validator
 from squeeze.artifact import Artifact
 from squeeze.core.metrics import Quality
 from squeeze.distillation.config import AugmentSection, CacheReport, Loss, Phase, PhaseReport, PoolReport
+from squeeze.quantization.plan import Scheme
 from squeeze.schema import Frozen
 from squeeze.stage import Stage, Work
 from squeeze.task import TaskSection
 
-__all__ = ["STAGE", "QuantizeConfig", "QuantizeResult", "QuantizeSection"]
+__all__ = ["SCHEMES", "STAGE", "Candidate", "QuantizeConfig", "QuantizeResult", "QuantizeSection"]
 
+SCHEMES: tuple[Scheme, ...] = ("int8-dynamic", "int8-static", "int4-weight")
 AGAINST_TEACHER = Phase(name="qat", epochs=2, learning_rate=1e-4, losses=(Loss(name="logit_mse"),))
 AGAINST_LABELS = Phase(
     name="qat", epochs=2, learning_rate=1e-4, losses=(Loss(name="cross_entropy"),), data="labelled"
@@ -26,7 +28,8 @@ class QuantizeSection(Frozen):
     """The `[quantize]` section; see squeeze/stages/quantize/README.md."""
 
     scheme: Literal["int8-dynamic", "int8-static", "int4-weight", "auto"] = "int8-dynamic"
-    """what the target runs: int8 with ranges taken at run time, int8 with fixed ranges, int4 weights only"""
+    """what the target runs: int8 with ranges taken at run time, int8 with fixed ranges, int4 weights only;
+    "auto": the fastest on this machine that loses no more than `floor`"""
     method: Literal["ptq", "qat"] = "qat"
     """round what was trained, or train on while it is rounded"""
     calibration: Literal["minmax", "percentile", "entropy", "mse"] = "mse"
@@ -44,17 +47,14 @@ class QuantizeSection(Frozen):
     keep: Literal["auto"] | tuple[str, ...] = ()
     """products that stay float, by name or pattern (`layers.0.*`); "auto": the most sensitive, see `floor`"""
     floor: float = Field(default=0.003, ge=0, le=1)
-    """`keep = "auto"`: macro-F1 on validation that rounding alone may lose, 0..1"""
+    """macro-F1 on validation that may be lost, 0..1: by rounding alone for `keep = "auto"`, in the end for
+    `scheme = "auto"`"""
     phases: tuple[Phase, ...] | None = Field(default=None, min_length=1)
     """`qat`: trainings in a row; 2 epochs of `logit_mse` (against labels `cross_entropy`) by default"""
     augment: AugmentSection = AugmentSection()
 
     @model_validator(mode="after")
-    def _scheme_is_there(self) -> Self:
-        if self.scheme == "auto":
-            raise ValueError(
-                '`scheme = "auto"` cannot choose yet: name int8-dynamic, int8-static or int4-weight'
-            )
+    def _bits_fit(self) -> Self:
         if self.weight_bits == 7 and self.scheme == "int4-weight":
             raise ValueError("`weight_bits` is of int8 weights; int4-weight has four")
         return self
@@ -76,6 +76,11 @@ class QuantizeSection(Frozen):
             raise ValueError('`against = "student"` has no base teacher: leave `teacher` out of its phases')
         return self
 
+    def of(self, scheme: Scheme) -> QuantizeSection:
+        """These settings with a scheme; bits that it does not have are left out."""
+        bits = 8 if scheme == "int4-weight" else self.weight_bits
+        return self.model_copy(update={"scheme": scheme, "weight_bits": bits})
+
     @property
     def trainings(self) -> tuple[Phase, ...]:
         """The phases that are walked."""
@@ -92,6 +97,16 @@ class QuantizeConfig(Frozen):
     quantize: QuantizeSection
 
 
+class Candidate(Frozen):
+    """One scheme that `scheme = "auto"` looked at."""
+
+    scheme: str
+    p50_ms: float
+    """median latency on this machine, one thread, texts as long as those of the validation split"""
+    macro_f1: float
+    """on validation, 0..1"""
+
+
 class QuantizeResult(Frozen):
     """What the quantize stage reports."""
 
@@ -99,6 +114,8 @@ class QuantizeResult(Frozen):
     method: str
     against: str | None
     """None where nothing was trained"""
+    candidates: tuple[Candidate, ...]
+    """`scheme = "auto"`: what was looked at, the fastest first; the last one was taken"""
     keep: tuple[str, ...]
     """products that stay float"""
     sensitivity: Mapping[str, float]
@@ -130,6 +147,16 @@ def run(config: QuantizeConfig, inputs: Mapping[str, Artifact], work: Work) -> Q
     return implementation.run(config, inputs, work)
 
 
+def sources(config: QuantizeConfig) -> dict[str, str]:
+    """The machine, where its speed decides which scheme is taken."""
+    if config.quantize.scheme != "auto":
+        return {}
+    from squeeze.artifact import digest_json
+    from squeeze.runtime import environment
+
+    return {"machine": digest_json(environment())}
+
+
 STAGE = Stage(
     name="quantize",
     section="quantize",
@@ -140,4 +167,5 @@ STAGE = Stage(
     result=QuantizeResult,
     run=run,
     libraries=("torch", "transformers", "tokenizers", "numpy"),
+    sources=sources,
 )
