@@ -85,7 +85,8 @@ class Factorised(Embedding):
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B, T) -> (B, T, E)."""
-        return F.linear(F.embedding(ids, self.weight), self.project.weight)
+        rows: Tensor = self.project(F.embedding(ids, self.weight))
+        return rows
 
     def table(self) -> Tensor:
         """The whole table, (V, E)."""

@@ -56,7 +56,7 @@ class ExportSection(Frozen):
     """fp32 ONNX against int8 ONNX, both forms"""
     int4_tolerance: Tolerance = Tolerance(spread=0.3, agreement=0.9, metric_drop=0.03)
     """fp32 ONNX against int4 ONNX"""
-    calibration: Method = "percentile"
+    calibration: Method = "mse"
     """`int8-static`: where the range of a product's input is cut: `minmax` nowhere, `percentile` above
     99.99 % of its values, `entropy` where 128 levels tell its distribution best, `mse` where the squared
     error is least"""
