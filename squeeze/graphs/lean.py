@@ -181,7 +181,8 @@ def _name_products(model: ir.Model) -> None:
         node.name = module.removeprefix(INNER)
         weights = node.inputs[1]
         assert weights is not None
-        weights.name = f"{node.name}.weight"
+        if f"{node.name}.weight" not in model.graph.initializers:
+            weights.name = f"{node.name}.weight"
 
 
 def _fix_shapes(graph: ir.Graph) -> None:

@@ -63,7 +63,7 @@ class Forms:
 
 
 FORMS = ("int8-dynamic", "int8-static", "int4-weight", "int4 rows")
-NEAR = {"int8-dynamic": 0.06, "int8-static": 0.08, "int4-weight": 0.5, "int4 rows": 0.7}
+NEAR = {"int8-dynamic": 0.06, "int8-static": 0.3, "int4-weight": 0.5, "int4 rows": 0.7}
 """Largest difference of a logit against the largest logit; these students are random and narrow."""
 
 
@@ -143,14 +143,13 @@ def test_static_computes_rounded_inputs_times_rounded_weights(forms):
         others = set(sites.products(model)) - {site}
         static.quantize(made.fp32, alone, made.scales, keep=others)
         [before] = watch(made.fp32, [entering, leaving], [feed()], 1)
-        [after] = watch(alone, [leaving], [feed()], 1)
-        step = made.scales.inputs[site]
-        rounded = np.clip(np.rint(before[entering] / step), -128, 127) * step
+        [after] = watch(alone, [entering, leaving], [feed()], 1)
+        step = np.float32(made.scales.inputs[site])
+        rounded = np.clip(np.rint(after[entering] / step), -128, 127) * step
         values, steps = columns_to_int8(sites.matrix(node))
         bias = before[leaving] - before[entering] @ sites.matrix(node)
-        # Tables are int8 as well, so the first layers' inputs are not quite those of fp32.
-        np.testing.assert_allclose(after[leaving], rounded @ (values * steps) + bias, atol=0.15)
-        assert np.abs(after[leaving] - before[leaving]).max() > 0
+        np.testing.assert_allclose(after[leaving], rounded @ (values * steps) + bias, atol=1e-4)
+        assert np.abs(after[leaving] - before[leaving]).max() > 1e-3
 
 
 def fused(path: Path, folder: Path) -> Counter[str]:
@@ -193,7 +192,11 @@ def test_trained_steps_and_fewer_bits_are_obeyed(form, bits, forms, tmp_path):
     expected = np.clip(np.rint(whole / steps), -end, end)
     np.testing.assert_array_equal(kept[f"{site}.weight.int8"], expected)
     np.testing.assert_array_equal(kept[f"{site}.weight.scale"], steps)
-    others = [one for key, one in kept.items() if key.endswith("weight.int8") and key.startswith("layers")]
+    others = [
+        one
+        for key, one in kept.items()
+        if key.startswith("layers") and key.endswith("int8") and site not in key
+    ]
     assert {int(np.abs(one).max()) for one in others} == {end}
 
 
@@ -261,7 +264,7 @@ def test_codebooks_keep_their_bytes(forms):
 
 def test_files_get_smaller(forms):
     made = forms("dense")
-    wide, narrow = tiny.encoder(labels=4, hidden=128, embedding=EmbeddingShape(width=128)), made.fp32.parent
+    wide, narrow = tiny.encoder(labels=4, hidden=256, embedding=EmbeddingShape(width=256)), made.fp32.parent
     lean.export(wide, narrow / "wide.onnx", 20)
     fp32 = (narrow / "wide.onnx").stat().st_size
     int8.quantize(narrow / "wide.onnx", narrow / "wide8.onnx")

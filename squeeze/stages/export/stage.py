@@ -60,7 +60,7 @@ class ExportSection(Frozen):
     rounded_tolerance: Tolerance = Tolerance(spread=0.05, agreement=0.98, metric_drop=0.01)
     """the rounded model in torch against its ONNX file, for the scheme of `[quantize]`; in place of the two
     above"""
-    calibration: Method = "percentile"
+    calibration: Method = "mse"
     """`int8-static`: where the range of a product's input is cut: `minmax` nowhere, `percentile` above
     99.99 % of its values, `entropy` where 128 levels tell its distribution best, `mse` where the squared
     error is least"""
