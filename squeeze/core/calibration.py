@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,7 +110,7 @@ def mse(histogram: Histogram) -> float:
     return _edge(histogram, edges[int(np.argmin(losses))])
 
 
-def _errors(values: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
+def _errors(values: NDArray[np.floating[Any]], threshold: float) -> NDArray[np.float64]:
     size = threshold / (LEVELS - 1)
     return np.minimum(np.rint(values / size), LEVELS - 1) * size - values
 

@@ -55,7 +55,7 @@ def blocks(weight: Tensor, block: int = BLOCK) -> Tensor:
     """(N, K) -> (N, ceil(K / block), block), zeros at the end: as MatMulNBits cuts a product's inputs."""
     short = -weight.shape[-1] % block
     padded = torch.nn.functional.pad(weight, (0, short)) if short else weight
-    return padded.unflatten(-1, (-1, block))
+    return padded.reshape(*padded.shape[:-1], -1, block)
 
 
 def unblocked(cut: Tensor, width: int) -> Tensor:
@@ -137,7 +137,7 @@ def affine(x: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
     >>> affine(torch.tensor([-1.0, 0.004, 1.55]), torch.tensor(0.01), torch.tensor(100.0))
     tensor([-100.,    0.,  155.])
     """
-    out: Tensor = _Affine.apply(x, scale, zero)
+    out: Tensor = _Affine.apply(x, scale, zero)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -149,7 +149,7 @@ def rounded(x: Tensor, step: Tensor, low: int, high: int) -> Tensor:
     >>> rounded(torch.tensor([0.26, -9.0]), torch.tensor(0.5), -8, 7)
     tensor([ 1., -8.])
     """
-    out: Tensor = _Rounded.apply(x, step, low, high)
+    out: Tensor = _Rounded.apply(x, step, low, high)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -170,13 +170,13 @@ def learned(x: Tensor, step: Tensor, low: int, high: int) -> Tensor:
     >>> step.grad
     tensor(6.6000)
     """
-    out: Tensor = _Learned.apply(x, step, low, high)
+    out: Tensor = _Learned.apply(x, step, low, high)  # type: ignore[no-untyped-call]
     return out
 
 
 def scaled_gradient(step: Tensor, factor: float) -> Tensor:
     """The step itself, its gradient times a factor (LSQ, section 2.2)."""
-    out: Tensor = _Scaled.apply(step, factor)
+    out: Tensor = _Scaled.apply(step, factor)  # type: ignore[no-untyped-call]
     return out
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-__all__ = ["CONTRIB", "constant", "drop", "initializer", "swap"]
+__all__ = ["CONTRIB", "constant", "drop", "initializer", "swap", "value_name"]
 
 CONTRIB = "com.microsoft"
 """Domain of the operators that ONNX Runtime adds to the standard."""
@@ -18,13 +19,19 @@ def constant(value: ir.Value | None) -> NDArray[Any] | None:
     return None if value is None or value.const_value is None else value.const_value.numpy()
 
 
-def initializer(graph: ir.Graph, name: str, values: NDArray[Any]) -> ir.Value:
+def initializer(graph: ir.Graph, name: str, values: NDArray[Any] | np.generic) -> ir.Value:
     """A constant of the graph; one that several nodes share is stored once."""
     if name in graph.initializers:
         return graph.initializers[name]
     value = ir.val(name, const_value=ir.tensor(values, name=name))
     graph.register_initializer(value)
     return value
+
+
+def value_name(value: ir.Value | None) -> str:
+    """The name of a value that is known to be there."""
+    assert value is not None
+    return str(value.name)
 
 
 def swap(graph: ir.Graph, old: ir.Node, chain: list[ir.Node]) -> None:

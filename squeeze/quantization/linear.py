@@ -72,7 +72,8 @@ class FakeLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear, plan: Plan, reading: Reading, *, alone: bool = False) -> None:
         super().__init__()
-        self.weight, self.bias = linear.weight, linear.bias
+        self.weight = linear.weight
+        self.bias: nn.Parameter | None = linear.bias
         self.plan, self.reading, self.alone = plan, reading, alone
         self.on = True
         self.watcher: Watcher | None = None

@@ -97,7 +97,7 @@ class FakeProduct(Product):
     def _books(self) -> Tensor:
         """(M*K, E/M): side by side the M books are one matrix of K rows."""
         books = self.weight.view(self.subvectors, self.codewords, -1).transpose(0, 1).flatten(1)
-        rounded = columns(books).unflatten(1, (self.subvectors, -1))
+        rounded = columns(books).view(self.codewords, self.subvectors, -1)
         return rounded.transpose(0, 1).reshape(self.weight.shape)
 
 

@@ -39,7 +39,7 @@ def run(nodes: list[Any], outputs: dict[str, int], **given: np.ndarray) -> list[
 
 def dynamically(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     node = helper.make_node("DynamicQuantizeLinear", ["x"], ["y", "scale", "zero"])
-    kinds = {"y": TensorProto.UINT8, "scale": TensorProto.FLOAT, "zero": TensorProto.UINT8}
+    kinds: dict[str, int] = {"y": TensorProto.UINT8, "scale": TensorProto.FLOAT, "zero": TensorProto.UINT8}
     y, scale, zero = run([node], kinds, x=x)
     return y, scale, zero
 
@@ -91,7 +91,7 @@ def test_a_product_of_integers_is_the_runtime_s_in_every_bit():
         helper.make_node("DynamicQuantizeLinear", ["x"], ["y", "scale", "zero"]),
         helper.make_node("MatMulInteger", ["y", "w", "zero"], ["p"]),
     ]
-    kinds = {"p": TensorProto.INT32, "scale": TensorProto.FLOAT}
+    kinds: dict[str, int] = {"p": TensorProto.INT32, "scale": TensorProto.FLOAT}
     theirs, their_scale = run(nodes, kinds, x=x.numpy(), w=integers.T.numpy().astype(np.int8))
     assert np.array_equal(product.numpy(), theirs.astype(np.float32))
     ours = product * (scale[0] * step.squeeze(-1))

@@ -17,8 +17,8 @@ from squeeze.errors import ParityFailed
 from squeeze.graphs import lean as graph
 from squeeze.models.encoder import Encoder
 from squeeze.predict import predict
-from squeeze.stages.export import run as stage
 from squeeze.quantization.forms import convert
+from squeeze.stages.export import run as stage
 from squeeze.stages.export.stage import ExportConfig, ExportResult
 from squeeze.targets.subjects import FORM_FILES, find
 from tests import tiny

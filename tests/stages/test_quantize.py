@@ -53,7 +53,7 @@ def quantize(
 @pytest.mark.parametrize("scheme", ["int8-dynamic", "int8-static", "int4-weight"])
 @pytest.mark.parametrize("method", ["ptq", "qat"])
 def test_it_saves_what_it_measured(scheme, method, where, tmp_path):
-    more = {"phases": [QAT]} if method == "qat" else {}
+    more: dict[str, Any] = {"phases": [QAT]} if method == "qat" else {}
     made, out = quantize(where, tmp_path, scheme=scheme, method=method, **more)
     found = storage.load(out)
     assert found is not None
