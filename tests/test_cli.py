@@ -37,6 +37,7 @@ COMMANDS = [
     "distil",
     "prune",
     "export",
+    "search-cnn",
     "bench",
     "gate",
     "plan",
