@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from squeeze.runtime import need
 __all__ = ["Images", "draw"]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
+UNREADABLE = (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile, zlib.error)
 LAYOUT = "a folder with one folder of PNG or JPEG files a class, or an .npz file with `images` and `labels`"
 
 
@@ -94,9 +96,10 @@ def _read(files: Sequence[Path]) -> NDArray[np.uint8]:
 
 def _from_arrays(path: Path, count: int, seed: int) -> Images:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file:
+            arrays = np.load(file, allow_pickle=False)
             pixels, labels = arrays["images"], arrays["labels"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: not a readable set of images ({error})", hint=f"give {LAYOUT}") from error
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[-1] != 3 or 0 in pixels.shape[1:3]:
         raise DataError(f"{path}: images are {pixels.dtype} {pixels.shape}, not uint8 (N, height, width, 3)")

@@ -74,6 +74,10 @@ def test_files_that_are_no_arrays(tmp_path):
         path.write_bytes(content)
         with pytest.raises(DataError, match="not a readable set of images"):
             images.draw(path, 4, seed=0)
+    with path.open("wb") as file:
+        np.save(file, PIXELS)
+    with pytest.raises(DataError, match="not a readable set of images"):
+        images.draw(path, 4, seed=0)
     np.savez(path, pictures=PIXELS)
     with pytest.raises(DataError, match="images"):
         images.draw(path, 4, seed=0)
