@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from squeeze.core import diswot
-from squeeze.models.resnet import ResNetShape
+from squeeze.models.encoder import parameters
+from squeeze.models.resnet import ResNet, ResNetShape
 from squeeze.scores import cnn
 from squeeze.scores.cnn_table import Ground, score_all
 
@@ -32,7 +33,7 @@ def test_diswot_is_the_average_over_starts_that_the_two_sides_do_not_share():
 
 def test_baselines():
     found = score_all(STUDENT, ground())
-    assert found["parameters"] == sum(each.numel() for each in cnn.ResNet(STUDENT).parameters())
+    assert found["parameters"] == parameters(ResNet(STUDENT))
     assert found["macs"] > found["parameters"]
     assert found["random"] == score_all(STUDENT, ground())["random"]
     assert found["random"] != score_all(TEACHER, ground())["random"]

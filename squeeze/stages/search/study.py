@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from squeeze.errors import UsageError
 from squeeze.schema import Frozen
 
-__all__ = ["Choice", "Judged", "enqueue", "evolve", "finished", "open_storage", "pareto", "recorded"]
+__all__ = ["Choice", "Judged", "evolve", "finished", "open_storage", "pareto", "recorded"]
 
 Choice = int | float | str
 """One value of a dimension; all of them can be written into a study's database."""
@@ -85,6 +85,7 @@ def evolve(
     population: int,
     seed: int,
     stream: int = 0,
+    first: Sequence[Candidate] = (),
     advance: Callable[[], None] = lambda: None,
 ) -> None:
     """Propose and judge candidates until so many trials are finished, by whoever shares the storage.
@@ -99,12 +100,15 @@ def evolve(
         population: of a generation.
         seed: of all draws.
         stream: number of this worker: two that see the same trials must not draw alike.
+        first: candidates that are judged before any is drawn.
         advance: called after each trial.
     """
     study = _study(storage, name)
     while (done := len(finished(study))) < trials:
         draw = (seed * SPREAD + done + stream * WORKERS_APART) % 2**32
         study.sampler = NSGAIISampler(population_size=population, seed=draw)
+        if waiting := _left(study, first):
+            study.enqueue_trial(waiting[draw % len(waiting)].plain())
         trial = study.ask()
         values = {key: trial.suggest_categorical(key, list(space[key])) for key in kind.model_fields}
         found = judge(kind.model_validate(values))
@@ -115,17 +119,16 @@ def evolve(
         advance()
 
 
-def enqueue(storage: BaseStorage, name: str, candidates: Sequence[Frozen]) -> None:
-    """Have these judged before any other; one that was ever proposed is not proposed again."""
-    study = _study(storage, name)
-    for candidate in candidates:
-        study.enqueue_trial(candidate.plain(), skip_if_exists=True)
-
-
 def recorded(storage: BaseStorage, name: str, kind: type[Candidate]) -> dict[Candidate, Mapping[str, float]]:
     """Candidates of all finished trials, from before a kill and from other workers too, and their scores."""
     trials = finished(_study(storage, name))
     return {kind.model_validate(trial.params): trial.user_attrs[SCORES] for trial in trials}
+
+
+def _left(study: optuna.Study, first: Sequence[Candidate]) -> list[Candidate]:
+    """Which of these no trial has finished yet."""
+    known = {frozenset(trial.params.items()) for trial in finished(study)} if first else set()
+    return [candidate for candidate in first if frozenset(candidate.plain().items()) not in known]
 
 
 def _study(storage: BaseStorage, name: str) -> optuna.Study:

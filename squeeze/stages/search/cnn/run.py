@@ -18,7 +18,7 @@ from squeeze.stages.search.cnn.judging import LATENCY, CnnJudge, judge
 from squeeze.stages.search.cnn.settings import CnnResult, CnnRow, CnnSearch
 from squeeze.stages.search.cnn.space import SPACES, CnnCandidate, all_of
 from squeeze.stages.search.processes import share
-from squeeze.stages.search.study import enqueue, evolve, open_storage, pareto, recorded
+from squeeze.stages.search.study import evolve, open_storage, pareto, recorded
 
 __all__ = ["ARCH", "TABLE", "evolve_one", "search"]
 
@@ -35,12 +35,14 @@ class Order:
         config: the search.
         folder: where the journal of the trials lies.
         name: of the study.
+        first: candidates to begin with.
         trials: finished ones at the end.
     """
 
     config: CnnSearch
     folder: Path
     name: str
+    first: tuple[CnnCandidate, ...]
     trials: int
 
 
@@ -107,16 +109,16 @@ def _explore(
     storage = open_storage(config.storage, out, "--storage")
     judged.remember(recorded(storage, name, CnnCandidate))
     everything = len(inside) <= config.trials
-    enqueue(storage, name, inside if everything else _some(inside, config))
-    order = Order(config, out, name, len(inside) if everything else config.trials)
+    first = inside if everything else _some(inside, config)
+    order = Order(config, out, name, tuple(first), len(inside) if everything else config.trials)
     wait = share(evolve_one, order, config.workers - 1)
     with progress.task("score networks", order.trials) as advance:
         _evolve(order, judged, stream=0, advance=lambda: advance(1))
     wait()
     found = recorded(storage, name, CnnCandidate)
     judged.remember(found)
-    # Of few, all count: also the one whose worker was killed; the table judges it.
-    return list(inside) if everything else list(found)
+    # Without scores: outside. Not there at all: its worker was killed, and the table judges it.
+    return [each for each in (inside if everything else found) if found.get(each, True)]
 
 
 def _some(inside: Sequence[CnnCandidate], config: CnnSearch) -> list[CnnCandidate]:
@@ -143,6 +145,7 @@ def _evolve(order: Order, judged: CnnJudge, stream: int, advance: Callable[[], N
         population=order.config.population,
         seed=order.config.seed,
         stream=stream,
+        first=order.first,
         advance=advance,
     )
 

@@ -50,7 +50,8 @@ class CnnLimits(Frozen):
         >>> CnnLimits(macs=40e6).violation({"macs": 50e6, "parameters": 1e9})
         0.25
         """
-        pairs = ((value, getattr(self, name)) for name, value in figures.items())
+        limits: dict[str, float | None] = {name: getattr(self, name) for name in figures}
+        pairs = ((value, limits[name]) for name, value in figures.items())
         return max([0.0, *(value / limit - 1 for value, limit in pairs if limit is not None)])
 
 
