@@ -23,9 +23,9 @@ def cnn_search(record: Record) -> list[str]:
         f"{len(networks)} ResNets (depths 1, 3, 5, 7 in three stages); distilled accuracy on CIFAR-100 as "
         f"published ({record['source']}; the file does not name the teacher). {record['draws']} draws "
         f"of {record['rows']} CIFAR-10 images and {record['starts']} starts of each network under ResNet-56, "
-        f"averaged; all took {record['seconds']:.0f} CPU seconds. Intervals resample the networks; `of one size`: of "
-        f"the {pairs} pairs within {100 * near:.0f} % of parameters, in how many the better one scores "
-        "higher; `accuracy alone` is training on labels without a teacher.",
+        f"averaged; all took {record['seconds']:.0f} CPU seconds. Intervals resample the networks; "
+        f"`of one size`: of the {pairs} pairs within {100 * near:.0f} % of parameters, in how many the better one "
+        "scores higher; `accuracy alone` is training on labels without a teacher.",
         "",
         *table(("score", "kind", "Kendall tau", "Spearman rho", "tau of single draws", "of one size"), rows),
         "",

@@ -23,7 +23,9 @@ Space: TypeAlias = Annotated[str, typer.Option(help="resnet-cifar or resnet-cifa
 Limits: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
-        "--budget", metavar="FIGURE=LIMIT", help="Such as parameters=280k, macs=40M, size=300KB or p50=3ms."
+        "--budget",
+        metavar="FIGURE=LIMIT",
+        help="Such as parameters=280k, macs=40M, size=300KB or p50=3ms; repeatable.",
     ),
 ]
 Score: TypeAlias = Annotated[
