@@ -24,8 +24,8 @@ def cnn_search(record: Record) -> list[str]:
         f"published ({record['source']}; the file does not name the teacher). {record['draws']} draws "
         f"of {record['rows']} CIFAR-10 images and {record['starts']} starts of each network under ResNet-56, "
         f"averaged; all took {record['seconds']:.0f} CPU seconds. Intervals resample the networks; "
-        f"`of one size`: of the {pairs} pairs within {100 * near:.0f} % of parameters, in how many the better one "
-        "scores higher; `accuracy alone` is training on labels without a teacher.",
+        f"`of one size`: of the {pairs} pairs within {100 * near:.0f} % of parameters, in how many the "
+        "better one scores higher; `accuracy alone` is training on labels without a teacher.",
         "",
         *table(("score", "kind", "Kendall tau", "Spearman rho", "tau of single draws", "of one size"), rows),
         "",

@@ -87,10 +87,13 @@ def search_cnn(
     emit(f"\nwritten: {out}")
 
 
-def _blocks(text: str) -> tuple[int, ...] | str:
-    """Whole numbers, or the text as it is, which the record will refuse."""
-    parts = text.split(",")
-    return tuple(map(int, parts)) if all(part.strip().isdecimal() for part in parts) else text
+def _blocks(text: str) -> tuple[int, ...]:
+    from squeeze.errors import UsageError
+
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"--teacher {text!r}: not N,N,N", hint="9,9,9 is ResNet-56") from error
 
 
 def _show(result: CnnResult) -> None:
@@ -107,7 +110,7 @@ def _show(result: CnnResult) -> None:
     if len(rows) > SHOWN:
         emit(f"and {len(rows) - SHOWN} more in search.json")
     emit(
-        f"\n{result.chosen.name} has the highest {result.score} of {len(rows)} networks that were scored; "
+        f"\n{result.chosen.name} is the first of {len(rows)} networks by {result.score}; "
         f"{result.inside} of {result.candidates} in {result.space} are inside the budget"
     )
     if result.semantic == "extension":
