@@ -56,7 +56,8 @@ def parameters(shape: ResNetShape) -> int:
 def int8_bytes(shape: ResNetShape) -> int:
     """Bytes of the weights in int8 with a scale and a bias an output channel, norms folded in.
 
-    The graph around them, some hundred bytes an operator, is not counted.
+    The graph around them is not counted. ONNX Runtime's static quantization of depths (3, 1, 3) stores
+    237,633 bytes of tensors where this counts 239,360, and 70,000 bytes of graph around them.
     """
     head = (shape.widths[-1] + CHANNEL_BYTES) * shape.labels
     return sum(each.weights + CHANNEL_BYTES * each.outputs for each in _convolutions(shape)) + head

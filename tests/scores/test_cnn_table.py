@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
+from scipy.stats import kendalltau
 
+from benchmarks import cnn_search
 from squeeze.core import diswot
+from squeeze.costs import resnet as costs
 from squeeze.models.encoder import parameters
 from squeeze.models.resnet import ResNet, ResNetShape
 from squeeze.scores import cnn
 from squeeze.scores.cnn_table import Ground, score_all
+from squeeze.stages.search.cnn.space import all_of
 
 TEACHER = ResNetShape(depths=(2, 1, 2), widths=(4, 6, 8), labels=5)
 STUDENT = ResNetShape(depths=(1, 1, 1), widths=(4, 6, 8), labels=5)
@@ -58,6 +62,21 @@ def test_the_extension_compares_each_samples_gradient():
         loss = torch.nn.functional.cross_entropy(net.train()(images), labels, reduction="none")[sample]
         rows.append(torch.autograd.grad(loss, net.fc.weight)[0].flatten())
     torch.testing.assert_close(seen.pulls, diswot.relations(torch.stack(rows)), rtol=1e-4, atol=1e-4)
+
+
+def test_the_published_table_is_of_the_space_and_counting_parameters_orders_it_well():
+    accuracy = cnn_search.published()
+    shapes = [each.shape(100) for each in all_of("resnet-cifar")]
+    assert {shape.depths for shape in shapes} == set(accuracy)
+    assert (accuracy[7, 1, 3]["distilled"], accuracy[3, 3, 3]["distilled"]) == (71.01, 70.76)
+    counts = [costs.parameters(shape) for shape in shapes]
+    distilled = [accuracy[shape.depths]["distilled"] for shape in shapes]
+    assert kendalltau(counts, distilled).statistic == pytest.approx(0.873, abs=5e-4)
+    found = cnn_search.choices(
+        ["parameters=84k"], shapes, [{"parameters": float(n)} for n in counts], distilled
+    )
+    assert (found["networks"], found["best"], found["mean"]) == (1, 61.87, 61.87)
+    assert found["chosen"] == {"parameters": {"depths": (1, 1, 1), "distilled": 61.87}}
 
 
 def test_fewer_than_five_starts_are_refused():
