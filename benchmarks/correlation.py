@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +34,7 @@ from squeeze.costs.request import CostRequest
 from squeeze.distillation import start
 from squeeze.distillation.config import DistilConfig
 from squeeze.distillation.material import gather
+from squeeze.distillation.shape import student_shape
 from squeeze.errors import StageFailed
 from squeeze.models import carve
 from squeeze.models.encoder import EncoderShape
@@ -193,32 +195,29 @@ def train(plan: Plan, design: Design) -> dict[str, Any]:
 def score(plan: Plan, designs: Sequence[Design]) -> dict[str, Any]:
     """Worker: all scores of all students, and the seconds that they took for all of them.
 
-    `cheap` is what a search pays, all scores that are not costly at once; then each is timed alone.
+    `scoring` is what a search pays, all scores that are not costly at once; then each is timed alone. What
+    several students share, such as the variance that a form of the table holds, is computed for the first.
     """
-    ground, carver, carved = _ground(plan, designs[0])
+    settings = [_settings(plan, design)[0] for design in designs]
+    ground, candidate = _ground(plan, designs[0])
     if plan.latency:
-        ground.latency = _latency(plan, [carved(design).shape for design in designs], ground.mask)
-    before = carver.seconds
-    seconds: dict[str, float] = dict.fromkeys(("tables", "carving", "cheap", *SCORES), 0.0)
+        ground.latency = _latency(plan, [candidate(each).shape for each in settings], ground.mask)
+    seconds: dict[str, float] = dict.fromkeys(("scoring", *SCORES), 0.0)
     found: dict[str, dict[str, float]] = {}
-    for design in designs:
+    for design, config in zip(designs, settings, strict=True):
         started = time.perf_counter()
-        candidate = carved(design)
-        seconds["carving"] += time.perf_counter() - started
-        started = time.perf_counter()
-        found[design.name] = score_all(candidate, ground)
-        seconds["cheap"] += time.perf_counter() - started
-        for name in available(candidate, ground):
+        student = candidate(config)
+        found[design.name] = score_all(student, ground)
+        seconds["scoring"] += time.perf_counter() - started
+        for name in available(student, ground):
             started = time.perf_counter()
-            found[design.name] |= score_all(candidate, ground, [name])
+            found[design.name] |= score_all(student, ground, [name])
             seconds[name] += time.perf_counter() - started
-    seconds["tables"] = carver.seconds
-    seconds["carving"] -= seconds["tables"] - before
     return {"scores": found, "seconds": {name: value for name, value in seconds.items() if value}}
 
 
-def _ground(plan: Plan, first: Design) -> tuple[Ground, carve.Carver, Callable[[Design], Candidate]]:
-    """What students are held against, what carves them, and what makes one of a design with it."""
+def _ground(plan: Plan, first: Design) -> tuple[Ground, Callable[[DistilConfig], Candidate]]:
+    """What students are held against, and what makes one of its settings."""
     material = gather(*_settings(plan, first))
     reading, pool, teacher = material.reading, material.pool, material.first.encoder
     rows = np.random.default_rng(SEED).permutation(len(pool.texts))[:BATCH]
@@ -226,15 +225,14 @@ def _ground(plan: Plan, first: Design) -> tuple[Ground, carve.Carver, Callable[[
     theirs, their_mask = to_tensors(reading.aligned, rows, 0)
     labels = torch.from_numpy(pool.labels[rows])
     importance = start.importance(material.config, teacher, pool, reading.aligned)
-    ground = Ground(teacher, theirs, their_mask, labels, importance, SEED)
     carver = carve.Carver(teacher)
 
-    def carved(design: Design) -> Candidate:
-        cut = start.cut_of(_settings(plan, design)[0], teacher.shape, importance, reading.words)
-        student = carver(cut)
-        return Candidate(student.shape, student, cut, ids, mask)
+    def candidate(config: DistilConfig) -> Candidate:
+        cut = start.cut_of(config, teacher.shape, importance, reading.words)
+        shape = student_shape(config, teacher.shape, len(reading.words.kept))
+        return Candidate(shape, partial(carver, cut), cut, ids, mask)
 
-    return ground, carver, carved
+    return Ground(teacher, theirs, their_mask, labels, importance, SEED), candidate
 
 
 def _latency(plan: Plan, shapes: Sequence[EncoderShape], mask: Tensor) -> Callable[[EncoderShape], float]:
@@ -271,7 +269,6 @@ def _record(
             "seconds": seconds[name],
         }
     distilling = sum(row["seconds"] for row in made)
-    cheap = seconds["carving"] + seconds["cheap"]
     return {
         "set": plan.which,
         "limit": limit,
@@ -280,8 +277,8 @@ def _record(
         "near": NEAR,
         "students": made,
         "scores": found,
-        "seconds": {"distilling": distilling, "scoring": cheap, "tables": seconds["tables"]},
-        "speedup": distilling / cheap,
+        "seconds": {"distilling": distilling, "scoring": seconds["scoring"]},
+        "speedup": distilling / seconds["scoring"],
     }
 
 

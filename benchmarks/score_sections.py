@@ -45,10 +45,8 @@ def correlation(record: Record) -> list[str]:
         "",
         *table(("score", "kind", "Kendall tau", "Spearman rho", "p", "of one size", "ms a student"), rows),
         "",
-        f"- fitting each form of the table once, however many students: {seconds['tables']:.0f} s; with it "
-        f"{three(seconds['distilling'] / (seconds['scoring'] + seconds['tables']))} x",
         *_default(record),
-        f"- carving and all scores that are not costly: {seconds['scoring']:.1f} s; distilling: "
+        f"- all scores that are not costly: {seconds['scoring']:.2f} s; distilling: "
         f"{seconds['distilling']:.0f} s; {three(record['speedup'])} x, at least {SPEEDUP:g} x: "
         f"{reaches(record['speedup'], SPEEDUP)}",
     ]

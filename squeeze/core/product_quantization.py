@@ -15,9 +15,10 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["PQ", "decode", "explained", "fit"]
+__all__ = ["PQ", "decode", "explained", "fit", "foretold"]
 
 Float32: TypeAlias = NDArray[np.float32]
+ITERATIONS = 12  # Lloyd steps
 CHUNK = 4096  # rows at a time: 4096 x 256 distances are 4 MiB, which stays in cache
 
 
@@ -36,7 +37,7 @@ def fit(
     codewords: int = 256,
     weights: ArrayLike | None = None,
     seed: int = 0,
-    iterations: int = 12,
+    iterations: int = ITERATIONS,
 ) -> PQ:
     """Learn codebooks and codes by weighted k-means, started by k-means++ (Arthur & Vassilvitskii 2007).
 
@@ -53,15 +54,11 @@ def fit(
     >>> decode(*pq).tolist()
     [[0.0, 1.0], [0.0, 5.0], [4.0, 1.0], [4.0, 5.0]]
     """
-    rows, width = table.shape
-    if subvectors < 1 or width % subvectors:
-        raise ValueError(f"subvectors must divide the width {width}, got {subvectors}")
-    if not 1 <= codewords <= 256:
-        raise ValueError(f"codewords must be 1..256, got {codewords}")
+    rows, width = _refuse(table, subvectors, codewords)
     weight = _weights(weights, rows)
-    pieces = table.astype(np.float32).reshape(rows, subvectors, width // subvectors)
+    pieces = table.astype(np.float32).reshape(rows, subvectors, width)
     codes = np.empty((rows, subvectors), dtype=np.uint8)
-    codebooks = np.empty((subvectors, codewords, width // subvectors), dtype=np.float32)
+    codebooks = np.empty((subvectors, codewords, width), dtype=np.float32)
     for m in range(subvectors):
         rng = np.random.default_rng([seed, m])
         # Distances come from a matrix product, which loses what is small beside a common offset.
@@ -69,6 +66,48 @@ def fit(
         centres, codes[:, m] = _kmeans(pieces[:, m] - offset, weight, codewords, iterations, rng)
         codebooks[m] = centres + offset
     return PQ(codes, codebooks)
+
+
+def foretold(
+    table: NDArray[np.floating[Any]],
+    subvectors: int,
+    codewords: int = 256,
+    weights: ArrayLike | None = None,
+    seed: int = 0,
+    rows: int = 8192,
+    positions: int = 12,
+) -> float:
+    """About the share of variance that `fit` would keep, from a part of the work.
+
+    Every position has codebooks of its own, so some of them speak for all; codewords are learned from
+    some rows and judged on all of them.
+
+    Args:
+        table: (V, H) values.
+        subvectors: M; must divide H.
+        codewords: K, 1..256.
+        weights: as in `fit`.
+        seed: as in `fit`; it also draws the rows.
+        rows: most rows to learn from.
+        positions: most positions to look at, evenly spaced.
+
+    Returns:
+        What `explained` gives for the rows as they would be stored, all rows alike.
+    """
+    count, width = _refuse(table, subvectors, codewords)
+    weight = _weights(weights, count)
+    some = np.sort(np.random.default_rng(seed).permutation(count)[:rows])
+    if not weight[some].any():  # rows that count are rare and none was drawn
+        some = np.arange(count)
+    lost = total = 0.0
+    for m in np.unique(np.linspace(0, subvectors - 1, min(positions, subvectors)).round().astype(int)):
+        piece = table[:, m * width : (m + 1) * width].astype(np.float32)
+        piece = piece - piece.mean(axis=0)
+        rng = np.random.default_rng([seed, int(m)])
+        centres, _ = _kmeans(piece[some], weight[some], codewords, ITERATIONS, rng)
+        lost += float(_assign(piece, centres)[1].sum(dtype=np.float64))
+        total += float(np.square(piece).sum(dtype=np.float64))
+    return 1 - lost / total if total else 1.0
 
 
 def decode(codes: NDArray[np.uint8], codebooks: Float32) -> Float32:
@@ -105,6 +144,16 @@ def explained(
     if total == 0:
         return 1.0 if lost == 0 else 0.0
     return float(1 - lost / total)
+
+
+def _refuse(table: NDArray[np.floating[Any]], subvectors: int, codewords: int) -> tuple[int, int]:
+    """Rows of a table and values of one of their pieces, or an error that says what does not fit."""
+    rows, width = table.shape
+    if subvectors < 1 or width % subvectors:
+        raise ValueError(f"subvectors must divide the width {width}, got {subvectors}")
+    if not 1 <= codewords <= 256:
+        raise ValueError(f"codewords must be 1..256, got {codewords}")
+    return rows, width // subvectors
 
 
 def _weights(weights: ArrayLike | None, rows: int) -> Float32:

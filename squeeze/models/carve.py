@@ -7,7 +7,6 @@ a projection onto the directions in which the teacher's states really vary.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import cast
@@ -205,11 +204,9 @@ class Carver:
 
     Attributes:
         teacher: in evaluation mode.
-        seconds: spent on fitting tables so far.
     """
 
     teacher: Encoder
-    seconds: float = 0.0
     _tables: dict[str, dict[str, Tensor]] = field(default_factory=dict, repr=False)
 
     def __call__(self, cut: Cut) -> Encoder:
@@ -219,9 +216,7 @@ class Carver:
             return dense.eval()
         key = _table_key(cut)
         if key not in self._tables:
-            started = time.perf_counter()
             self._tables[key] = store(dense.embedding.table().detach(), cut.embedding, cut.weights, cut.seed)
-            self.seconds += time.perf_counter() - started
         return with_table(dense, cut.embedding, self._tables[key]).eval()
 
 

@@ -11,9 +11,11 @@ import hashlib
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from squeeze.core.product_quantization import explained
+from squeeze.core.product_quantization import explained, foretold
 from squeeze.costs import sizes
+from squeeze.models.carve import Cut, store
 from squeeze.models.embedding import EmbeddingShape
 from squeeze.scores.subjects import Look
 
@@ -52,17 +54,30 @@ def codes(embedding: EmbeddingShape) -> int:
 def embedding_variance(look: Look) -> float:
     """Share of the kept rows' variance that the student's table holds; 0 where its width was cut.
 
-    Tables are compared once: candidates that keep the same pieces in the same form share one.
+    Of a product-quantized table the share is estimated from some of its positions and rows, which is
+    enough to order tables and takes a tenth of the time. Tables are compared once: candidates that keep
+    the same pieces in the same form share one.
     """
-    cut = look.cut
+    cut, teacher = look.cut, look.ground.teacher
+    if cut.axes is not None and cut.axes.shape[1] < teacher.shape.hidden:
+        return 0.0
     rows = hashlib.sha256(cut.rows.tobytes()).hexdigest()
-    key = (cut.embedding.model_dump_json(), rows, str(cut.seed), str(look.candidate.shape.hidden))
+    key = (cut.embedding.model_dump_json(), rows, str(cut.seed))
     known = look.ground.variances
     if key not in known:
-        whole = look.ground.teacher.embedding.table().detach()[torch.from_numpy(cut.rows)].numpy()
-        stored = look.student.embedding.table().detach().numpy()
-        known[key] = max(0.0, explained(whole, stored)) if whole.shape == stored.shape else 0.0
+        known[key] = max(0.0, _held(teacher.embedding.table().detach()[torch.from_numpy(cut.rows)], cut))
     return known[key]
+
+
+def _held(rows: Tensor, cut: Cut) -> float:
+    """Share of variance that a cut keeps of its rows (V, E)."""
+    form = cut.embedding
+    if form.kind == "dense":
+        return 1.0
+    if form.kind == "product":
+        return foretold(rows.numpy(), form.subvectors, form.codewords, cut.weights, cut.seed)
+    stored = store(rows, form, cut.weights, cut.seed)
+    return explained(rows.numpy(), (stored["weight"] @ stored["project.weight"].T).numpy())
 
 
 def encoder_macs(look: Look) -> float:

@@ -43,14 +43,15 @@ class Candidate:
 
     Attributes:
         shape: its shape.
-        student: carved out of the teacher and in evaluation mode; None for one of random weights.
+        carve: gives the student, carved out of the teacher and in evaluation mode; called when the first
+            score asks for it, since most need only the cut. None for a student of random weights.
         cut: what of the teacher it keeps; None for one of random weights.
         ids: (B, T') the ground's texts in the student's own pieces; None where it has the teacher's.
         mask: (B, T') goes with `ids`.
     """
 
     shape: EncoderShape
-    student: Encoder | None = None
+    carve: Callable[[], Encoder] | None = None
     cut: Cut | None = None
     ids: Tensor | None = None
     mask: Tensor | None = None
@@ -106,11 +107,11 @@ class Look:
     candidate: Candidate
     ground: Ground
 
-    @property
+    @cached_property
     def student(self) -> Encoder:
         """The carved student; only for scores that say they need it."""
-        assert self.candidate.student is not None
-        return self.candidate.student
+        assert self.candidate.carve is not None
+        return self.candidate.carve()
 
     @property
     def cut(self) -> Cut:

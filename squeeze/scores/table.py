@@ -26,7 +26,7 @@ class Score:
         kind: published as it stands, our extension of something published, our own, or a baseline.
         weights: whether it looks at a carved student, at random weights, or at the shape alone.
         needs: what the ground must have for it.
-        costly: seconds a candidate, so only computed when it is asked for by name.
+        costly: needs the student and its forward passes, so only computed when it is asked for by name.
     """
 
     compute: Callable[[Look], float]
@@ -58,8 +58,8 @@ SCORES: Mapping[str, Score] = {
     "predicted_latency": Score(baselines.predicted_latency, "baseline", needs=frozenset({"latency"})),
     "random": Score(baselines.chance, "baseline"),
     "taylor_mass": Score(carved.taylor, "ours", "carved", frozenset({"importance"})),
-    "carved_kl": Score(carved.kl, "ours", "carved"),
-    "carved_relation": Score(carved.relation, "ours", "carved"),
+    "carved_kl": Score(carved.kl, "ours", "carved", costly=True),
+    "carved_relation": Score(carved.relation, "ours", "carved", costly=True),
     "diswot": Score(_diswot, "extension", "random", LABELS, costly=True),
     "diswot_relation": Score(_diswot_relation, "extension", "random", LABELS, costly=True),
     "diswot_semantic": Score(_diswot_semantic, "extension", "random", LABELS, costly=True),
@@ -100,7 +100,7 @@ def _cheap(candidate: Candidate, ground: Ground) -> tuple[str, ...]:
 def _missing(name: str, candidate: Candidate, ground: Ground) -> str:
     """What a score needs and does not find, in words; empty where it has all."""
     score = SCORES[name]
-    if score.weights == "carved" and (candidate.student is None or candidate.cut is None):
+    if score.weights == "carved" and (candidate.carve is None or candidate.cut is None):
         return "a carved student and its cut"
     found = {"labels": ground.labels, "importance": ground.importance, "latency": ground.latency}
     absent = sorted(need for need in score.needs if found[need] is None)

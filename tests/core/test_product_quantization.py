@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from squeeze.core.product_quantization import decode, explained, fit
+from squeeze.core.product_quantization import decode, explained, fit, foretold
 
 
 def table(rows=600, width=8, seed=0):
@@ -115,6 +115,25 @@ def test_empty_codewords_find_work_again():
 def test_it_keeps_what_k_means_of_sklearn_keeps(subvectors, kept):
     data = table(rows=3000)
     assert explained(data, decode(*fit(data, subvectors, codewords=64))) == pytest.approx(kept, abs=0.01)
+
+
+@pytest.mark.parametrize("subvectors", [3, 8, 24, 48])
+def test_what_a_part_foretells_is_what_the_whole_keeps(subvectors):
+    rows = table(3000, 96) + 5.0
+    kept = explained(rows, decode(*fit(rows, subvectors, codewords=32)))
+    part = foretold(rows, subvectors, codewords=32, rows=1500, positions=8)
+    assert part == pytest.approx(kept, abs=0.03)
+
+
+def test_it_foretells_exactly_with_all_rows_and_positions():
+    rows, weights = table(), np.random.default_rng(0).random(600)
+    kept = explained(rows, decode(*fit(rows, 4, 16, weights)))
+    assert foretold(rows, 4, 16, weights) == pytest.approx(kept, abs=1e-3)
+    assert foretold(np.ones((9, 4)), 2) == 1.0
+    rare = np.eye(1, 600)[0]  # one row counts, and it is not among those that are drawn
+    assert foretold(rows, 4, 16, rare, rows=2) == pytest.approx(
+        explained(rows, decode(*fit(rows, 4, 16, rare))), abs=0.05
+    )
 
 
 def test_explained_by_hand():

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from squeeze.core.losses import cross_entropy
+from squeeze.core.product_quantization import explained
 from squeeze.costs import sizes
 from squeeze.models import carve
 from squeeze.models.embedding import EmbeddingShape
@@ -43,11 +44,11 @@ def ground() -> Ground:
 def candidate(ground: Ground, **changes: Any) -> Candidate:
     cut = carve.Cut(**{**WHOLE, **changes})
     student = carve.carve(ground.teacher, cut).eval()
-    return Candidate(student.shape, student, cut)
+    return Candidate(student.shape, lambda: student, cut)
 
 
 def test_a_copy_of_the_teacher_is_as_good_as_can_be(ground):
-    found = score_all(candidate(ground), ground)
+    found = score_all(candidate(ground), ground, [*CARVED, "taylor_mass"])
     assert found["carved_relation"] == pytest.approx(0, abs=1e-9)
     assert found["carved_kl"] == pytest.approx(0, abs=1e-9)
     assert found["taylor_mass"] == pytest.approx(1)
@@ -103,7 +104,7 @@ def test_text_in_the_students_own_pieces_is_scored_as_the_same_text(ground):
     kept = np.unique(ground.ids.numpy())
     numbers = torch.from_numpy(np.searchsorted(kept, ground.ids.numpy()))
     student = candidate(ground, rows=kept)
-    found = score_all(replace(student, ids=numbers, mask=ground.mask), ground)
+    found = score_all(replace(student, ids=numbers, mask=ground.mask), ground, CARVED)
     assert found["carved_kl"] == pytest.approx(0, abs=1e-9)
     assert found["embedding_variance"] == 1.0
 
@@ -142,9 +143,23 @@ def test_tables_are_compared_once(ground):
 
 def test_a_narrower_table_keeps_no_comparable_variance(ground):
     narrow = candidate(ground, axes=torch.eye(32)[:, :16], embedding=EmbeddingShape(width=16))
-    found = score_all(narrow, ground)
+    found = score_all(narrow, ground, CARVED)
     assert found["embedding_variance"] == 0
     assert found["carved_relation"] < 0
+
+
+def test_what_is_cheap_carves_nothing(ground):
+    def never() -> Encoder:
+        raise AssertionError("carved")
+
+    product = EmbeddingShape(kind="product", width=32, subvectors=8, codewords=16)
+    for form in (product, SMALLER["embedding"]):
+        student = candidate(ground, embedding=form)
+        found = score_all(replace(student, carve=never), ground)
+        whole = ground.teacher.embedding.table().detach().numpy()
+        assert student.carve is not None
+        kept = explained(whole, student.carve().embedding.table().detach().numpy())
+        assert found["embedding_variance"] == pytest.approx(kept, abs=0.02)
 
 
 def test_chance_does_not_see_quality():

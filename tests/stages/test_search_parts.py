@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from squeeze.distillation.config import EmbeddingSection, StudentSection
 from squeeze.errors import ProfileError, UsageError
 from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.encoder import EncoderShape, LayerShape
-from squeeze.stages.search.finalists import best, spread
+from squeeze.stages.search.finalists import best, bisect
 from squeeze.stages.search.judging import Judge, Limits, limits
 from squeeze.stages.search.space import (
     DIMENSIONS,
@@ -185,6 +186,7 @@ def judge_of(**changes: object) -> tuple[Judge, list[str]]:
         "lengths": lambda _: (10, 10, 20, 40),
         "tokenizer_bytes": lambda _: 1000,
         "score": score,
+        "every": score,
         "form": "int8-dynamic",
         "limits": Limits(),
         "weights": {"a": 1.0, "b": 2.0},
@@ -230,11 +232,35 @@ def row(name: str, worth: float, p50: float) -> Row:
     )
 
 
-def test_finalists_are_the_best_of_the_front_and_its_fastest():
-    rows = [row("a", 3, 9), row("b", 2, 5), row("c", 1, 4), row("d", 0, 1)]
-    assert [each.name for each in spread(rows, 3)] == ["a", "b", "d"]
-    assert [each.name for each in spread(rows, 9)] == ["a", "b", "c", "d"]
-    assert [each.name for each in spread(rows, 1)] == ["a"]
+def bisected(scores: Mapping[str, float], count: int, tolerance: float = 0.01) -> list[str]:
+    """Names of what is trained on a front whose rows have these macro-F1, from the fastest to the slowest."""
+    rows = [row(name, worth=place, p50=1.0 + place) for place, name in enumerate(scores)]
+
+    def train(each: Row) -> Finalist:
+        score = scores[each.name]
+        return Finalist(name=each.name, macro_f1=score, p95_ms=each.p95_ms, size_bytes=1, seconds=0.0)
+
+    return [each.name for each in bisect(rows[::-1], count, tolerance, train)]
+
+
+def test_finalists_close_in_on_the_fastest_that_is_as_good_as_the_most_worthy():
+    scores = dict(zip("abcdefgh", (0.5, 0.6, 0.7, 0.8, 0.895, 0.897, 0.899, 0.9), strict=True))
+    assert bisected(scores, 4) == ["h", "d", "f", "e"]
+    assert bisected(scores, 9) == ["h", "d", "f", "e"]
+    assert bisected(scores, 2) == ["h", "d"]
+    assert bisected(scores, 1) == ["h"]
+    assert bisected(scores, 9, tolerance=0.5) == ["h", "d", "b", "a"]
+    assert bisected({"only": 0.7}, 3) == ["only"]
+
+
+def test_a_finalist_better_than_the_most_worthy_raises_the_mark():
+    # After b all are held against 0.95: c is not good enough although it is as good as the most worthy.
+    assert bisected({"a": 0.9, "b": 0.9, "c": 0.9, "d": 0.95, "e": 0.9, "f": 0.9, "g": 0.9, "h": 0.9}, 9) == [
+        "h",
+        "d",
+        "b",
+        "c",
+    ]
 
 
 def test_the_fastest_within_tolerance_is_chosen():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from squeeze.artifact import Artifact, write_json
@@ -14,22 +14,37 @@ from squeeze.distillation.start import start
 from squeeze.stage import Work
 from squeeze.stages.search.stage import Finalist, Row, SearchConfig
 
-__all__ = ["best", "distilled", "spread"]
+__all__ = ["best", "bisect", "distilled"]
 
 
-def spread(rows: Sequence[Row], count: int) -> list[Row]:
-    """The most worthy rows of a front, and always its fastest: the front's two ends are both tried.
+def bisect(
+    front: Sequence[Row], count: int, tolerance: float, train: Callable[[Row], Finalist]
+) -> list[Finalist]:
+    """Train the most worthy row of a front, then look for the fastest one that is as good, by halves.
+
+    Along a front worth rises with latency. So one that is too bad speaks against all faster ones, and
+    each training halves what is left of the front.
 
     Args:
-        rows: a front.
-        count: how many; no more than there are.
+        front: rows of which none is slower and less worthy than another.
+        count: most trainings.
+        tolerance: macro-F1 that a row may lie below the best one trained and still be as good.
+        train: gives the macro-F1 of a row on validation.
+
+    Returns:
+        What was trained, in that order.
     """
-    order = sorted(rows, key=lambda row: (-row.worth, row.p50_ms, row.name))
-    picked = order[:count]
-    fastest = min(rows, key=lambda row: (row.p50_ms, row.name))
-    if count > 1 and fastest not in picked:
-        picked[-1] = fastest
-    return picked
+    order = sorted(front, key=lambda row: (row.worth, -row.p50_ms, row.name))
+    bad, good = -1, len(order) - 1
+    tried = [train(order[good])]
+    while len(tried) < count and good - bad > 1:
+        middle = (bad + good) // 2
+        tried.append(train(order[middle]))
+        if tried[-1] in _good(tried, tolerance):
+            good = middle
+        else:
+            bad = middle
+    return tried
 
 
 def distilled(config: SearchConfig, row: Row, inputs: Mapping[str, Artifact], work: Work) -> Finalist:
@@ -72,6 +87,9 @@ def _train(config: SearchConfig, row: Row, inputs: Mapping[str, Artifact], work:
 
 def best(finalists: Sequence[Finalist], tolerance: float) -> Finalist:
     """The fastest of those whose macro-F1 is at most `tolerance` below the best one's."""
+    return min(_good(finalists, tolerance), key=lambda each: (each.p95_ms, each.size_bytes, each.name))
+
+
+def _good(finalists: Sequence[Finalist], tolerance: float) -> list[Finalist]:
     top = max(each.macro_f1 for each in finalists)
-    good = [each for each in finalists if each.macro_f1 >= top - tolerance]
-    return min(good, key=lambda each: (each.p95_ms, each.size_bytes, each.name))
+    return [each for each in finalists if each.macro_f1 >= top - tolerance]

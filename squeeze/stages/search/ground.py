@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -167,6 +167,7 @@ class Ground:
             lengths=lambda candidate: self.reading(candidate).lengths,
             tokenizer_bytes=lambda candidate: self.reading(candidate).spec_bytes,
             score=lambda candidate: self._scores(candidate, against),
+            every=lambda candidate: self._every_score(candidate, against),
             form=form,
             limits=limits(self.config.budget, search.headroom),
             weights=search.score,
@@ -204,12 +205,16 @@ class Ground:
         names = [name for name in here if name in self.config.search.score or not SCORES[name].costly]
         return score_all(subject, against, names)
 
+    def _every_score(self, candidate: Candidate, against: scores.Ground) -> dict[str, float]:
+        subject = self._subject(candidate)
+        return score_all(subject, against, available(subject, against))
+
     def _subject(self, candidate: Candidate) -> scores.Candidate:
         ids, mask = self.reading(candidate).batch
         if self.config.student.init != "carve":
             return scores.Candidate(self.shape(candidate), ids=ids, mask=mask)
         cut = self.cut(candidate)
-        return scores.Candidate(self.shape(candidate), self.carver(cut), cut, ids=ids, mask=mask)
+        return scores.Candidate(self.shape(candidate), partial(self.carver, cut), cut, ids=ids, mask=mask)
 
 
 def prepare(config: SearchConfig, inputs: Mapping[str, Artifact], work: Work) -> Ground:

@@ -78,7 +78,8 @@ class Judge:
         latencies: (shape, lengths) -> predicted milliseconds of each.
         lengths: candidate -> token counts of the validation text as it reads it.
         tokenizer_bytes: candidate -> size of its tokenizer.json.
-        score: candidate -> scores by name, higher is better.
+        score: candidate -> scores by name that cost next to nothing or have a weight, higher is better.
+        every: candidate -> all scores that can be had, which takes seconds.
         form: which exported form is judged.
         limits: what the budget allows.
         weights: of each score in the worth.
@@ -90,6 +91,7 @@ class Judge:
     lengths: Callable[[Candidate], Sequence[int]]
     tokenizer_bytes: Callable[[Candidate], int]
     score: Callable[[Candidate], Mapping[str, float]]
+    every: Callable[[Candidate], Mapping[str, float]]
     form: str
     limits: Limits
     weights: Mapping[str, float]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -44,10 +45,12 @@ def run(config: SearchConfig, inputs: Mapping[str, Artifact], work: Work) -> Sea
     found = _explore(config, space, judge, inputs, work)
     clock.lap("scores")
     rows = _rows(config, ground, judge, found)
-    front = tuple(row for row in rows if row.front)
-    tried = [_distilled(config, row, inputs, work) for row in last.spread(front, config.search.finalists)]
+    search, train = config.search, partial(_distilled, config, inputs, work)
+    tried = last.bisect([row for row in rows if row.front], search.finalists, search.tolerance, train)
     clock.lap("finalists")
-    winner = last.best(tried, config.search.tolerance)
+    winner = last.best(tried, search.tolerance)
+    rows = _fully_scored(rows, {each.name: found[each.name] for each in tried}, judge)
+    clock.lap("other scores")
     chosen = next(row for row in rows if row.name == winner.name)
     write_json(work.out / ARCH, chosen.student.plain())
     write_json(
@@ -60,13 +63,13 @@ def run(config: SearchConfig, inputs: Mapping[str, Artifact], work: Work) -> Sea
         scored=len(rows),
         outside=len(found) - len(rows),
         chosen=chosen,
-        front=front,
+        front=tuple(row for row in rows if row.front),
         finalists=tuple(tried),
         seconds=clock.parts,
     )
 
 
-def _distilled(config: SearchConfig, row: Row, inputs: Mapping[str, Artifact], work: Work) -> Finalist:
+def _distilled(config: SearchConfig, inputs: Mapping[str, Artifact], work: Work, row: Row) -> Finalist:
     work.progress.log(f"search: short distillation of {row.name}")
     return last.distilled(config, row, inputs, work)
 
@@ -145,6 +148,14 @@ def _rows(config: SearchConfig, ground: Ground, judge: Judge, seen: Mapping[str,
         _row(config, ground, judge, candidate, front=place in front) for place, candidate in enumerate(inside)
     ]
     return sorted(rows, key=lambda row: (-row.worth, row.p50_ms, row.name))
+
+
+def _fully_scored(rows: Sequence[Row], finalists: Mapping[str, Candidate], judge: Judge) -> list[Row]:
+    """The table, in which those that were trained have all scores beside their macro-F1."""
+    return [
+        row.model_copy(update={"scores": judge.every(finalists[row.name])}) if row.name in finalists else row
+        for row in rows
+    ]
 
 
 def _row(config: SearchConfig, ground: Ground, judge: Judge, candidate: Candidate, *, front: bool) -> Row:

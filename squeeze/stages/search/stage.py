@@ -70,7 +70,7 @@ class SearchSection(Frozen):
     population: int = Field(default=30, ge=2)
     """candidates of one generation; the first is drawn at random"""
     finalists: int = Field(default=4, ge=1)
-    """candidates that are distilled for a short time"""
+    """most candidates that are distilled for a short time; each halves the front that is left"""
     rows: int = Field(default=3_000, ge=1)
     """training texts of a finalist"""
     epochs: int = Field(default=1, ge=1)
@@ -151,7 +151,7 @@ class SearchResult(Frozen):
     front: tuple[Row, ...]
     finalists: tuple[Finalist, ...]
     seconds: Mapping[str, float]
-    """by part: costs, scores, finalists"""
+    """by part: costs, scores, finalists, and the scores that are only shown beside them"""
 
 
 def run(config: SearchConfig, inputs: Mapping[str, Artifact], work: Work) -> SearchResult:
@@ -164,7 +164,7 @@ def run(config: SearchConfig, inputs: Mapping[str, Artifact], work: Work) -> Sea
 STAGE = Stage(
     name="search",
     section="search",
-    version=2,
+    version=3,
     takes={"dataset": "dataset", "teacher": "teacher"},
     gives="arch",
     config=SearchConfig,
