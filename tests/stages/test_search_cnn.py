@@ -52,6 +52,14 @@ def settings(images: Path, budget: list[str] | None = None, **changes: Any) -> C
     return CnnSearch(images=images, limits=CnnLimits.read(budget or []), **{**base, **changes})
 
 
+def assert_same(first: CnnResult, second: CnnResult) -> None:
+    """Equal rows; the last digits of a score may differ, since torch's sums depend on how memory lies."""
+    assert [row.name for row in first.rows] == [row.name for row in second.rows]
+    for one, other in zip(first.rows, second.rows, strict=True):
+        assert one.scores == pytest.approx(other.scores, rel=1e-3)
+        assert one.model_copy(update={"scores": {}}) == other.model_copy(update={"scores": {}})
+
+
 def test_named_spaces():
     assert [each.shape(100).depths for each in all_of("resnet-cifar")][:2] == [(1, 1, 1), (1, 1, 3)]
     assert len({each.name for each in all_of("resnet-cifar")}) == 64
@@ -104,16 +112,17 @@ def test_a_search_that_is_cut_short_ends_like_one_that_is_not(images, scored, tm
         search(config, tmp_path / "cut", Silent())
     monkeypatch.setattr(judging, "score_all", counted)
     again = search(config, tmp_path / "cut", Silent())
-    assert again.rows == whole.rows
+    assert_same(again, whole)
     assert len(scored) == 2 * len(before)  # nothing that was finished is scored again
     finished = search(config, tmp_path / "cut", Silent())
-    assert (finished.rows, len(scored)) == (whole.rows, 2 * len(before))
+    assert_same(finished, whole)
+    assert len(scored) == 2 * len(before)
 
 
 def test_workers_share_the_networks(images, tmp_path):
     alone = search(settings(images, ["parameters=100k"]), tmp_path / "alone", Silent())
     both = search(settings(images, ["parameters=100k"], workers=2), tmp_path / "both", Silent())
-    assert both.rows == alone.rows
+    assert_same(both, alone)
 
 
 def test_latency_is_measured_of_what_the_other_limits_leave(images, scored, tmp_path, monkeypatch):
