@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from benchmarks import score_sections, sections
+from benchmarks.cnn_section import cnn_search
 from benchmarks.common import RESULTS, cli, read
 from benchmarks.prune_section import prune
 from benchmarks.tables import Record, source
@@ -64,6 +65,9 @@ SECTIONS = (
         "faithful",
         score_sections.faithful,
         "python -m benchmarks.faithful ../shared/data",
+    ),
+    Section(
+        "DisWOT's 64 ResNets", "cnn-search", cnn_search, "python -m benchmarks.cnn_search ../shared/data"
     ),
     Section("Cost table", "cost-table", sections.cost_table, "python -m benchmarks.cost_table"),
     Section("Killed and started again", "kill", sections.kill, "python -m benchmarks.kill"),

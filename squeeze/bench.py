@@ -8,17 +8,16 @@ Needs onnxruntime and numpy; no torch, no onnx.
 
 from __future__ import annotations
 
-import difflib
-import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
+from squeeze.budget import BYTES, TIME, Units, read_limit
 from squeeze.errors import UsageError
 from squeeze.progress import Progress
 from squeeze.schema import Frozen
@@ -45,19 +44,6 @@ BenchReport = Report
 Figure = Literal["p50", "p90", "p95", "p99", "load", "first", "size", "rss", "throughput", "speedup"]
 
 
-@dataclass(frozen=True)
-class Units:
-    """The unit a figure is kept in, and how many of it every unit is that may be written."""
-
-    kept: str
-    factors: Mapping[str, float]
-
-
-TIME = Units("ms", {"us": 1e-3, "ms": 1.0, "s": 1e3})
-BYTES = Units(
-    "MB",
-    {"B": 1e-6, "KB": 1e-3, "MB": 1.0, "GB": 1e3, "KiB": 1.024e-3, "MiB": 1.048576, "GiB": 1073.741824},
-)
 UNITS: Mapping[str, Units] = {
     **dict.fromkeys((*QUANTILES, "load", "first"), TIME),
     **dict.fromkeys(("size", "rss"), BYTES),
@@ -128,21 +114,7 @@ def parse_budget(text: str) -> Budget:
     >>> parse_budget("load=0.3s").limit, parse_budget("size=8 MB").unit
     (300.0, 'MB')
     """
-    found = re.fullmatch(r"\s*(\w+)\s*=\s*([0-9]*\.?[0-9]+)\s*([A-Za-z/]*)\s*", text)
-    if not found:
-        raise UsageError(f"budget {text!r}: not NAME=NUMBER UNIT", hint=EXAMPLE)
-    name, number, unit = found.groups()
-    if name not in UNITS:
-        near = difflib.get_close_matches(name, UNITS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(UNITS)}"
-        raise UsageError(f"budget {text!r}: no figure is called {name}", hint=hint)
-    units = {known.lower(): factor for known, factor in UNITS[name].factors.items()}
-    if unit.lower() not in units:
-        given = f"unknown unit {unit}" if unit else "no unit"
-        raise UsageError(f"budget {text!r}: {given}", hint=f"{name} takes {', '.join(UNITS[name].factors)}")
-    limit = float(number) * units[unit.lower()]
-    if not 0 < limit < math.inf:
-        raise UsageError(f"budget {text!r}: the limit must be above 0 and finite")
+    name, limit = read_limit(text, UNITS, EXAMPLE)
     return Budget.parse({"figure": name, "limit": limit})
 
 

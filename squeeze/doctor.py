@@ -31,6 +31,7 @@ PARTS = {
     "onnxscript": ("export", "train"),
     "datasets": ("data sets of the Hugging Face hub", "train"),
     "pyarrow": ("Parquet files", "train"),
+    "pillow": ("folders of images", "images"),
     "tensorrt": ("engines for NVIDIA GPUs", "gpu"),
 }
 # flag of the processor: what it gives; x86 names, then ARM names

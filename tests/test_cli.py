@@ -38,6 +38,7 @@ COMMANDS = [
     "prune",
     "quantize",
     "export",
+    "search-cnn",
     "bench",
     "gate",
     "plan",

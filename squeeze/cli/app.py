@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from squeeze import __version__
-from squeeze.cli import benching, chain, inspect, measure, setup
+from squeeze.cli import benching, chain, inspect, measure, searching, setup
 from squeeze.cli.output import emit
 
 __all__ = ["app"]
@@ -46,6 +46,7 @@ COMMANDS = (
     (chain.prune, "Example: squeeze prune profiles/smoke.toml --set prune.share=0.5"),
     (chain.quantize, "Example: squeeze quantize profiles/smoke.toml --set quantize.scheme=int8-static"),
     (chain.export, "Example: squeeze export profiles/smoke.toml"),
+    (searching.search_cnn, "Example: squeeze search-cnn photos/ --budget parameters=280k --budget macs=40M"),
     (benching.bench, "Example: squeeze bench model.int8.onnx --baseline model.onnx --budget p95=5ms"),
     (measure.gate, "Example: squeeze gate runs/smoke"),
     (inspect.plan, "Example: squeeze plan profiles/smoke.toml"),

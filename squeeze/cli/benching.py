@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from squeeze.cli.options import AsJson, Budgets
+from squeeze.cli.options import AsJson, Budgets, checked
 from squeeze.cli.output import emit, emit_json, exit_code, shown
 
 if TYPE_CHECKING:
-    from squeeze.bench import BenchOptions, BenchReport, Judgement
+    from squeeze.bench import BenchReport, Judgement
 
 __all__ = ["bench"]
 
@@ -42,6 +42,7 @@ Junit: TypeAlias = Annotated[
 Markdown: TypeAlias = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Also write the report as Markdown.")
 ]
+NAMES = {"sequence": "seq", "min_runs": "min-runs", "min_seconds": "seconds"}  # of options, by key
 LEAST_MAX_S = 60.0  # one model may take a minute, or three times the timed seconds asked for
 
 
@@ -78,7 +79,7 @@ def bench(
     }
     values |= {"sequence": seq, "shapes": dict(library.parse_shape(text) for text in shape or ())}
     values |= {"min_runs": min_runs, "min_seconds": seconds, "max_seconds": max(LEAST_MAX_S, 3 * seconds)}
-    options = _options({**values, "confidence": confidence})
+    options = checked(library.BenchOptions, {**values, "confidence": confidence}, NAMES)
     budgets = [library.parse_budget(text) for text in budget or ()]
     _prepare(junit, markdown, judged=bool(budgets))
     with shown() as progress:
@@ -108,22 +109,6 @@ def _write(
         emit_json(report.plain())
     else:
         emit(drawn.rstrip("\n"))
-
-
-def _options(values: dict[str, Any]) -> BenchOptions:
-    from pydantic import ValidationError
-
-    from squeeze.bench import BenchOptions
-    from squeeze.errors import UsageError
-    from squeeze.profile.problems import dotted, problems
-
-    names = {"sequence": "seq", "min_runs": "min-runs", "min_seconds": "seconds"}
-    try:
-        return BenchOptions(**values)
-    except ValidationError as error:
-        found = problems(error, values, BenchOptions)
-        lines = [f"--{names.get(dotted(one.place), dotted(one.place))}: {one.message}" for one in found]
-        raise UsageError("\n".join(lines)) from error
 
 
 def _prepare(junit: Path | None, markdown: Path | None, *, judged: bool) -> None:

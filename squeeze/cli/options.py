@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 import typer
 
-__all__ = ["AsJson", "Budgets", "Fresh", "Out", "ProfilePath", "Sets", "Wait"]
+if TYPE_CHECKING:
+    from squeeze.schema import Frozen
+
+__all__ = ["AsJson", "Budgets", "Fresh", "Out", "ProfilePath", "Sets", "Wait", "checked"]
+
+Model = TypeVar("Model", bound="Frozen")
 
 ProfilePath: TypeAlias = Annotated[Path, typer.Argument(metavar="PROFILE", help="Profile (TOML).")]
 Sets: TypeAlias = Annotated[
@@ -28,3 +34,29 @@ Budgets: TypeAlias = Annotated[
     list[str] | None,
     typer.Option("--budget", metavar="FIGURE=LIMIT", help="Such as p95=5ms or size=8MB; repeatable."),
 ]
+
+
+def checked(model: type[Model], values: Mapping[str, Any], names: Mapping[str, str]) -> Model:
+    """Options as the record of a library.
+
+    Args:
+        model: the record.
+        values: by its keys.
+        names: of options that are called otherwise than their keys.
+
+    Raises:
+        UsageError: values that the record refuses, one line each, with the option's name.
+    """
+    from pydantic import ValidationError
+
+    from squeeze.errors import UsageError
+    from squeeze.profile.problems import dotted, problems
+
+    try:
+        return model(**values)
+    except ValidationError as error:
+        lines = [
+            f"--{names.get(dotted(one.place), dotted(one.place))}: {one.message}"
+            for one in problems(error, dict(values), model)
+        ]
+        raise UsageError("\n".join(lines)) from error

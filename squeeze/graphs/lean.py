@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from squeeze.graphs import sites
 from squeeze.models.encoder import MASKED, Encoder, Layer
 
-__all__ = ["Lean", "export", "folded"]
+__all__ = ["Lean", "export", "folded", "quietly"]
 
 INPUTS = ("input_ids", "attention_mask")
 INNER = "inner."  # where `Lean` keeps the student
@@ -136,7 +136,7 @@ def export(student: Encoder, path: Path, opset: int) -> None:
     # Two tensors: the exporter takes one object for one input.
     ids, mask = (torch.ones(2, min(8, positions), dtype=torch.int64) for _ in range(2))
     axes = {0: torch.export.Dim("batch", min=1), 1: torch.export.Dim("sequence", min=1, max=positions)}
-    with _quietly():
+    with quietly():
         program = torch.onnx.export(
             Lean(student).eval(),
             (ids, mask),
@@ -235,7 +235,7 @@ def _keep_sums(graph: ir.Graph) -> None:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Keep the exporter's notes about itself out of our output; errors still come through."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

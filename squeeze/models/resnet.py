@@ -1,9 +1,9 @@
 """ResNets for 32 x 32 images (He et al. 2016, section 4.2) with a free depth for every stage.
 
-Only for checks of published scores: squeeze compresses encoders. Three stages of basic blocks, the
-second and third halve the resolution. As in the networks that DisWOT was published with, a block that
-changes resolution or width has a 1 x 1 convolution and a norm as its shortcut (He et al.: padding with
-zeros, without parameters).
+For published scores and for the search over such networks; the chain compresses encoders only. Three
+stages of basic blocks, the second and third halve the resolution. As in the networks that DisWOT was
+published with, a block that changes resolution or width has a 1 x 1 convolution and a norm as its
+shortcut (He et al.: padding with zeros, without parameters).
 
 Shapes: N images, C channels, K classes.
 """

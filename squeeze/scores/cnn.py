@@ -34,10 +34,12 @@ class View:
     Attributes:
         relations: (N, N) of the feature maps before the global pool.
         gradient: (K, D) of the linear layer's weights.
+        pulls: (N, N) of each sample's own gradient, for networks whose D differ.
     """
 
     relations: Tensor
     gradient: Tensor
+    pulls: Tensor
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Distances:
 
     Attributes:
         relation: -M_r of the paper.
-        semantic: -M_s of the paper.
+        semantic: -M_s of the paper, or the extension that stands in for it.
     """
 
     relation: float
@@ -85,7 +87,10 @@ def view(net: ResNet, images: Tensor, labels: Tensor) -> View:
     """
     with torch.no_grad():  # the gradient has a closed form, so nothing is left in the network
         seen = net.train().observe(images)
-        return View(diswot.relations(seen.features), diswot.class_gradient(seen.logits, labels, seen.pooled))
+        last = (seen.logits, labels, seen.pooled)
+        return View(
+            diswot.relations(seen.features), diswot.class_gradient(*last), diswot.gradient_relations(*last)
+        )
 
 
 def views(shape: ResNetShape, images: Tensor, labels: Tensor, seeds: Iterable[int]) -> tuple[View, ...]:
@@ -93,19 +98,29 @@ def views(shape: ResNetShape, images: Tensor, labels: Tensor, seeds: Iterable[in
     return tuple(view(randomised(shape, seed), images, labels) for seed in seeds)
 
 
-def compare(teacher: View, student: View) -> Distances:
+def compare(teacher: View, student: View, *, extended: bool = False) -> Distances:
     """Both distances of one pair of networks; 0 for a copy.
+
+    Args:
+        teacher: its view of the batch.
+        student: of the same batch.
+        extended: compare the samples' own gradients instead of the classes': our extension, as for
+            encoders, because the paper's semantic distance needs linear layers of one width.
 
     Raises:
         ValueError: the linear layers differ in size, which the paper's semantic distance cannot compare.
     """
     return Distances(
         relation=float(diswot.distance(teacher.relations, student.relations)),
-        semantic=float(diswot.semantic_distance(teacher.gradient, student.gradient)),
+        semantic=float(
+            diswot.distance(teacher.pulls, student.pulls)
+            if extended
+            else diswot.semantic_distance(teacher.gradient, student.gradient)
+        ),
     )
 
 
-def distances(teachers: Sequence[View], students: Sequence[View]) -> Distances:
+def distances(teachers: Sequence[View], students: Sequence[View], *, extended: bool = False) -> Distances:
     """Mean over all pairs of a teacher's start and a student's.
 
     Raises:
@@ -113,7 +128,7 @@ def distances(teachers: Sequence[View], students: Sequence[View]) -> Distances:
     """
     if min(len(teachers), len(students)) < LEAST:
         raise ValueError(f"need {LEAST} starts of each side, got {len(teachers)} and {len(students)}")
-    found = [compare(theirs, ours) for theirs in teachers for ours in students]
+    found = [compare(theirs, ours, extended=extended) for theirs in teachers for ours in students]
     return Distances(
         relation=sum(each.relation for each in found) / len(found),
         semantic=sum(each.semantic for each in found) / len(found),

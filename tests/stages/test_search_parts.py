@@ -104,7 +104,7 @@ def test_a_study_that_is_cut_short_goes_on_as_if_it_had_not_been(tmp_path):
 
         folder.mkdir(exist_ok=True)
         storage = open_storage(None, folder)
-        evolve(storage, "s", SPACE, judge, trials=40, population=10, seed=5)
+        evolve(storage, "s", SPACE, Candidate, judge, trials=40, population=10, seed=5)
         return names
 
     whole = looked_at(tmp_path / "whole", None)
@@ -117,10 +117,12 @@ def test_a_study_that_is_cut_short_goes_on_as_if_it_had_not_been(tmp_path):
 
 def test_evolution_finds_better_than_chance_inside_the_budget(tmp_path):
     storage = open_storage(None, tmp_path)
-    evolve(storage, "s", SPACE, judged, trials=80, population=16, seed=0)
+    evolve(storage, "s", SPACE, Candidate, judged, trials=80, population=16, seed=0)
     rng = np.random.default_rng(0)
     worths = [judged(sample(SPACE, rng)).worth or 0.0 for _ in range(200)]
-    assert max(judged(each).worth or 0.0 for each in recorded(storage, "s")) >= np.quantile(worths, 0.97)
+    assert max(judged(each).worth or 0.0 for each in recorded(storage, "s", Candidate)) >= np.quantile(
+        worths, 0.97
+    )
 
 
 @pytest.mark.parametrize("url", ["nothing://here", "sqlite:////no/such/folder/search.db"])
@@ -137,18 +139,27 @@ def test_workers_share_a_storage(tmp_path):
         seen.append(found.name)
         return judged(found)
 
-    evolve(open_storage(url, tmp_path), "s", SPACE, judge, trials=5, population=5, seed=1)
+    evolve(open_storage(url, tmp_path), "s", SPACE, Candidate, judge, trials=5, population=5, seed=1)
     storage = open_storage(url, tmp_path)
-    evolve(storage, "s", SPACE, judge, trials=8, population=5, seed=1)
+    evolve(storage, "s", SPACE, Candidate, judge, trials=8, population=5, seed=1)
     assert len(seen) == 8  # the second process only does what is left
-    assert set(seen) == {candidate.name for candidate in recorded(storage, "s")}
+    assert set(seen) == {candidate.name for candidate in recorded(storage, "s", Candidate)}
 
 
 def test_scores_are_kept_with_their_trials(tmp_path):
     storage = open_storage(None, tmp_path)
     scores = {"a": 0.1, "b": -2.5}
-    evolve(storage, "s", SPACE, lambda _: Judged(1.0, 2.0, 0.0, scores), trials=3, population=2, seed=1)
-    assert next(iter(recorded(open_storage(None, tmp_path), "s").values())) == scores
+    evolve(
+        storage,
+        "s",
+        SPACE,
+        Candidate,
+        lambda _: Judged(1.0, 2.0, 0.0, scores),
+        trials=3,
+        population=2,
+        seed=1,
+    )
+    assert next(iter(recorded(open_storage(None, tmp_path), "s", Candidate).values())) == scores
     judge, scored = judge_of()
     found = Candidate.model_validate({name: values[0] for name, values in SPACE.items()})
     judge.remember({found.name: scores})

@@ -34,8 +34,9 @@ from squeeze.scores import subjects as scores
 from squeeze.scores.table import SCORES, available, score_all
 from squeeze.stage import Work
 from squeeze.stages.search.judging import Judge, limits
-from squeeze.stages.search.space import Candidate, Choice, Space, all_of, settings
+from squeeze.stages.search.space import Candidate, Space, all_of, settings
 from squeeze.stages.search.stage import SearchConfig
+from squeeze.stages.search.study import Choice
 
 __all__ = ["FORM", "Ground", "prepare"]
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -15,31 +13,19 @@ from squeeze.distillation.config import ARCH
 from squeeze.errors import GateFailed
 from squeeze.stage import Work
 from squeeze.stages.search import finalists as last
+from squeeze.stages.search.clock import Clock
 from squeeze.stages.search.ground import Ground, prepare
 from squeeze.stages.search.judging import Cost, Judge
+from squeeze.stages.search.processes import share
 from squeeze.stages.search.space import Candidate, Space, fitting, sample, settings, size, space_of
 from squeeze.stages.search.stage import STAGE, Finalist, Row, SearchConfig, SearchResult
 from squeeze.stages.search.study import evolve, open_storage, pareto, recorded
-from squeeze.stages.search.workers import Order, share
+from squeeze.stages.search.workers import Order, evolve_one
 
 __all__ = ["TABLE", "run"]
 
 TABLE = "search.json"
 TRIES = 50  # random draws a member of the first generation before a budget counts as out of reach
-
-
-@dataclass
-class Clock:
-    """Seconds by part."""
-
-    parts: dict[str, float] = field(default_factory=dict)
-    _since: float = field(default_factory=time.monotonic)
-
-    def lap(self, name: str) -> None:
-        """Book the time since the last lap."""
-        now = time.monotonic()
-        self.parts[name] = round(now - self._since, 3)
-        self._since = now
 
 
 def run(config: SearchConfig, inputs: Mapping[str, Artifact], work: Work) -> SearchResult:
@@ -96,16 +82,17 @@ def _explore(
     choices = {key: list(values) for key, values in space.items()}
     name = digest_json([STAGE.version, config.plain(), choices])[:24]  # of a study that others may share
     storage = open_storage(search.storage, work.scratch)
-    _remember(judge, recorded(storage, name))
+    _remember(judge, recorded(storage, name, Candidate))
     first = _first_generation(config, space, judge)
     judge.standardise(first)
     order = Order(config.plain(), inputs, work.scratch, work.cache, name, space, judge.usual)
-    wait = share(order, search.workers - 1)
+    wait = share(evolve_one, order, search.workers - 1)
     with work.progress.task("score candidates", search.trials) as advance:
         evolve(
             storage,
             name,
             space,
+            Candidate,
             judge,
             trials=search.trials,
             population=search.population,
@@ -113,7 +100,7 @@ def _explore(
             advance=lambda: advance(1),
         )
     wait()
-    found = recorded(storage, name)
+    found = recorded(storage, name, Candidate)
     _remember(judge, found)
     return {candidate.name: candidate for candidate in (*first, *found)}
 

@@ -14,12 +14,12 @@ from squeeze.errors import ProfileError
 from squeeze.models.encoder import EncoderShape
 from squeeze.schema import Frozen
 from squeeze.stages.search.stage import SearchSection
+from squeeze.stages.search.study import Choice
 
 __all__ = [
     "DIMENSIONS",
     "SPACES",
     "Candidate",
-    "Choice",
     "Space",
     "all_of",
     "fitting",
@@ -29,8 +29,6 @@ __all__ = [
     "space_of",
 ]
 
-Choice = int | float | str
-"""One value of a dimension; all of them can be written into a study's database."""
 Space = Mapping[str, tuple[Choice, ...]]
 
 DIMENSIONS = ("layers", "heads", "ffn", "hidden", "embedding", "pieces")

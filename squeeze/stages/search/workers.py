@@ -1,25 +1,23 @@
-"""Several processes that score candidates of one search and share its trials."""
+"""A process beside the first one that scores candidates of the same search."""
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from squeeze.artifact import Artifact
-from squeeze.errors import StageFailed
 from squeeze.progress import Silent
 from squeeze.runtime import quiet
 from squeeze.stage import Work
 from squeeze.stages.search.ground import prepare
-from squeeze.stages.search.space import Space
+from squeeze.stages.search.space import Candidate, Space
 from squeeze.stages.search.stage import SearchConfig
 from squeeze.stages.search.study import evolve, open_storage
 
-__all__ = ["Order", "share"]
+__all__ = ["Order", "evolve_one"]
 
 
 @dataclass(frozen=True)
@@ -45,33 +43,7 @@ class Order:
     usual: Mapping[str, tuple[float, float]]
 
 
-def share(order: Order, workers: int) -> Callable[[], None]:
-    """Start workers beside this process.
-
-    Returns:
-        A function that waits for them.
-
-    Raises:
-        StageFailed: (by the function) one of them died; its own message is on stderr.
-    """
-    context = multiprocessing.get_context("spawn")  # a forked torch may hang
-    started = [
-        context.Process(target=_work, args=(order, stream), daemon=True) for stream in range(1, workers + 1)
-    ]
-    for process in started:
-        process.start()
-
-    def wait() -> None:
-        for process in started:
-            process.join()
-        codes = [process.exitcode for process in started if process.exitcode]
-        if codes:
-            raise StageFailed(f"[search] workers: {len(codes)} of {workers} died with code {codes[0]}")
-
-    return wait
-
-
-def _work(order: Order, stream: int) -> None:
+def evolve_one(order: Order, stream: int) -> None:
     """One worker: evolve until the trials that all share are finished."""
     quiet()
     torch.set_num_threads(1)
@@ -85,6 +57,7 @@ def _work(order: Order, stream: int) -> None:
         storage,
         order.name,
         order.space,
+        Candidate,
         judge,
         trials=config.search.trials,
         population=config.search.population,

@@ -1,0 +1,1 @@
+"""A search over CIFAR ResNets, `squeeze search-cnn`; see ../README.md."""
