@@ -26,6 +26,7 @@ from benchmarks.common import RESULTS, Results, cli, write
 from squeeze.cli.output import shown
 from squeeze.errors import GateFailed
 from squeeze.progress import Progress
+from squeeze.stages.search.stage import PREDICTED
 from squeeze.targets.cpu import measure
 from squeeze.targets.measurement import Measurement
 from squeeze.targets.subjects import FORM_FILES, Subject
@@ -131,7 +132,9 @@ def _subjects(
     torch.manual_seed(0)
     with progress.task("export students", len(shapes)) as advance:
         for number, shape in enumerate(shapes):
-            paths = {form: folder / f"{number}-{file}" for form, file in FORM_FILES.items()}
+            paths = {
+                form: folder / f"{number}-{file}" for form, file in FORM_FILES.items() if form in PREDICTED
+            }
             lean.export(Encoder(shape).eval(), paths["fp32"], OPSET)
             int8.quantize(paths["fp32"], paths["int8-dynamic"])
             for form, path in paths.items():
@@ -189,7 +192,7 @@ def _record(
             "prices": [each.plain() for each in table.prices],
             "notes": list(table.notes),
         },
-        "forms": {form: _form([row for row in rows if row["form"] == form]) for form in FORM_FILES},
+        "forms": {form: _form([row for row in rows if row["form"] == form]) for form in PREDICTED},
         "rows": list(rows),
         "notes": list(dict.fromkeys(notes)),
     }

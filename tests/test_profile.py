@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from squeeze.costs.request import FORMS
 from squeeze.errors import ProfileError
 from squeeze.profile import explain, load, parse
 from squeeze.profile.overrides import parse as parse_override
+from squeeze.stages.search.stage import PREDICTED
 
 BOM = "\ufeff"
 PROFILES = Path(__file__).resolve().parent.parent / "profiles"
@@ -137,6 +139,17 @@ def refusal(data: dict[str, Any]) -> list[str]:
 def test_what_is_wrong_is_named_on_one_line(place, value, line):
     (said,) = refusal(changed(place, value))
     assert line in said
+
+
+def test_a_search_refuses_a_form_whose_latency_it_cannot_predict():
+    data = {**WHOLE, "search": {}, "export": {"forms": ["fp32", "int8-static"]}}
+    (said,) = refusal(data)
+    assert said == (
+        "x.toml: [budget] form: a search predicts the latency of fp32 or int8-dynamic only, "
+        "and int8-static would be judged; name one"
+    )
+    parse({**data, "budget": {"form": "fp32"}}, "x.toml", Path("/p"))
+    assert set(PREDICTED) == set(FORMS)
 
 
 def test_every_problem_has_its_line():

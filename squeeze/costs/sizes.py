@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from squeeze.graphs.int8 import LEAST_WIDTH
+from squeeze.graphs.sites import LEAST_WIDTH
 from squeeze.models.encoder import EncoderShape, LayerShape
 
 __all__ = ["embedding_parameters", "file_bytes", "macs", "parameters"]

@@ -14,6 +14,7 @@ keep their own operator, and traces of this machine are removed.
 
 from __future__ import annotations
 
+import ast
 import copy
 import logging
 import warnings
@@ -28,11 +29,13 @@ import torch
 from onnx_ir.passes import common
 from torch import Tensor, nn
 
+from squeeze.graphs import sites
 from squeeze.models.encoder import MASKED, Encoder, Layer
 
 __all__ = ["Lean", "export", "folded"]
 
 INPUTS = ("input_ids", "attention_mask")
+INNER = "inner."  # where `Lean` keeps the student
 
 
 def folded(student: Encoder) -> Encoder:
@@ -55,7 +58,8 @@ class Lean(nn.Module):
         self.inner = folded(student)
         last = _layers(self.inner)[-1]
         width = last.heads * last.head_size
-        self.query, self.pair = _linear(last.qkv, slice(0, width)), _linear(last.qkv, slice(width, None))
+        last.add_module("query", _linear(last.qkv, slice(0, width)))
+        last.add_module("pair", _linear(last.qkv, slice(width, None)))
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(B, T) token numbers and a mask of ones and zeros -> (B, labels) logits."""
@@ -77,8 +81,9 @@ class Lean(nn.Module):
         if layer.distances is not None:
             middle = layer.distances.shape[1] // 2  # distance 0
             mask = mask + layer.distances[:, None, middle : middle + x.shape[1]]
-        q = self.query(first).view(-1, heads, 1, size)
-        k, v = self.pair(x).unflatten(-1, (2 * heads, size)).transpose(1, 2).split(heads, dim=1)
+        query, pair = layer.get_submodule("query"), layer.get_submodule("pair")
+        q = query(first).view(-1, heads, 1, size)
+        k, v = pair(x).unflatten(-1, (2 * heads, size)).transpose(1, 2).split(heads, dim=1)
         context = (q @ k.transpose(-1, -2) + mask).softmax(-1) @ v
         return _after(layer, first, context.reshape(-1, heads * size))
 
@@ -150,8 +155,9 @@ def _tidy(model: ir.Model) -> ir.Model:
     """Constant shapes, sums that stay sums, nothing unused, no trace of where it was made."""
     _fix_shapes(model.graph)
     _keep_sums(model.graph)
+    common.RemoveUnusedNodesPass()(model)
+    _name_products(model)
     for tidy in (
-        common.RemoveUnusedNodesPass(),
         common.CommonSubexpressionEliminationPass(),
         common.RemoveUnusedNodesPass(),
         common.ClearMetadataAndDocStringPass(),
@@ -161,6 +167,22 @@ def _tidy(model: ir.Model) -> ir.Model:
         value.metadata_props.clear()
     model.producer_name, model.producer_version = "squeeze", None
     return model
+
+
+def _name_products(model: ir.Model) -> None:
+    """Products are named as the modules of the student are, and so are their weights.
+
+    The exporter writes down the modules that a node was reached through, its own name last.
+    """
+    for value in tuple(model.graph.initializers.values()):
+        value.name = str(value.name).removeprefix(INNER)
+    for node in sites.products(model).values():
+        *_, module, _ = ast.literal_eval(node.metadata_props["pkg.torch.onnx.name_scopes"])
+        node.name = module.removeprefix(INNER)
+        weights = node.inputs[1]
+        assert weights is not None
+        if f"{node.name}.weight" not in model.graph.initializers:
+            weights.name = f"{node.name}.weight"
 
 
 def _fix_shapes(graph: ir.Graph) -> None:

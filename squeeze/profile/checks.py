@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from squeeze.profile.model import Profile
 from squeeze.profile.problems import Problem, nearest
+from squeeze.stages.search.stage import PREDICTED
 
 __all__ = ["check"]
 
@@ -90,6 +91,11 @@ def _budget(profile: Profile) -> Iterator[Problem]:
     form, forms = profile.budget.form, profile.export.forms if profile.export else ()
     if form is not None and forms and form not in forms:
         yield Problem(("budget", "form"), f"must be one of [export] forms {', '.join(forms)}, got {form!r}")
+    judged = form or (forms[-1] if forms else PREDICTED[-1])
+    if profile.search is not None and judged not in PREDICTED:
+        known = " or ".join(PREDICTED)
+        message = f"a search predicts the latency of {known} only, and {judged} would be judged; name one"
+        yield Problem(("budget", "form"), message)
     labels = profile.task.labels
     for label, least in profile.budget.recall.items():
         place = ("budget", "recall", label)

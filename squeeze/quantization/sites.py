@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from squeeze.graphs.int8 import LEAST_WIDTH
+from squeeze.graphs.sites import LEAST_WIDTH
 from squeeze.models.encoder import EncoderShape
 
 __all__ = ["sites"]

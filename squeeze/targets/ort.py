@@ -12,7 +12,7 @@ from typing import Any
 from squeeze.errors import MissingBackend, StageFailed, UsageError
 from squeeze.targets.inputs import Spec
 
-__all__ = ["CPU", "guarded", "installed", "open_session", "specs"]
+__all__ = ["CPU", "guarded", "installed", "open_session", "options", "specs"]
 
 CPU = "CPUExecutionProvider"
 UNREADABLE = ("InvalidProtobuf", "NoSuchFile", "NoModel")
@@ -54,16 +54,23 @@ def open_session(path: Path, *, threads: int, spinning: bool = True, provider: s
         )
     if not path.is_file() or not path.stat().st_size:
         raise UsageError(f"{path}: {'empty file' if path.is_file() else 'no such file'}")
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
+    with guarded(path, "cannot be opened"):
+        return runtime.InferenceSession(
+            str(path), options(threads=threads, spinning=spinning), providers=[provider]
+        )
+
+
+def options(*, threads: int, spinning: bool = True) -> Any:
+    """What all sessions are opened with, an ``onnxruntime.SessionOptions``; arguments as `open_session`."""
+    made = installed("onnxruntime").SessionOptions()
+    made.intra_op_num_threads = threads
+    made.inter_op_num_threads = 1
+    made.log_severity_level = 4
+    made.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
     # uint8 x int8 products saturate on x86 processors without VNNI. This asks for exact, slower ones there
     # and has no effect elsewhere (onnxruntime_session_options_config_keys.h).
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    with guarded(path, "cannot be opened"):
-        return runtime.InferenceSession(str(path), options, providers=[provider])
+    made.add_session_config_entry("session.x64quantprecision", "1")
+    return made
 
 
 def installed(module: str) -> ModuleType:

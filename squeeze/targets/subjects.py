@@ -14,7 +14,12 @@ from squeeze.errors import Corrupt, UsageError
 __all__ = ["FORM_FILES", "TOKENIZER", "Subject", "bundle_forms", "find", "shipped_form", "vocabulary_size"]
 
 TOKENIZER = "tokenizer.json"
-FORM_FILES: Mapping[str, str] = {"fp32": "model.onnx", "int8-dynamic": "model.int8.onnx"}
+FORM_FILES: Mapping[str, str] = {
+    "fp32": "model.onnx",
+    "int8-dynamic": "model.int8.onnx",
+    "int8-static": "model.int8-static.onnx",
+    "int4-weight": "model.int4.onnx",
+}
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import torch
 from onnx import helper, numpy_helper
 from safetensors.numpy import load_file
 
+from squeeze.core.rounding import columns_to_int8
 from squeeze.data import dataset
 from squeeze.errors import ParityFailed
 from squeeze.graphs import int8
@@ -246,7 +247,7 @@ def test_onnxruntime_fuses_every_product(exported, tmp_path):
 
 
 def test_columns_of_zeros_do_not_divide_by_zero():
-    values, scales = int8.columns_to_int8(np.array([[0.0, 3.0], [0.0, -1.0]], dtype=np.float32))
+    values, scales = columns_to_int8(np.array([[0.0, 3.0], [0.0, -1.0]], dtype=np.float32))
     assert values.tolist() == [[0, 127], [0, -42]]
     assert np.isfinite(scales).all()
 
@@ -399,9 +400,12 @@ def test_a_loose_tolerance_holds_and_each_figure_can_break():
     report = parity.compare("torch", before, after, labels)
     assert (report.max_abs, report.mean_abs, report.agreement) == (2.0, 0.375, 0.75)
     assert report.metric_drop == pytest.approx(1 - (2 / 3 + 0.8) / 2)
+    # Half of a difference of two labels is what lies off the mean: before 1 each, after 1.5 off in one text.
+    assert report.spread == pytest.approx(1.5 / 2)
     parity.hold("x", report, Tolerance(max_abs=None, agreement=0.75, metric_drop=0.3))
     for broken, words in (
         (Tolerance(max_abs=1.9, agreement=0, metric_drop=1), "difference 2 exceeds 1.9"),
+        (Tolerance(spread=0.7, agreement=0, metric_drop=1), "by 0.75 of their spread, more than 0.7"),
         (Tolerance(agreement=0.8, metric_drop=1), "agreement 0.7500 is below 0.8000"),
         (Tolerance(agreement=0, metric_drop=0.2), "macro-F1 falls by 0.2667, more than 0.2000"),
     ):

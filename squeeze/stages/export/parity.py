@@ -38,6 +38,7 @@ def compare(source: str, before: Logits, after: Logits, labels: NDArray[np.int64
         rows=len(labels),
         max_abs=float(gap.max()),
         mean_abs=float(gap.mean()),
+        spread=_spread(after - before.astype(np.float64)) / (_spread(before) or 1.0),
         agreement=float((before.argmax(1) == after.argmax(1)).mean()),
         metric_drop=quality(before, labels).macro_f1 - quality(after, labels).macro_f1,
     )
@@ -52,6 +53,10 @@ def hold(name: str, report: ParityReport, tolerance: Tolerance) -> None:
     broken = []
     if tolerance.max_abs is not None and report.max_abs > tolerance.max_abs:
         broken.append(f"largest logit difference {report.max_abs:.3g} exceeds {tolerance.max_abs:.3g}")
+    if tolerance.spread is not None and report.spread > tolerance.spread:
+        broken.append(
+            f"logits differ by {report.spread:.3g} of their spread, more than {tolerance.spread:.3g}"
+        )
     if report.agreement < tolerance.agreement:
         broken.append(f"label agreement {report.agreement:.4f} is below {tolerance.agreement:.4f}")
     if report.metric_drop > tolerance.metric_drop:
@@ -61,3 +66,9 @@ def hold(name: str, report: ParityReport, tolerance: Tolerance) -> None:
             f"{name} against {report.source} on {report.rows} validation texts: {'; '.join(broken)}",
             hint="the conversion is wrong, or its tolerance in [export] is tighter than the form can hold",
         )
+
+
+def _spread(logits: NDArray[np.floating]) -> float:
+    """Root mean square once each text's mean, which changes no probability, is taken away."""
+    rows = logits.astype(np.float64)
+    return float(np.sqrt(((rows - rows.mean(axis=1, keepdims=True)) ** 2).mean()))

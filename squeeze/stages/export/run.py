@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
+from tokenizers import Tokenizer
 
 from squeeze.artifact import Artifact, write_json
 from squeeze.core.metrics import quality
@@ -18,8 +19,10 @@ from squeeze.data import dataset
 from squeeze.data.batches import pad
 from squeeze.data.dataset import Dataset
 from squeeze.distillation.material import PREDICTIONS
-from squeeze.graphs import int8
+from squeeze.errors import ParityFailed
+from squeeze.graphs import difference, ort_format
 from squeeze.graphs import lean as graph
+from squeeze.graphs.scales import Scales
 from squeeze.models import tokens
 from squeeze.models.encoder import Encoder
 from squeeze.models.storage import load_student
@@ -27,13 +30,25 @@ from squeeze.models.tokens import Encodings
 from squeeze.stage import Work
 from squeeze.stages.export import parity
 from squeeze.stages.export.card import model_card
-from squeeze.stages.export.stage import ExportConfig, ExportResult, FormResult, Tolerance
+from squeeze.stages.export.forms import calibrated, convert, feed
+from squeeze.stages.export.stage import (
+    ExportConfig,
+    ExportResult,
+    FormName,
+    FormResult,
+    OrtFile,
+    ParityReport,
+    Tolerance,
+)
 from squeeze.targets.ort import guarded, open_session
+from squeeze.targets.subjects import FORM_FILES
 
 __all__ = ["run"]
 
-FILES = {"fp32": "model.onnx", "int8-dynamic": "model.int8.onnx"}
 BATCH = 16  # texts a call in the check of padded batches
+EXPLAINED = 32  # validation texts that a failed conversion is explained on
+SAME = Tolerance(max_abs=1e-5, agreement=1.0, metric_drop=0.0)
+"""The ORT format holds the same graph: what differs can only be the order of sums."""
 Logits = NDArray[np.float32]
 
 
@@ -44,6 +59,7 @@ class Ground:
     Attributes:
         data: all splits.
         encoded: held-out splits in the student's token numbers.
+        tokenizer: what makes these.
         teacher: the teacher's log-probabilities by split.
         reach: longest input in tokens.
         work: where files go.
@@ -51,6 +67,7 @@ class Ground:
 
     data: Dataset
     encoded: Mapping[str, Encodings]
+    tokenizer: Tokenizer
     teacher: Mapping[str, Logits]
     reach: int
     work: Work
@@ -66,7 +83,7 @@ class Ground:
         found: dict[str, Logits] = {}
         with guarded(path, "cannot be run"), self.work.progress.task(f"check {path.name}", total) as advance:
             for split, rows in self.encoded.items():
-                each = [session.run(["logits"], _feed(rows[row]))[0] for row in range(len(rows))]
+                each = [session.run(["logits"], feed(rows[row]))[0] for row in range(len(rows))]
                 found[split] = np.concatenate(each)
                 advance(len(rows))
         return found
@@ -80,15 +97,43 @@ class Ground:
             ParityFailed: it changed by more than its tolerance on the validation text.
         """
         found = self.predict(path)
-        truth = self.data.splits["validation"].labels
-        report = parity.compare(source, before["validation"], found["validation"], truth)
-        parity.hold(path.name, report, tolerance)
+        report = self._held(path, source, before, found, tolerance)
         measured = {
             name: quality(rows, self.data.splits[name].labels, self.teacher[name])
             for name, rows in found.items()
         }
         size = path.stat().st_size
         return FormResult(file=path.name, size_bytes=size, parity=report, quality=measured), found
+
+    def judge_ort(self, path: Path, before: Mapping[str, Logits]) -> OrtFile:
+        """Write a file once more in the ORT format and hold it to the same answers.
+
+        Raises:
+            ParityFailed: it does not give them.
+        """
+        target = path.with_suffix(".ort")
+        ort_format.convert(path, target)
+        report = self._held(target, path.name, before, self.predict(target), SAME)
+        return OrtFile(file=target.name, size_bytes=target.stat().st_size, parity=report)
+
+    def _held(
+        self,
+        path: Path,
+        source: str,
+        before: Mapping[str, Logits],
+        after: Mapping[str, Logits],
+        tolerance: Tolerance,
+    ) -> ParityReport:
+        truth = self.data.splits["validation"].labels
+        report = parity.compare(source, before["validation"], after["validation"], truth)
+        parity.hold(path.name, report, tolerance)
+        return report
+
+    def explain(self, fp32: Path, path: Path) -> str:
+        """Where in the graph a form departs from fp32, in one line."""
+        rows = self.encoded["validation"]
+        feeds = [feed(rows[row]) for row in range(min(EXPLAINED, len(rows)))]
+        return difference.told(difference.by_site(fp32, path, feeds, self.work.threads))
 
     def hold_batches(self, path: Path, alone: Logits, tolerance: Tolerance) -> None:
         """Run the validation text in padded batches, which must change no answer.
@@ -121,7 +166,7 @@ def run(config: ExportConfig, inputs: Mapping[str, Artifact], work: Work) -> Exp
 def _forms(config: ExportConfig, encoder: Path, student: Encoder, ground: Ground) -> dict[str, FormResult]:
     """Every form that was asked for; fp32 is always made, since the others are made from it."""
     settings, work = config.export, ground.work
-    fp32, int8_path = (work.out / FILES[name] for name in ("fp32", "int8-dynamic"))
+    fp32 = work.out / FORM_FILES["fp32"]
     with work.progress.task(f"export {fp32.name}", 1) as advance:
         graph.export(student, fp32, settings.opset)
         advance(1)
@@ -129,12 +174,33 @@ def _forms(config: ExportConfig, encoder: Path, student: Encoder, ground: Ground
     made: dict[str, FormResult] = {}
     made["fp32"], found = ground.judge(fp32, "torch", said, settings.fp32_tolerance)
     ground.hold_batches(fp32, found["validation"], settings.fp32_tolerance)
-    if "int8-dynamic" in settings.forms:
-        int8.quantize(fp32, int8_path)
-        made["int8-dynamic"], _ = ground.judge(int8_path, fp32.name, found, settings.int8_tolerance)
+    answers = {"fp32": found}
+    for form in settings.forms:
+        if form != "fp32":
+            made[form], answers[form] = _quantized(form, fp32, config, found, ground)
+    if settings.ort:
+        for form in settings.forms:
+            twin = ground.judge_ort(work.out / made[form].file, answers[form])
+            made[form] = made[form].model_copy(update={"ort": twin})
     if "fp32" not in settings.forms:
         fp32.unlink()
     return {name: made[name] for name in settings.forms}
+
+
+def _quantized(
+    form: FormName, fp32: Path, config: ExportConfig, found: Mapping[str, Logits], ground: Ground
+) -> tuple[FormResult, dict[str, Logits]]:
+    """One quantized form, held against fp32; when it fails, the error says where it departs."""
+    path, scales = ground.work.out / FORM_FILES[form], Scales()
+    if form == "int8-static":
+        train = ground.data.splits["train"]
+        scales = calibrated(fp32, config, train, ground.tokenizer, ground.work)
+    convert(form, fp32, path, scales)
+    try:
+        return ground.judge(path, fp32.name, found, config.export.tolerance(form))
+    except ParityFailed as error:
+        hint = f"{error.hint}; {ground.explain(fp32, path)}"
+        raise ParityFailed(error.message, hint=hint) from error
 
 
 def _ground(config: ExportConfig, inputs: Mapping[str, Artifact], student: Encoder, work: Work) -> Ground:
@@ -142,12 +208,7 @@ def _ground(config: ExportConfig, inputs: Mapping[str, Artifact], student: Encod
     reach = min(config.task.max_length, student.shape.positions)
     tokenizer = tokens.make_tokenizer(tokens.read_spec(inputs["encoder"].path), reach)
     encoded = {n: tokens.encode(tokenizer, split.texts) for n, split in data.splits.items() if n != "train"}
-    return Ground(data, encoded, load_file(inputs["teacher"].path / PREDICTIONS), reach, work)
-
-
-def _feed(row: NDArray[np.int32]) -> dict[str, NDArray[np.int64]]:
-    ids = row.astype(np.int64)[None]
-    return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+    return Ground(data, encoded, tokenizer, load_file(inputs["teacher"].path / PREDICTIONS), reach, work)
 
 
 def _bundle(

@@ -16,6 +16,7 @@ from squeeze.task import TaskSection
 
 __all__ = [
     "DEFAULT_SCORE",
+    "PREDICTED",
     "SCORE_NAMES",
     "STAGE",
     "Finalist",
@@ -25,6 +26,7 @@ __all__ = [
     "SearchSection",
 ]
 
+PREDICTED = ("fp32", "int8-dynamic")  # forms that a cost table can be measured for
 SCORE_NAMES = (
     "parameters",
     "embedding_codes",

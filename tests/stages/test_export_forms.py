@@ -1,0 +1,195 @@
+"""A bundle of all forms, and conversions that are broken on purpose."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from squeeze.errors import ParityFailed
+from squeeze.graphs import lean as graph
+from squeeze.models.encoder import Encoder
+from squeeze.predict import predict
+from squeeze.stages.export import run as stage
+from squeeze.stages.export.forms import convert
+from squeeze.stages.export.stage import ExportConfig, ExportResult
+from squeeze.targets.subjects import FORM_FILES, find
+from tests import tiny
+from tests.distilled import config as distil_config
+from tests.distilled import distil, inputs
+
+FORMS = ("fp32", "int8-dynamic", "int8-static", "int4-weight")
+
+
+def config(**export: Any) -> ExportConfig:
+    task = {"labels": list(tiny.LABELS), "max_length": 32}
+    return ExportConfig.parse({"seed": 3, "task": task, "export": export})
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    """Dataset, teacher and a student with a dense table."""
+    folder = tmp_path_factory.mktemp("chain")
+    where = inputs(folder)
+    return {**where, "encoder": distil(distil_config({}), where, folder)}
+
+
+@pytest.fixture(scope="module")
+def bundle(chain, tmp_path_factory):
+    work = tiny.work(tmp_path_factory.mktemp("bundle"))
+    result = stage.run(config(forms=list(FORMS), ort=True), chain, work)
+    return tiny.artifact(work.out, "bundle", result.plain())
+
+
+def test_every_form_is_made_held_and_measured(bundle):
+    result = ExportResult.parse(bundle.result)
+    assert tuple(result.forms) == FORMS
+    for name, form in result.forms.items():
+        assert form.file == FORM_FILES[name]
+        assert form.parity.source == ("torch" if name == "fp32" else "model.onnx")
+        assert form.size_bytes == (bundle.path / form.file).stat().st_size
+        assert form.ort is not None
+        assert form.ort.file == Path(form.file).with_suffix(".ort").name
+        assert form.ort.size_bytes == (bundle.path / form.ort.file).stat().st_size
+        assert (form.ort.parity.source, form.ort.parity.max_abs) == (form.file, 0.0)
+    assert 0 < result.forms["int8-static"].parity.spread < 0.15
+    card = (bundle.path / "MODEL_CARD.md").read_text()
+    assert all(f"| {FORM_FILES[name]} |" in card for name in FORMS)
+
+
+def test_bench_and_predict_find_the_forms(bundle):
+    assert {path.name for path in bundle.path.glob("model*")} == {
+        *FORM_FILES.values(), "model.ort", "model.int8.ort", "model.int8-static.ort", "model.int4.ort",
+    }  # fmt: skip
+    assert tuple(each.form for each in find(bundle.path, "all")) == FORMS
+    said = {form: predict(bundle.path, ["we need water"], form=form)[0] for form in FORMS}
+    assert len({one.label for one in said.values()}) == 1
+
+
+def test_calibration_reads_training_text_and_depends_on_its_method(chain, bundle, tmp_path, monkeypatch):
+    reuse(monkeypatch, bundle)
+    steps = {}
+    for method in ("minmax", "mse"):
+        work = tiny.work(tmp_path, method)
+        settings = config(forms=["int8-static"], calibration=method, calibration_texts=9)
+        stage.run(settings, chain, work)
+        model = onnx.load(work.out / FORM_FILES["int8-static"])
+        kept = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
+        steps[method] = {name: float(one) for name, one in kept.items() if name.endswith("input.scale")}
+    assert steps["minmax"].keys() == steps["mse"].keys()
+    assert len(steps["minmax"]) == 14
+    assert all(steps["mse"][name] <= steps["minmax"][name] for name in steps["mse"])
+    assert steps["mse"] != steps["minmax"]
+
+
+def reuse(monkeypatch: pytest.MonkeyPatch, bundle: Any) -> None:
+    """torch's exporter takes seconds; its graph is there."""
+
+    def copied(student: Encoder, path: Path, opset: int) -> None:
+        shutil.copyfile(bundle.path / "model.onnx", path)
+
+    monkeypatch.setattr(graph, "export", copied)
+
+
+def edited(model: onnx.ModelProto, name: str, change: Callable[[Any], Any]) -> None:
+    """Change one constant of a graph."""
+    [held] = [one for one in model.graph.initializer if one.name == name]
+    values = numpy_helper.to_array(held)
+    held.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(change(values), dtype=values.dtype), name))
+
+
+def wrong_scale(model: onnx.ModelProto, site: str) -> None:
+    edited(model, f"{site}.weight.scale", lambda steps: 2 * steps)
+
+
+def wrong_input_scale(model: onnx.ModelProto, site: str) -> None:
+    edited(model, f"{site}.input.scale", lambda step: step / 8)
+
+
+def swapped_axis(model: onnx.ModelProto, site: str) -> None:
+    """A step a row where it should be one a column: for integers stored with the other axis' steps."""
+    [kept] = [one.name for one in model.graph.initializer if one.name == f"{site}.weight.int8"]
+    edited(model, kept, np.transpose)
+
+
+def dropped_bias(model: onnx.ModelProto, site: str) -> None:
+    edited(model, f"{site}.bias", lambda bias: 0 * bias)
+
+
+def saturated_zero(model: onnx.ModelProto, site: str) -> None:
+    """Static: of all inputs, the products are fused with one zero-point; int4: of one product."""
+    names = {one.name for one in model.graph.initializer}
+    if f"{site}.weight.zero" in names:
+        edited(model, f"{site}.weight.zero", lambda zeros: zeros | 0xFF)
+        return
+    edited(model, "zero.int8", lambda _: np.int8(127))
+
+
+def transposed_block(model: onnx.ModelProto, site: str) -> None:
+    """(N, blocks, bytes) read as (blocks, bytes, N)."""
+    edited(model, f"{site}.weight.int4", lambda codes: codes.transpose(1, 2, 0).reshape(codes.shape))
+
+
+def swapped_halves(model: onnx.ModelProto, site: str) -> None:
+    """The first code of a byte in its upper half."""
+    edited(model, f"{site}.weight.int4", lambda codes: codes >> 4 | codes << 4)
+
+
+BREAKS = [
+    ("int8-dynamic", wrong_scale, "head_dense"),
+    ("int8-dynamic", swapped_axis, "head_dense"),
+    ("int8-dynamic", dropped_bias, "head_dense"),
+    ("int8-static", wrong_scale, "layers.2.out"),
+    ("int8-static", wrong_input_scale, "layers.0.qkv"),
+    ("int8-static", swapped_axis, "layers.1.out"),
+    ("int8-static", dropped_bias, "head_dense"),
+    ("int8-static", saturated_zero, ""),
+    ("int4-weight", wrong_scale, "head_dense"),
+    ("int4-weight", dropped_bias, "head_dense"),
+    ("int4-weight", saturated_zero, "layers.0.up"),
+    ("int4-weight", transposed_block, "layers.0.up"),
+    ("int4-weight", swapped_halves, "layers.0.up"),
+]
+
+
+@pytest.mark.parametrize(("form", "spoil", "site"), BREAKS)
+def test_a_broken_conversion_is_caught(form, spoil, site, chain, bundle, tmp_path, monkeypatch):
+    def broken(made: Any, fp32: Path, target: Path, scales: Any) -> None:
+        convert(made, fp32, target, scales)
+        model = onnx.load(target)
+        spoil(model, site)
+        onnx.save(model, target)
+
+    reuse(monkeypatch, bundle)
+    monkeypatch.setattr(stage, "convert", broken)
+    with pytest.raises(ParityFailed) as caught:
+        stage.run(config(forms=["fp32", form]), chain, tiny.work(tmp_path))
+    assert caught.value.exit_code == 4
+    assert re.match(
+        rf"{re.escape(FORM_FILES[form])} against model\.onnx on 24 validation", caught.value.message
+    )
+    named = re.findall(r"(\S+) [\d.e+-]+ %", caught.value.hint.partition("by product: ")[2])
+    assert 0 < len(named) <= 6
+
+
+def test_the_hint_names_where_the_graph_departs(chain, bundle, tmp_path, monkeypatch):
+    def broken(made: Any, fp32: Path, target: Path, scales: Any) -> None:
+        convert(made, fp32, target, scales)
+        model = onnx.load(target)
+        wrong_scale(model, "head_dense")
+        onnx.save(model, target)
+
+    reuse(monkeypatch, bundle)
+    monkeypatch.setattr(stage, "convert", broken)
+    with pytest.raises(ParityFailed) as caught:
+        stage.run(config(forms=["int8-dynamic"]), chain, tiny.work(tmp_path))
+    shares = dict(re.findall(r"(\S+) ([\d.e+-]+) %", caught.value.hint.partition("by product: ")[2]))
+    assert max(shares, key=lambda site: float(shares[site])) == "head_dense"
+    assert float(shares["head_dense"]) > 50
