@@ -131,7 +131,7 @@ def quantize(plan: Plan, which: str, seed: int, scheme: str, method: str) -> dic
     from squeeze.stages.quantize.run import run
 
     result = run(config, made, _work(folder, plan))
-    record = {"seed": seed, **result.plain(), "onnx": _in_runtime(folder / "out", made, scheme)}
+    record = {"seed": seed, **result.plain(), "onnx": _in_runtime(folder / "out", made)}
     write_json(folder / DONE, record)
     return record
 
@@ -219,7 +219,7 @@ def _work(folder: Path, plan: Plan) -> Work:
     return Work(**parts, cache=plan.runs / ".cache", threads=usable_cores(), progress=Silent())
 
 
-def _in_runtime(folder: Path, made: Mapping[str, Artifact], scheme: str) -> dict[str, Any] | None:
+def _in_runtime(folder: Path, made: Mapping[str, Artifact]) -> dict[str, Any]:
     """Macro-F1 of the ONNX file on each test, and how many labels it shares with torch."""
     from safetensors.numpy import load_file
 
@@ -229,9 +229,7 @@ def _in_runtime(folder: Path, made: Mapping[str, Artifact], scheme: str) -> dict
     from squeeze.models import tokens
     from squeeze.models.storage import load_student
 
-    path = _exported(folder, scheme)
-    if path is None:
-        return None
+    path = _exported(folder)
     student, said = load_student(folder), load_file(folder / PREDICTIONS)
     length = min(made["encoder"].manifest["config"]["task"]["max_length"], student.shape.positions)
     tokenizer = tokens.make_tokenizer(tokens.read_spec(folder), length)
@@ -248,17 +246,24 @@ def _in_runtime(folder: Path, made: Mapping[str, Artifact], scheme: str) -> dict
     return {"size_bytes": path.stat().st_size, "splits": found}
 
 
-def _exported(folder: Path, scheme: str) -> Path | None:
-    """The quantized file of a model; None for a scheme that has no graph yet."""
+def _exported(folder: Path) -> Path:
+    """The quantized file of a model, as its record asks for it."""
     from squeeze.costs.probes import OPSET
-    from squeeze.graphs import int8, lean
+    from squeeze.graphs import int4, int8, lean, static
     from squeeze.models.storage import load_student
+    from squeeze.quantization import storage
 
-    if scheme != "int8-dynamic":
-        return None
+    found = storage.load(folder)
+    assert found is not None
+    record, scales = found.record, found.scales
     whole, small = folder.parent / "model.onnx", folder.parent / "model.quantized.onnx"
     lean.export(load_student(folder), whole, OPSET)
-    int8.quantize(whole, small)
+    if record.scheme == "int4-weight":
+        int4.quantize(whole, small, record.keep, table_bits=record.table_bits)
+    elif record.scheme == "int8-static":
+        static.quantize(whole, small, scales, record.keep, record.weight_bits)
+    else:
+        int8.quantize(whole, small, scales, record.keep, record.weight_bits)
     return small
 
 

@@ -97,7 +97,7 @@ class FakeProduct(Product):
     def _books(self) -> Tensor:
         """(M*K, E/M): side by side the M books are one matrix of K rows."""
         books = self.weight.view(self.subvectors, self.codewords, -1).transpose(0, 1).flatten(1)
-        rounded = columns(books).unflatten(1, (self.subvectors, -1))
+        rounded = columns(books).view(self.codewords, self.subvectors, -1)
         return rounded.transpose(0, 1).reshape(self.weight.shape)
 
 
@@ -105,7 +105,13 @@ FakeTable = FakeDense | FakeFactorised | FakeProduct
 
 
 def fake_table(table: Embedding, bits: int) -> FakeTable:
-    """The rounded form of a table; a product-quantized one has few values to store and keeps 8 bits."""
+    """The rounded form of a table.
+
+    A product-quantized one has few values to store, and one narrower than a block or of odd width cannot be
+    packed: these keep 8 bits.
+    """
+    width = table.weight.shape[1]
+    bits = 8 if width < fake_quant.BLOCK or width % 2 else bits
     if isinstance(table, Dense):
         return FakeDense(table, bits)
     if isinstance(table, Factorised):

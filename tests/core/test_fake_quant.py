@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from onnx import TensorProto, helper
 from torch.nn import functional
 
-from squeeze.core import fake_quant
+from squeeze.core import fake_quant, rounding
 
 
 def values(seed: int, *shape: int, scale: float = 1.0, shift: float = 0.0) -> torch.Tensor:
@@ -19,7 +20,7 @@ def values(seed: int, *shape: int, scale: float = 1.0, shift: float = 0.0) -> to
     return torch.randn(*shape, generator=generator) * scale + shift
 
 
-def run(nodes: list[Any], outputs: dict[str, int], **given: np.ndarray) -> list[np.ndarray]:
+def run(nodes: list[Any], outputs: Mapping[str, int], **given: np.ndarray) -> list[np.ndarray]:
     """The outputs of a graph that ONNX Runtime does not optimise."""
     kinds = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8, "int8": TensorProto.INT8}
     inputs = [
@@ -99,16 +100,15 @@ def test_a_product_of_integers_is_the_runtime_s_in_every_bit():
 
 
 @pytest.mark.parametrize(("bits", "high"), [(8, 127), (7, 63)])
-def test_columns_are_rounded_as_numpy_rounds_them(bits, high):
+def test_columns_are_those_of_the_graphs(bits, high):
     weight = values(3, 24, 48)
     weight[5] = 0
     step = fake_quant.column_steps(weight, bits)
     found = fake_quant.rounded(weight, step, -high, high)
     matrix = weight.numpy().T
-    scale = np.abs(matrix).max(axis=0) / high
-    safe = np.where(scale == 0, 1, scale).astype(np.float32)
-    assert np.array_equal(step[:, 0].numpy(), safe)
-    assert np.array_equal(found.numpy().T, np.rint(matrix / safe))
+    theirs, steps = rounding.columns_to_int8(matrix, bits=bits)
+    assert np.array_equal(step[:, 0].numpy(), steps)
+    assert np.array_equal(found.numpy().T, theirs)
     assert found.abs().max() == high
 
 
@@ -121,32 +121,61 @@ def test_static_rounding_is_that_of_quantize_linear():
     assert np.array_equal(ours.numpy(), theirs.astype(np.float32))
 
 
+def packed(codes: np.ndarray) -> np.ndarray:
+    """Two codes a byte along the last axis."""
+    even = np.pad(codes, [(0, 0)] * (codes.ndim - 1) + [(0, codes.shape[-1] % 2)]).astype(np.uint8)
+    return even[..., 0::2] | (even[..., 1::2] << 4)
+
+
 @pytest.mark.parametrize("width", [64, 72])
-def test_int4_blocks_give_what_matmulnbits_gives(width):
-    x, weight = values(5, 3, width), values(6, 16, width)
+@pytest.mark.parametrize(("accuracy", "limit"), [(1, 1e-4), (4, 1e-2)])
+def test_int4_blocks_give_what_matmulnbits_gives(width, accuracy, limit):
+    x, weight = values(5, 3, width), values(6, 16, width, shift=0.3)
     cut = fake_quant.blocks(weight)
-    step = fake_quant.block_steps(cut)
-    integers = fake_quant.rounded(cut, step, -8, 7)
-    assert set(integers.unique().tolist()) <= set(range(-8, 8))
-    ours = functional.linear(x, fake_quant.unblocked(integers * step, width))
-    codes = (integers + 8).numpy().astype(np.uint8)
-    packed = codes[..., 0::2] | (codes[..., 1::2] << 4)
+    step, zero = fake_quant.block_ranges(cut)
+    integers = fake_quant.affine(cut, step, zero, fake_quant.UINT4)
+    codes = integers + zero
+    assert set(codes.unique().tolist()) <= set(range(16))
+    inputs = x
+    if accuracy == 4:  # the operator rounds its inputs to int8 too, in the same blocks
+        runs = fake_quant.blocks(x)
+        steps = fake_quant.column_steps(runs)
+        inputs = fake_quant.unblocked(fake_quant.rounded(runs, steps, -127, 127) * steps, width)
+        assert (inputs - x).abs().max() > limit
+    ours = functional.linear(inputs, fake_quant.unblocked(integers * step, width))
     node = helper.make_node(
-        "MatMulNBits", ["x", "w", "s"], ["y"], domain="com.microsoft",
-        K=width, N=16, bits=4, block_size=32, accuracy_level=1,
+        "MatMulNBits", ["x", "w", "s", "z"], ["y"], domain="com.microsoft",
+        K=width, N=16, bits=4, block_size=32, accuracy_level=accuracy,
     )  # fmt: skip
-    given = {"x": x.numpy(), "w": packed, "s": step.squeeze(-1).numpy()}
+    given = {"x": x.numpy(), "w": packed(codes.numpy()), "s": step.flatten().numpy()}
+    given["z"] = packed(zero.squeeze(-1).numpy()).reshape(-1)
     theirs = run([node], {"y": TensorProto.FLOAT}, **given)[0]
-    assert np.abs(ours.numpy() - theirs).max() < 1e-4
+    assert np.abs(ours.numpy() - theirs).max() < limit
 
 
-def test_int4_rounding_is_within_half_a_step_but_for_the_far_end_and_settles():
+def test_int4_blocks_are_those_of_the_graphs_and_settle():
+    weight = values(7, 16, 96)
+    cut = fake_quant.blocks(weight)
+    step, zero = fake_quant.block_ranges(cut)
+    codes = fake_quant.affine(cut, step, zero, fake_quant.UINT4) + zero
+    theirs = rounding.blocks_to_int4(weight.T.numpy(), 32, symmetric=False)
+    assert np.array_equal(codes.numpy(), theirs.values)
+    assert np.array_equal(step.squeeze(-1).numpy(), theirs.steps)
+    assert np.array_equal(zero.squeeze(-1).numpy(), theirs.zeros)
+    again = (codes - zero) * step
+    other, same = fake_quant.block_ranges(again)
+    assert torch.allclose(other, step)
+    assert torch.equal(fake_quant.affine(again, other, same, fake_quant.UINT4) + same, codes)
+
+
+def test_symmetric_int4_blocks_are_those_of_the_graphs_and_settle():
     weight = values(7, 16, 96)
     cut = fake_quant.blocks(weight)
     step = fake_quant.block_steps(cut)
     integers = fake_quant.rounded(cut, step, -8, 7)
-    inside = cut / step <= 7
-    assert ((integers * step - cut).abs() <= step.abs() / 2 + 1e-6)[inside].all()
+    theirs = rounding.blocks_to_int4(weight.T.numpy(), 32, symmetric=True)
+    assert np.array_equal(integers.numpy() + 8, theirs.values)
+    assert np.array_equal(step.squeeze(-1).numpy(), theirs.steps)
     again = integers * step
     assert torch.equal(fake_quant.block_steps(again), step)
     assert torch.equal(fake_quant.rounded(again, step, -8, 7), integers)

@@ -36,7 +36,7 @@ class QuantizeSection(Frozen):
     weight_bits: Literal[7, 8] = 8
     """of int8 weights; 7 for processors whose uint8 x int8 products saturate"""
     table_bits: Literal[4, 8] = 8
-    """of the table of pieces: 8 with one scale a column, 4 with one for 32 values of a row"""
+    """of the table of pieces: 8 with one scale a column; 4 (`int4-weight`) with one for 32 values of a row"""
     learn_steps: bool = True
     """`qat` in int8: steps are learned (LSQ); else those of weights follow the weights and ranges stay"""
     against: Literal["teacher", "student", "labels"] = "teacher"
@@ -57,6 +57,8 @@ class QuantizeSection(Frozen):
             )
         if self.weight_bits == 7 and self.scheme == "int4-weight":
             raise ValueError("`weight_bits` is of int8 weights; int4-weight has four")
+        if self.table_bits == 4 and self.scheme != "int4-weight":
+            raise ValueError('`table_bits = 4` goes with `scheme = "int4-weight"`')
         return self
 
     @model_validator(mode="after")
