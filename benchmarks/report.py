@@ -12,6 +12,7 @@ import typer
 from benchmarks import score_sections, sections
 from benchmarks.common import RESULTS, cli, read
 from benchmarks.prune_section import prune
+from benchmarks.quantize_section import quantize
 from benchmarks.tables import Record, source
 
 __all__ = ["SECTIONS", "Section", "main", "render"]
@@ -52,6 +53,7 @@ SECTIONS = (
         "python -m benchmarks.initialisation ../shared/data",
     ),
     Section("Pruning", "prune-*", prune, "python -m benchmarks.prune runs/students"),
+    Section("Quantization", "quantize-*", quantize, "python -m benchmarks.quantize runs/students"),
     Section("Teacher cache", "cache", sections.cache, "python -m benchmarks.cache ../shared/data"),
     Section(
         "Scores without training",

@@ -174,7 +174,7 @@ def test_steps_are_learned(where, tmp_path):
         ({"table_bits": 4}, "goes with `scheme = \"int4-weight\"`"),
         ({"weight_bits": 6}, "7 or 8"),
         ({"method": "ptq", "phases": [QAT]}, "ptq trains nothing"),
-        ({"phases": []}, "at least 1"),
+        ({"phases": []}, "`phases` is empty"),
         ({"phases": [QAT, QAT]}, "same name"),
         ({"against": "labels", "phases": [QAT]}, "cross_entropy alone, and a phase has logit_mse"),
         ({"against": "student", "phases": [{**QAT, "teacher": "base", "losses": [{"name": "hidden_mse"}]}]},

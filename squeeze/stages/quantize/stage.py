@@ -45,7 +45,7 @@ class QuantizeSection(Frozen):
     """products that stay float, by name or pattern (`layers.0.*`); "auto": the most sensitive, see `floor`"""
     floor: float = Field(default=0.003, ge=0, le=1)
     """`keep = "auto"`: macro-F1 on validation that rounding alone may lose, 0..1"""
-    phases: tuple[Phase, ...] | None = Field(default=None, min_length=1)
+    phases: tuple[Phase, ...] | None = None
     """`qat`: trainings in a row; 2 epochs of `logit_mse` (against labels `cross_entropy`) by default"""
     augment: AugmentSection = AugmentSection()
 
@@ -67,6 +67,8 @@ class QuantizeSection(Frozen):
             return self
         if self.method == "ptq":
             raise ValueError('`phases` go with `method = "qat"`: ptq trains nothing')
+        if not self.phases:
+            raise ValueError('`phases` is empty: name one, or take `method = "ptq"`')
         names = [phase.name for phase in self.phases]
         if len(set(names)) < len(names):
             raise ValueError("two phases have the same name")
