@@ -136,6 +136,7 @@ EXPORT = {
                 "rows": 4,
                 "max_abs": 0.1,
                 "mean_abs": 0.1,
+                "spread": 0.0,
                 "agreement": 1.0,
                 "metric_drop": 0.0,
             },
