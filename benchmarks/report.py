@@ -13,6 +13,7 @@ from benchmarks import score_sections, sections
 from benchmarks.cnn_section import cnn_search
 from benchmarks.common import RESULTS, cli, read
 from benchmarks.prune_section import prune
+from benchmarks.quantize_section import quantize
 from benchmarks.tables import Record, source
 
 __all__ = ["SECTIONS", "Section", "main", "render"]
@@ -53,6 +54,7 @@ SECTIONS = (
         "python -m benchmarks.initialisation ../shared/data",
     ),
     Section("Pruning", "prune-*", prune, "python -m benchmarks.prune runs/students"),
+    Section("Quantization", "quantize-*", quantize, "python -m benchmarks.quantize runs/students"),
     Section("Teacher cache", "cache", sections.cache, "python -m benchmarks.cache ../shared/data"),
     Section(
         "Scores without training",

@@ -136,6 +136,7 @@ EXPORT = {
                 "rows": 4,
                 "max_abs": 0.1,
                 "mean_abs": 0.1,
+                "spread": 0.0,
                 "agreement": 1.0,
                 "metric_drop": 0.0,
             },
@@ -159,6 +160,9 @@ def test_figures_come_from_the_results_of_the_stages():
     assert (small.name, small.size_bytes, small.p50_ms) == ("int8-dynamic", 42, None)
     assert small.retention == pytest.approx(0.75)
     assert found.labels == ("no", "yes")
+
+
+MOMENTS = {"before": 0.75, "rounded": 0.6, "quality": 0.74}
 
 
 def pruned(source: str) -> Artifact:
@@ -185,6 +189,37 @@ def pruned(source: str) -> Artifact:
     }
     found = artifact("encoder", result)
     return Artifact("encoder", found.path, found.digest, {**found.manifest, "stage": "prune"})
+
+
+def test_a_quantized_model_stands_beside_the_float_one():
+    result = {
+        "scheme": "int8-static",
+        "method": "qat",
+        "against": "teacher",
+        "keep": ["head_dense"],
+        "sensitivity": {},
+        **{name: {"test": quality(f1).plain()} for name, f1 in MOMENTS.items()},
+        "trained": True,
+        "parameters": 20,
+        "embedding_parameters": 8,
+        "size_bytes": 80,
+        "pool": {"labelled": 1, "unlabelled": 0, "augmented": 0}
+        | {"replaced_tokens": 0, "dropped_tokens": 0, "spliced_texts": 0},
+        "cache": None,
+        "phases": [],
+        "transformers_folder": False,
+        "seconds": 1.0,
+    }
+    made = artifact("encoder", result)
+    encoder = Artifact("encoder", made.path, made.digest, {**made.manifest, "stage": "quantize"})
+    found = collect("x", {"encoder": encoder, "bundle": artifact("bundle", EXPORT)})
+    assert [row.name for row in found.rows] == ["student (torch)", "int8-static (torch)", "int8-dynamic"]
+    assert [row.other_parameters for row in found.rows] == [12, 12, 12]
+    text = to_markdown(found)
+    assert "Quantized to int8-static by qat" in text
+    assert [f"{points:.1f}" in text for points in (75.0, 60.0, 74.0)] == [True] * 3
+    assert "trained against teacher" in text
+    assert "Float: head_dense." in text
 
 
 def test_a_pruned_model_stands_beside_what_it_was_and_sparsity_is_called_no_speed():

@@ -14,7 +14,10 @@ from torch import Tensor
 
 __all__ = [
     "BLOCK",
+    "UINT4",
+    "UINT8",
     "affine",
+    "block_ranges",
     "block_steps",
     "blocks",
     "column_steps",
@@ -29,7 +32,8 @@ __all__ = [
 
 BLOCK = 32
 """Values that share a step in `int4-weight`: the smallest block of MatMulNBits, and the most exact."""
-LEVELS = 255  # of uint8, without the zero that both ends count
+UINT8, UINT4 = 255, 15
+"""Largest integer of a range that starts at 0."""
 
 
 def column_steps(weight: Tensor, bits: int = 8) -> Tensor:
@@ -52,21 +56,21 @@ def column_steps(weight: Tensor, bits: int = 8) -> Tensor:
 
 
 def blocks(weight: Tensor, block: int = BLOCK) -> Tensor:
-    """(N, K) -> (N, ceil(K / block), block), zeros at the end: as MatMulNBits cuts a product's inputs."""
+    """(..., K) -> (..., ceil(K / block), block), zeros at the end: as MatMulNBits cuts a product's inputs."""
     short = -weight.shape[-1] % block
     padded = torch.nn.functional.pad(weight, (0, short)) if short else weight
     return padded.reshape(*padded.shape[:-1], -1, block)
 
 
 def unblocked(cut: Tensor, width: int) -> Tensor:
-    """The inverse of `blocks`: (N, n, block) -> (N, width)."""
+    """The inverse of `blocks`: (..., n, block) -> (..., width)."""
     return cut.flatten(-2)[..., :width]
 
 
 def block_steps(cut: Tensor) -> Tensor:
-    """Step of every block of int4 values: its largest |w| becomes -8, the one integer without a counterpart.
+    """Symmetric step of every block of int4 values: its largest |w| becomes -8, which has no counterpart.
 
-    MatMulNBits computes (q - 8) * step for q of 0..15, so a step may be negative.
+    Tables are stored so: (q - 8) * step for q of 0..15, and a step may be negative.
 
     Args:
         cut: (N, n, block), of `blocks`.
@@ -82,6 +86,23 @@ def block_steps(cut: Tensor) -> Tensor:
     return torch.where(step == 0, torch.ones_like(step), step)
 
 
+def block_ranges(cut: Tensor) -> tuple[Tensor, Tensor]:
+    """Step and zero-point of every block of uint4 values: 0..15 span its range, widened to hold 0.
+
+    MatMulNBits computes (q - zero) * step.
+
+    Args:
+        cut: (N, n, block), of `blocks`.
+
+    Returns:
+        Step and zero-point (0..15), (N, n, 1) each, no gradient.
+
+    >>> block_ranges(torch.tensor([[[-1.0, 2.0, 0.5]]]))
+    (tensor([[[0.2000]]]), tensor([[[5.]]]))
+    """
+    return _affine_range(*cut.detach().aminmax(dim=-1, keepdim=True), UINT4)
+
+
 def row_ranges(x: Tensor) -> tuple[Tensor, Tensor]:
     """Scale and zero-point of DynamicQuantizeLinear for every row by itself.
 
@@ -94,7 +115,7 @@ def row_ranges(x: Tensor) -> tuple[Tensor, Tensor]:
     >>> row_ranges(torch.tensor([[-1.0, 1.55]]))
     (tensor([[0.0100]]), tensor([[100.]]))
     """
-    return _dynamic(*x.detach().aminmax(dim=-1, keepdim=True))
+    return _affine_range(*x.detach().aminmax(dim=-1, keepdim=True), UINT8)
 
 
 def text_ranges(x: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
@@ -113,31 +134,32 @@ def text_ranges(x: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
     (tensor([[[0.0100]]]), tensor([[[0.]]]))
     """
     low, high = (edge.masked_fill(~real, 0.0) for edge in x.detach().aminmax(dim=-1))
-    return _dynamic(low.amin(dim=1)[:, None, None], high.amax(dim=1)[:, None, None])
+    return _affine_range(low.amin(dim=1)[:, None, None], high.amax(dim=1)[:, None, None], UINT8)
 
 
-def _dynamic(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """ONNX DynamicQuantizeLinear, which counts zero in."""
+def _affine_range(low: Tensor, high: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """Scale and zero-point as ONNX DynamicQuantizeLinear takes them: zero is part of the range."""
     low, high = low.float().clamp(max=0), high.float().clamp(min=0)
-    scale = (high - low) / LEVELS
+    scale = (high - low) / most
     scale = torch.where(scale == 0, torch.ones_like(scale), scale)
-    return scale, (0 - low / scale).clamp_(0, LEVELS).round_()
+    return scale, (0 - low / scale).clamp_(0, most).round_()
 
 
-def affine(x: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
-    """uint8 values less their zero-point: round(x / scale) + zero, held in 0..255, minus zero.
+def affine(x: Tensor, scale: Tensor, zero: Tensor, most: int = UINT8) -> Tensor:
+    """Unsigned integers less their zero-point: round(x / scale) + zero, held in 0..most, minus zero.
 
     The gradient passes straight through: the range holds every value that counts.
 
     Args:
         x: any shape.
         scale: broadcasts to it.
-        zero: likewise, whole numbers 0..255.
+        zero: likewise, whole numbers 0..most.
+        most: the largest integer.
 
     >>> affine(torch.tensor([-1.0, 0.004, 1.55]), torch.tensor(0.01), torch.tensor(100.0))
     tensor([-100.,    0.,  155.])
     """
-    out: Tensor = _Affine.apply(x, scale, zero)  # type: ignore[no-untyped-call]
+    out: Tensor = _Affine.apply(x, scale, zero, most)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -192,14 +214,14 @@ def gradient_factor(values: int, high: int) -> float:
 
 class _Affine(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, scale: Tensor, zero: Tensor, most: int) -> Tensor:
         ctx.save_for_backward(scale)
-        return (x.float() / scale).round_().add_(zero).clamp_(0, LEVELS).sub_(zero)
+        return (x.float() / scale).round_().add_(zero).clamp_(0, most).sub_(zero)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         (scale,) = ctx.saved_tensors
-        return grads[0] / scale, None, None
+        return grads[0] / scale, None, None, None
 
 
 class _Rounded(torch.autograd.Function):

@@ -85,8 +85,8 @@ class Factorised(Embedding):
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B, T) -> (B, T, E)."""
-        wide: Tensor = self.project(F.embedding(ids, self.weight))
-        return wide
+        rows: Tensor = self.project(F.embedding(ids, self.weight))
+        return rows
 
     def table(self) -> Tensor:
         """The whole table, (V, E)."""

@@ -86,7 +86,8 @@ class FakeQuantized(Encoder):
 
     def scales(self) -> Scales:
         """The steps in the graph's terms: the score scale is multiplied into its query weights."""
-        weights = {site: part.steps().cpu().numpy().copy() for site, part in self.products.items()}
+        steps = {site: part.steps() for site, part in self.products.items()}
+        weights = {site: found.cpu().numpy().copy() for site, found in steps.items() if found is not None}
         for index in range(len(self.layers)):
             layer = self._layer(index)
             for site in (f"layers.{index}.qkv", f"layers.{index}.query"):

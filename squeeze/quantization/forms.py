@@ -22,20 +22,18 @@ class Recipe:
         keep: sites that stay in float.
         weight_bits: 8 or 7, of int8 weights.
         table_bits: 8 or 4, of tables that are looked up.
-        symmetric: int4 without zero-points, as it was trained; with them it is closer to what was not.
     """
 
     scales: Scales
     keep: tuple[str, ...] = ()
     weight_bits: int = 8
     table_bits: int = 8
-    symmetric: bool = False
 
 
 def recipe_of(found: Quantization) -> Recipe:
     """The form that the quantize stage trained or calibrated."""
     record = found.record
-    return Recipe(found.scales, record.keep, record.weight_bits, record.table_bits, symmetric=True)
+    return Recipe(found.scales, record.keep, record.weight_bits, record.table_bits)
 
 
 def convert(scheme: Scheme, fp32: Path, target: Path, recipe: Recipe) -> None:
@@ -54,4 +52,4 @@ def convert(scheme: Scheme, fp32: Path, target: Path, recipe: Recipe) -> None:
         case "int8-static":
             static.quantize(fp32, target, scales, keep, bits, tables)
         case "int4-weight":
-            int4.quantize(fp32, target, keep, symmetric=recipe.symmetric, table_bits=tables)
+            int4.quantize(fp32, target, keep, table_bits=tables)

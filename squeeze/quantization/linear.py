@@ -14,7 +14,8 @@ from squeeze.quantization.plan import Plan
 __all__ = ["FakeLinear", "Reading", "Split", "Step"]
 
 INT8 = (-128, 127)
-INT4 = (-8, 7)
+BLOCK_HIGH = 127
+"""MatMulNBits (accuracy_level 4) rounds its inputs to int8 as well, in the blocks of its weights."""
 Watcher = Callable[[Tensor], None]
 
 
@@ -68,16 +69,17 @@ class FakeLinear(nn.Module):
             device the last layer is computed for the first token only, which so has the range to itself.
     """
 
-    static_step: Tensor
-
     def __init__(self, linear: nn.Linear, plan: Plan, reading: Reading, *, alone: bool = False) -> None:
         super().__init__()
         self.weight = linear.weight
-        self.bias: nn.Parameter | None = linear.bias
+        self.bias: nn.Parameter | None = linear.bias  # an embedding's projection has none
         self.plan, self.reading, self.alone = plan, reading, alone
         self.on = True
         self.watcher: Watcher | None = None
-        self.weight_step = self._learned_weights() if plan.learn_steps else None
+        self.weight_step: Step | None = None
+        if plan.learn_steps and not self._narrow:
+            step = fake_quant.column_steps(self.weight, plan.weight_bits)
+            self.weight_step = Step(step, self.weight.shape[1], self._high)
         self.input_step: Step | None = None
         if plan.scheme == "int8-static":
             self.set_input(1.0)
@@ -94,9 +96,9 @@ class FakeLinear(nn.Module):
             self.watcher(self._seen(x))
         if not self.on:
             return F.linear(x, self.weight, self.bias)
+        if self._narrow:
+            return F.linear(_in_blocks(x), self._four_bits(), self.bias)
         values, step = self._integers()
-        if self.plan.scheme == "int4-weight":
-            return F.linear(x, fake_quant.unblocked(values * step, self.weight.shape[1]), self.bias)
         inputs, scale = self._inputs(x)
         out = F.linear(inputs, values) * (scale * step.squeeze(-1))
         return out if self.bias is None else out.add_(self.bias)
@@ -105,42 +107,36 @@ class FakeLinear(nn.Module):
         """(outputs, inputs) the weights that the integers stand for; as they are where it is switched off."""
         if not self.on:
             return self.weight.detach()
+        if self._narrow:
+            return self._four_bits().detach()
         values, step = self._integers()
-        whole = (values * step).detach()
-        four = self.plan.scheme == "int4-weight"
-        return fake_quant.unblocked(whole, self.weight.shape[1]) if four else whole
+        return (values * step).detach()
 
-    def steps(self) -> Tensor:
-        """Of the weights: (outputs,), or (outputs, blocks) of int4."""
-        return self._integers()[1].detach().squeeze(-1)
+    def steps(self) -> Tensor | None:
+        """(outputs,) of int8 weights; those of int4 follow the weights, and are found again from them."""
+        return None if self._narrow else self._integers()[1].detach().squeeze(-1)
 
-    def _learned_weights(self) -> Step:
-        if self.plan.scheme == "int4-weight":
-            cut = fake_quant.blocks(self.weight)
-            return Step(fake_quant.block_steps(cut), fake_quant.BLOCK, INT4[1])
-        step = fake_quant.column_steps(self.weight, self.plan.weight_bits)
-        return Step(step, self.weight.shape[1], self._high)
+    @property
+    def _narrow(self) -> bool:
+        return self.plan.scheme == "int4-weight"
 
     @property
     def _high(self) -> int:
         return int(2 ** (self.plan.weight_bits - 1)) - 1
 
+    def _four_bits(self) -> Tensor:
+        cut = fake_quant.blocks(self.weight)
+        step, zero = fake_quant.block_ranges(cut)
+        values = fake_quant.affine(cut, step, zero, fake_quant.UINT4)
+        return fake_quant.unblocked(values * step, self.weight.shape[1])
+
     def _integers(self) -> tuple[Tensor, Tensor]:
         """Weights as integers, and their steps."""
-        if self.plan.scheme == "int4-weight":
-            cut = fake_quant.blocks(self.weight)
-            return self._divided(cut, fake_quant.block_steps, *INT4)
-        bits = self.plan.weight_bits
-        return self._divided(self.weight, lambda w: fake_quant.column_steps(w, bits), -self._high, self._high)
-
-    def _divided(
-        self, weight: Tensor, steps: Callable[[Tensor], Tensor], low: int, high: int
-    ) -> tuple[Tensor, Tensor]:
         if self.weight_step is None:
-            step = steps(weight)
-            return fake_quant.rounded(weight, step, low, high), step
+            step = fake_quant.column_steps(self.weight, self.plan.weight_bits)
+            return fake_quant.rounded(self.weight, step, -self._high, self._high), step
         step = self.weight_step()
-        return fake_quant.learned(weight, step, low, high), step
+        return fake_quant.learned(self.weight, step, -self._high, self._high), step
 
     def _inputs(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs as integers, and their scale."""
@@ -156,6 +152,13 @@ class FakeLinear(nn.Module):
         if x.dim() == 2:
             return x
         return x[:, 0] if self.alone else x[self.reading.real]
+
+
+def _in_blocks(x: Tensor) -> Tensor:
+    cut = fake_quant.blocks(x)
+    step = fake_quant.column_steps(cut)
+    values = fake_quant.rounded(cut, step, -BLOCK_HIGH, BLOCK_HIGH)
+    return fake_quant.unblocked(values * step, x.shape[-1])
 
 
 class Split(nn.Module):

@@ -20,10 +20,12 @@ class Plan:
 
     Attributes:
         scheme: `int8-dynamic`: integer products, ranges of activations taken at run time; `int8-static`: the
-            same with fixed symmetric ranges; `int4-weight`: weights in blocks of 32, float activations.
+            same with fixed symmetric ranges; `int4-weight`: weights in blocks of 32 inputs, which the
+            runtime rounds to int8 by itself.
         weight_bits: 8 or 7, of int8 weights.
         table_bits: 8: tables with one step a column; 4: the table of pieces in blocks of 32 along its rows.
-        learn_steps: whether steps are parameters of the training; else those of weights follow the weights.
+        learn_steps: whether steps are parameters of the training; else those of weights follow the weights,
+            as those of int4 always do.
         keep: sites that stay float.
     """
 

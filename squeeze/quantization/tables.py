@@ -107,12 +107,11 @@ FakeTable = FakeDense | FakeFactorised | FakeProduct
 def fake_table(table: Embedding, bits: int) -> FakeTable:
     """The rounded form of a table.
 
-    A product-quantized one has few values to store and keeps 8 bits, as does one that is narrower than a
-    block or of odd width: see `squeeze.graphs.tables.rows_to_int4`.
+    A product-quantized one has few values to store, and one narrower than a block or of odd width cannot be
+    packed: these keep 8 bits.
     """
-    columns_stored = table.weight.shape[1]
-    if columns_stored < fake_quant.BLOCK or columns_stored % 2:
-        bits = 8
+    width = table.weight.shape[1]
+    bits = 8 if width < fake_quant.BLOCK or width % 2 else bits
     if isinstance(table, Dense):
         return FakeDense(table, bits)
     if isinstance(table, Factorised):

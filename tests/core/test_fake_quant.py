@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from torch.nn import functional
 
-from squeeze.core import fake_quant
+from squeeze.core import fake_quant, rounding
 
 
 def values(seed: int, *shape: int, scale: float = 1.0, shift: float = 0.0) -> torch.Tensor:
@@ -19,17 +20,20 @@ def values(seed: int, *shape: int, scale: float = 1.0, shift: float = 0.0) -> to
     return torch.randn(*shape, generator=generator) * scale + shift
 
 
-def run(nodes: list[Any], outputs: dict[str, int], **given: np.ndarray) -> list[np.ndarray]:
+def run(
+    nodes: list[Any], outputs: Mapping[str, int], constants: Mapping[str, np.ndarray], **given: np.ndarray
+) -> list[np.ndarray]:
     """The outputs of a graph that ONNX Runtime does not optimise."""
     kinds = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8, "int8": TensorProto.INT8}
     inputs = [
         helper.make_tensor_value_info(name, kinds[str(array.dtype)], array.shape)
         for name, array in given.items()
     ]
+    stored = [numpy_helper.from_array(array, name) for name, array in constants.items()]
     made = [helper.make_tensor_value_info(name, kind, None) for name, kind in outputs.items()]
     opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
     model = helper.make_model(
-        helper.make_graph(nodes, "g", inputs, made), opset_imports=opsets, ir_version=10
+        helper.make_graph(nodes, "g", inputs, made, stored), opset_imports=opsets, ir_version=10
     )
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -39,8 +43,8 @@ def run(nodes: list[Any], outputs: dict[str, int], **given: np.ndarray) -> list[
 
 def dynamically(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     node = helper.make_node("DynamicQuantizeLinear", ["x"], ["y", "scale", "zero"])
-    kinds: dict[str, int] = {"y": TensorProto.UINT8, "scale": TensorProto.FLOAT, "zero": TensorProto.UINT8}
-    y, scale, zero = run([node], kinds, x=x)
+    kinds = {"y": TensorProto.UINT8, "scale": TensorProto.FLOAT, "zero": TensorProto.UINT8}
+    y, scale, zero = run([node], kinds, {}, x=x)
     return y, scale, zero
 
 
@@ -91,24 +95,23 @@ def test_a_product_of_integers_is_the_runtime_s_in_every_bit():
         helper.make_node("DynamicQuantizeLinear", ["x"], ["y", "scale", "zero"]),
         helper.make_node("MatMulInteger", ["y", "w", "zero"], ["p"]),
     ]
-    kinds: dict[str, int] = {"p": TensorProto.INT32, "scale": TensorProto.FLOAT}
-    theirs, their_scale = run(nodes, kinds, x=x.numpy(), w=integers.T.numpy().astype(np.int8))
+    kinds = {"p": TensorProto.INT32, "scale": TensorProto.FLOAT}
+    theirs, their_scale = run(nodes, kinds, {"w": integers.T.numpy().astype(np.int8)}, x=x.numpy())
     assert np.array_equal(product.numpy(), theirs.astype(np.float32))
     ours = product * (scale[0] * step.squeeze(-1))
     assert np.array_equal(ours.numpy(), theirs.astype(np.float32) * (their_scale * step[:, 0].numpy()))
 
 
 @pytest.mark.parametrize(("bits", "high"), [(8, 127), (7, 63)])
-def test_columns_are_rounded_as_numpy_rounds_them(bits, high):
+def test_columns_are_those_of_the_graphs(bits, high):
     weight = values(3, 24, 48)
     weight[5] = 0
     step = fake_quant.column_steps(weight, bits)
     found = fake_quant.rounded(weight, step, -high, high)
     matrix = weight.numpy().T
-    scale = np.abs(matrix).max(axis=0) / high
-    safe = np.where(scale == 0, 1, scale).astype(np.float32)
-    assert np.array_equal(step[:, 0].numpy(), safe)
-    assert np.array_equal(found.numpy().T, np.rint(matrix / safe))
+    theirs, steps = rounding.columns_to_int8(matrix, bits=bits)
+    assert np.array_equal(step[:, 0].numpy(), steps)
+    assert np.array_equal(found.numpy().T, theirs)
     assert found.abs().max() == high
 
 
@@ -116,37 +119,69 @@ def test_static_rounding_is_that_of_quantize_linear():
     x, step = values(4, 5, 48, scale=4.0), np.float32(0.031)
     x[0, 0], x[0, 1] = 99.0, -99.0
     node = helper.make_node("QuantizeLinear", ["x", "s", "z"], ["y"])
-    theirs = run([node], {"y": TensorProto.INT8}, x=x.numpy(), s=np.array(step), z=np.array(0, np.int8))[0]
+    theirs = run(
+        [node], {"y": TensorProto.INT8}, {"s": np.array(step), "z": np.array(0, np.int8)}, x=x.numpy()
+    )[0]
     ours = fake_quant.learned(x, torch.tensor(step), -128, 127)
     assert np.array_equal(ours.numpy(), theirs.astype(np.float32))
 
 
+def packed(codes: np.ndarray) -> np.ndarray:
+    """Two codes a byte along the last axis."""
+    even = np.pad(codes, [(0, 0)] * (codes.ndim - 1) + [(0, codes.shape[-1] % 2)]).astype(np.uint8)
+    return even[..., 0::2] | (even[..., 1::2] << 4)
+
+
 @pytest.mark.parametrize("width", [64, 72])
-def test_int4_blocks_give_what_matmulnbits_gives(width):
-    x, weight = values(5, 3, width), values(6, 16, width)
+@pytest.mark.parametrize("accuracy", [1, 4])
+def test_int4_blocks_give_what_matmulnbits_gives(width, accuracy):
+    x, weight = values(5, 3, width), values(6, 16, width, shift=0.3)
     cut = fake_quant.blocks(weight)
-    step = fake_quant.block_steps(cut)
-    integers = fake_quant.rounded(cut, step, -8, 7)
-    assert set(integers.unique().tolist()) <= set(range(-8, 8))
-    ours = functional.linear(x, fake_quant.unblocked(integers * step, width))
-    codes = (integers + 8).numpy().astype(np.uint8)
-    packed = codes[..., 0::2] | (codes[..., 1::2] << 4)
+    step, zero = fake_quant.block_ranges(cut)
+    integers = fake_quant.affine(cut, step, zero, fake_quant.UINT4)
+    codes = integers + zero
+    assert set(codes.unique().tolist()) <= set(range(16))
+    inputs = x
+    if accuracy == 4:  # the operator rounds its inputs to int8 too, in the same blocks
+        runs = fake_quant.blocks(x)
+        steps = fake_quant.column_steps(runs)
+        inputs = fake_quant.unblocked(fake_quant.rounded(runs, steps, -127, 127) * steps, width)
+        assert (inputs - x).abs().max() > 1e-3
+    ours = functional.linear(inputs, fake_quant.unblocked(integers * step, width))
     node = helper.make_node(
-        "MatMulNBits", ["x", "w", "s"], ["y"], domain="com.microsoft",
-        K=width, N=16, bits=4, block_size=32, accuracy_level=1,
+        "MatMulNBits", ["x", "w", "s", "z"], ["y"], domain="com.microsoft",
+        K=width, N=16, bits=4, block_size=32, accuracy_level=accuracy,
     )  # fmt: skip
-    given = {"x": x.numpy(), "w": packed, "s": step.squeeze(-1).numpy()}
-    theirs = run([node], {"y": TensorProto.FLOAT}, **given)[0]
+    # Constants: with weights that come from outside the operator multiplies in float.
+    constants = {"w": packed(codes.numpy()), "s": step.flatten().numpy()}
+    constants["z"] = packed(zero.squeeze(-1).numpy()).reshape(-1)
+    theirs = run([node], {"y": TensorProto.FLOAT}, constants, x=x.numpy())[0]
     assert np.abs(ours.numpy() - theirs).max() < 1e-4
 
 
-def test_int4_rounding_is_within_half_a_step_but_for_the_far_end_and_settles():
+def test_int4_blocks_are_those_of_the_graphs_and_settle():
+    weight = values(7, 16, 96)
+    cut = fake_quant.blocks(weight)
+    step, zero = fake_quant.block_ranges(cut)
+    codes = fake_quant.affine(cut, step, zero, fake_quant.UINT4) + zero
+    theirs = rounding.blocks_to_int4(weight.T.numpy(), 32, symmetric=False)
+    assert np.array_equal(codes.numpy(), theirs.values)
+    assert np.array_equal(step.squeeze(-1).numpy(), theirs.steps)
+    assert np.array_equal(zero.squeeze(-1).numpy(), theirs.zeros)
+    again = (codes - zero) * step
+    other, same = fake_quant.block_ranges(again)
+    assert torch.allclose(other, step)
+    assert torch.equal(fake_quant.affine(again, other, same, fake_quant.UINT4) + same, codes)
+
+
+def test_symmetric_int4_blocks_are_those_of_the_graphs_and_settle():
     weight = values(7, 16, 96)
     cut = fake_quant.blocks(weight)
     step = fake_quant.block_steps(cut)
     integers = fake_quant.rounded(cut, step, -8, 7)
-    inside = cut / step <= 7
-    assert ((integers * step - cut).abs() <= step.abs() / 2 + 1e-6)[inside].all()
+    theirs = rounding.blocks_to_int4(weight.T.numpy(), 32, symmetric=True)
+    assert np.array_equal(integers.numpy() + 8, theirs.values)
+    assert np.array_equal(step.squeeze(-1).numpy(), theirs.steps)
     again = integers * step
     assert torch.equal(fake_quant.block_steps(again), step)
     assert torch.equal(fake_quant.rounded(again, step, -8, 7), integers)

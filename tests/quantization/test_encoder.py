@@ -13,7 +13,8 @@ from torch import Tensor
 
 from squeeze.core import calibration
 from squeeze.errors import Corrupt, ProfileError
-from squeeze.graphs import int8, lean
+from squeeze.graphs import int4, int8, lean, static
+from squeeze.graphs.scales import Scales
 from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.encoder import Encoder
 from squeeze.quantization import storage
@@ -43,11 +44,18 @@ def answers(model: Encoder, ids: Tensor, mask: Tensor) -> np.ndarray:
         return model(ids, mask).numpy()
 
 
-def in_runtime(model: Encoder, folder: Path, ids: Tensor, mask: Tensor) -> np.ndarray:
-    """Logits of the int8 graph, one text a call, in ONNX Runtime."""
-    whole, small = folder / "model.onnx", folder / "model.int8.onnx"
+def in_runtime(
+    model: Encoder, folder: Path, ids: Tensor, mask: Tensor, scheme: Scheme, scales: Scales
+) -> np.ndarray:
+    """Logits of a quantized graph, one text a call, in ONNX Runtime."""
+    whole, small = folder / "model.onnx", folder / "model.quantized.onnx"
     lean.export(model, whole, 20)
-    int8.quantize(whole, small)
+    if scheme == "int8-dynamic":
+        int8.quantize(whole, small, scales)
+    elif scheme == "int8-static":
+        static.quantize(whole, small, scales)
+    else:
+        int4.quantize(whole, small)
     session = open_session(small, threads=1)
     rows = []
     for row, length in enumerate(mask.sum(1).tolist()):
@@ -57,14 +65,30 @@ def in_runtime(model: Encoder, folder: Path, ids: Tensor, mask: Tensor) -> np.nd
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_logits_are_those_of_the_int8_graph_and_of_the_graph_of_what_is_saved(name, tmp_path):
+def test_logits_are_those_of_the_int8_graph_with_and_without_its_steps(name, tmp_path):
     float_model = tiny.encoder(**SHAPES[name])
     model = FakeQuantized(float_model, DYNAMIC)
     ids, mask = tiny.batch(rows=4)
     ours = answers(model, ids, mask)
     assert np.abs(ours - answers(float_model, ids, mask)).max() > 1e-3  # rounding is felt
-    for source in (float_model, model.snapped()):
-        assert np.abs(ours - in_runtime(source, tmp_path, ids, mask)).max() < 1e-4
+    for source, scales in ((float_model, Scales()), (model.snapped(), model.scales())):
+        theirs = in_runtime(source, tmp_path, ids, mask, "int8-dynamic", scales)
+        assert np.abs(ours - theirs).max() < 1e-4
+
+
+@pytest.mark.parametrize("scheme", ["int8-dynamic", "int8-static", "int4-weight"])
+def test_trained_steps_reach_the_graph(scheme: Scheme, tmp_path):
+    model = FakeQuantized(tiny.encoder(), Plan(scheme, learn_steps=True))
+    ids, mask = tiny.batch(rows=4)
+    if scheme == "int8-static":
+        calibrate(model, [(ids, mask)], "mse")
+    with torch.no_grad():
+        for index, (name, value) in enumerate(model.named_parameters()):
+            if name.endswith("growth"):
+                value += 0.1 * torch.randn(value.shape, generator=torch.Generator().manual_seed(index))
+    ours = answers(model, ids, mask)
+    theirs = in_runtime(model.snapped(), tmp_path, ids, mask, scheme, model.scales())
+    assert np.abs(ours - theirs).max() < 1e-4
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -199,7 +223,7 @@ def test_every_parameter_learns(scheme: Scheme, learn):
     trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
     silent = [name for name, value in trained.items() if value.grad is None or not value.grad.abs().sum()]
     assert silent == []
-    assert any("growth" in name for name in trained) is learn
+    assert any("growth" in name for name in trained) is (learn and scheme != "int4-weight")
 
 
 def test_learned_steps_start_where_the_weights_put_them_and_stay_when_saved():
@@ -211,7 +235,7 @@ def test_learned_steps_start_where_the_weights_put_them_and_stay_when_saved():
     step = learned.products["layers.0.up"].weight_step
     assert step is not None
     with torch.no_grad():
-        step.growth -= 0.2
+        step.growth.sub_(0.2)
     assert learned.scales().weights["layers.0.up"] == pytest.approx(
         plain.scales().weights["layers.0.up"] * np.exp(-0.2), rel=1e-5
     )
@@ -223,6 +247,8 @@ def test_learned_steps_start_where_the_weights_put_them_and_stay_when_saved():
 def test_rows_of_four_bits_have_sixteen_values_a_block():
     table = tiny.encoder().embedding
     rounded = fake_table(table, 4).snapped()["weight"]
+    narrow = tiny.encoder(**SHAPES["widened"]).embedding
+    assert getattr(fake_table(narrow, 4), "bits", None) == 8  # less than a block
     assert all(len(row.unique()) <= 16 for row in rounded)
     assert (rounded - table.weight).abs().max() < table.weight.abs().max() / 7
 

@@ -60,13 +60,13 @@ def test_it_saves_what_it_measured(scheme, method, where, tmp_path):
     assert (found.record.scheme, found.record.method) == (scheme, method)
     student = load_student(out)
     listed = sites.sites(student.shape)
-    assert list(found.scales.weights) == sorted(listed)
+    assert list(found.scales.weights) == ([] if scheme == "int4-weight" else sorted(listed))
     assert sorted(found.scales.inputs) == (sorted(listed) if scheme == "int8-static" else [])
     said, in_float = load_file(out / PREDICTIONS), load_file(out / storage.FLOAT_PREDICTIONS)
     assert set(said) == set(in_float) == {"validation", "test", "other_events"}
     assert made.before["test"].macro_f1 == where["encoder"].result["quality"]["test"]["macro_f1"]
     gap = max(float(np.abs(said[name] - in_float[name]).max()) for name in said)
-    assert gap > 0 if scheme != "int4-weight" else gap < 1e-4  # int4 leaves activations as they are
+    assert gap > 1e-5
     weight = student.get_parameter("layers.0.up.weight").detach().numpy()
     levels = max(len(np.unique(row)) for row in weight)
     assert levels <= (32 if scheme == "int4-weight" else 255)
@@ -97,8 +97,7 @@ def test_its_former_self_can_be_the_teacher(where, tmp_path):
     made, _ = quantize(where, tmp_path, scheme="int8-static", against="student", phases=[QAT])
     assert made.cache is not None
     assert made.cache.computed == made.cache.texts  # its answers are not those of the teacher
-    first, last = (record["loss"] for record in made.phases[0].history)
-    assert last < 0.1
+    assert made.phases[0].history[-1]["loss"] < 0.1
     assert made.against == "student"
 
 
@@ -173,7 +172,7 @@ def test_steps_are_learned(where, tmp_path):
         ({"scheme": "int4-weight", "weight_bits": 7}, "int4-weight has four"),
         ({"weight_bits": 6}, "7 or 8"),
         ({"method": "ptq", "phases": [QAT]}, "ptq trains nothing"),
-        ({"phases": []}, "at least 1"),
+        ({"phases": []}, "`phases` is empty"),
         ({"phases": [QAT, QAT]}, "same name"),
         ({"against": "labels", "phases": [QAT]}, "cross_entropy alone, and a phase has logit_mse"),
         ({"against": "student", "phases": [{**QAT, "teacher": "base", "losses": [{"name": "hidden_mse"}]}]},

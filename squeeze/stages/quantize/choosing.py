@@ -43,9 +43,7 @@ def by_latency(
             model = round_student(student, named, material).model
             lean.export(model.snapped(), whole, OPSET)
             path = Path(folder) / f"{scheme}.onnx"
-            recipe = Recipe(
-                model.scales(), tuple(model.plan.keep), named.weight_bits, named.table_bits, symmetric=True
-            )
+            recipe = Recipe(model.scales(), tuple(model.plan.keep), named.weight_bits, named.table_bits)
             convert(scheme, whole, path, recipe)
             subjects.append(Subject(path, scheme, **shared))
         measured = cpu.measure(subjects, SETTINGS, progress)

@@ -39,7 +39,7 @@ class QuantizeSection(Frozen):
     weight_bits: Literal[7, 8] = 8
     """of int8 weights; 7 for processors whose uint8 x int8 products saturate"""
     table_bits: Literal[4, 8] = 8
-    """of the table of pieces: 8 with one scale a column, 4 with one for 32 values of a row"""
+    """of the table of pieces: 8 with one scale a column; 4 (`int4-weight`) with one for 32 values of a row"""
     learn_steps: bool = True
     """`qat` in int8: steps are learned (LSQ); else those of weights follow the weights and ranges stay"""
     against: Literal["teacher", "student", "labels"] = "teacher"
@@ -49,7 +49,7 @@ class QuantizeSection(Frozen):
     floor: float = Field(default=0.003, ge=0, le=1)
     """macro-F1 on validation that may be lost, 0..1: by rounding alone for `keep = "auto"`, in the end for
     `scheme = "auto"`"""
-    phases: tuple[Phase, ...] | None = Field(default=None, min_length=1)
+    phases: tuple[Phase, ...] | None = None
     """`qat`: trainings in a row; 2 epochs of `logit_mse` (against labels `cross_entropy`) by default"""
     augment: AugmentSection = AugmentSection()
 
@@ -65,6 +65,8 @@ class QuantizeSection(Frozen):
             return self
         if self.method == "ptq":
             raise ValueError('`phases` go with `method = "qat"`: ptq trains nothing')
+        if not self.phases:
+            raise ValueError('`phases` is empty: name one, or take `method = "ptq"`')
         names = [phase.name for phase in self.phases]
         if len(set(names)) < len(names):
             raise ValueError("two phases have the same name")
