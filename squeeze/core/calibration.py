@@ -112,7 +112,8 @@ def mse(histogram: Histogram) -> float:
 
 def _errors(values: NDArray[np.floating[Any]], threshold: float) -> NDArray[np.float64]:
     size = threshold / (LEVELS - 1)
-    return np.minimum(np.rint(values / size), LEVELS - 1) * size - values
+    found: NDArray[np.float64] = np.minimum(np.rint(values / size), LEVELS - 1) * size - values
+    return found
 
 
 def entropy(histogram: Histogram) -> float:

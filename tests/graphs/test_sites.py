@@ -33,7 +33,7 @@ def weights(student: Encoder, site: str) -> Any:
     """(inputs, outputs) weights of a site, from the student itself; the score scale is in the queries."""
     parent, _, name = site.rpartition(".")
     if name not in ("qkv", "query", "pair"):
-        return student.get_submodule(site).weight.detach().numpy().T
+        return student.get_parameter(f"{site}.weight").detach().numpy().T
     layer: Any = student.get_submodule(parent)
     width = layer.heads * layer.head_size
     whole = layer.qkv.weight.detach().numpy().T.copy()
