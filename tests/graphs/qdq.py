@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +108,7 @@ def save(model: ir.Model, path: Path) -> Path:
     return path
 
 
-def int4(rows: int = 128, columns: int = HIDDEN, **changed: Mapping[str, Any] | Any) -> ir.Model:
+def int4(rows: int = 128, columns: int = HIDDEN, **changed: Any) -> ir.Model:
     """A product of a float activation and int4 weights in blocks of 64."""
     s = Sketch()
     x = s.enter(shape=("batch", rows))
