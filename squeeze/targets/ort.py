@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -29,7 +29,14 @@ FAILED = (
 )
 
 
-def open_session(path: Path, *, threads: int, spinning: bool = True, provider: str = CPU) -> Any:
+def open_session(
+    path: Path,
+    *,
+    threads: int,
+    spinning: bool = True,
+    provider: str = CPU,
+    provider_options: Mapping[str, str] | None = None,
+) -> Any:
     """Open a model.
 
     Args:
@@ -37,6 +44,7 @@ def open_session(path: Path, *, threads: int, spinning: bool = True, provider: s
         threads: threads inside one operator; operators run one after the other.
         spinning: whether idle threads wait in a loop, ONNX Runtime's default.
         provider: name of the execution provider.
+        provider_options: its settings.
 
     Returns:
         An ``onnxruntime.InferenceSession``.
@@ -63,7 +71,9 @@ def open_session(path: Path, *, threads: int, spinning: bool = True, provider: s
     # and has no effect elsewhere (onnxruntime_session_options_config_keys.h).
     options.add_session_config_entry("session.x64quantprecision", "1")
     with guarded(path, "cannot be opened"):
-        return runtime.InferenceSession(str(path), options, providers=[provider])
+        return runtime.InferenceSession(
+            str(path), options, providers=[(provider, dict(provider_options or {}))]
+        )
 
 
 def installed(module: str) -> ModuleType:

@@ -60,6 +60,9 @@ class World:
         return [arguments for owner, called, arguments in self.calls if (owner, called) == (kind, name)]
 
 
+WORLD = World()  # of a process that has only one
+
+
 class Surface:
     """An object with the published members of its class only."""
 
@@ -334,7 +337,7 @@ class Cudart(types.ModuleType):
         self.inner = Functions(world)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("cuda") and name not in self.published:
+        if name.startswith("_") or name not in self.published:
             raise AttributeError(f"cuda.bindings.runtime has no {name}")
         value = getattr(self.inner, name)
         if self.published[name] is None:
@@ -485,6 +488,30 @@ def move(target: int, source: int, size: int) -> None:
 
 def write(address: int, data: bytes) -> None:
     ctypes.memmove(address, data, len(data))
+
+
+PACKAGES = {
+    "tensorrt/__init__.py": "sys.modules[__name__] = fake.fake_tensorrt(fake.WORLD, {version!r})",
+    "cuda/__init__.py": "",
+    "cuda/bindings/__init__.py": "",
+    "cuda/bindings/runtime.py": "sys.modules[__name__] = fake.Cudart(fake.WORLD)",
+}
+
+
+def install_for_workers(monkeypatch: Any, folder: Path, version: str = VERSIONS[-1], spoil: str = "") -> None:
+    """The same for processes that are started: packages of these names on their path.
+
+    Args:
+        folder: where the packages go.
+        version: of TensorRT.
+        spoil: what to change of the world, as Python.
+    """
+    for name, content in PACKAGES.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        head = f"import sys\nfrom tests.targets import fake_tensorrt as fake\n{spoil}\n"
+        path.write_text(head + content.format(version=version), encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=":")
 
 
 def install(
