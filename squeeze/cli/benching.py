@@ -85,15 +85,9 @@ def bench(
     """
     from squeeze import bench as library
 
-    values: dict[str, Any] = {
-        "target": target,
-        "form": form,
-        "baseline": baseline,
-        "threads": threads,
-        "batch": batch,
-    }
+    values: dict[str, Any] = {"target": target, "form": form, "baseline": baseline}
+    values |= {"threads": threads, "batch": batch, "transfers": not no_transfers}
     values |= {"provider": provider, "cuda_graph": cuda_graph, "spin": not no_spin}
-    values |= {"transfers": not no_transfers}
     values |= {"sequence": seq, "shapes": dict(library.parse_shape(text) for text in shape or ())}
     values |= {"min_runs": min_runs, "min_seconds": seconds, "max_seconds": max(LEAST_MAX_S, 3 * seconds)}
     options = _options({**values, "confidence": confidence})

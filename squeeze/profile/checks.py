@@ -18,8 +18,6 @@ NEEDS = {
     "bench": ("export", "there is no file to measure without it"),
     "budget": ("bench", "there is no figure to judge without it"),
 }
-# What an engine of a precision is made from.
-FORM_OF = {"fp32": "fp32", "fp16": "fp32", "int8": "int8-static"}
 SPLIT_NAMES = frozenset({"train", "validation", "test", "unlabelled"})
 FILE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
 
@@ -67,7 +65,7 @@ def _engine(profile: Profile) -> Iterator[Problem]:
     export = profile.export
     if export is None or export.tensorrt is None:
         return
-    form = FORM_OF[export.tensorrt.precision]
+    form = export.tensorrt.form
     if form not in export.forms:
         message = f"{export.tensorrt.precision} is made from {form}, which [export] forms must name"
         yield Problem(("export", "tensorrt", "precision"), message)

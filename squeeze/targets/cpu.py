@@ -21,7 +21,7 @@ from squeeze.targets.process import ask
 from squeeze.targets.quantiles import QUANTILES, estimate
 from squeeze.targets.subjects import Subject
 
-__all__ = ["CPU", "Settings", "Where", "measure"]
+__all__ = ["CPU", "START_TIMEOUT_S", "Settings", "Where", "measure"]
 
 PROVIDER = "CPUExecutionProvider"
 START_TIMEOUT_S = 120.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import types
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -12,6 +13,7 @@ import pytest
 from squeeze.cli import main
 from squeeze.errors import ParityFailed, StageFailed
 from squeeze.graphs import lean
+from squeeze.graphs.half import to_half
 from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.tokens import Encodings
 from squeeze.stages.export import engine
@@ -20,7 +22,7 @@ from squeeze.targets.tensorrt import card_of
 from tests import tiny
 from tests.targets.fake_tensorrt import VERSIONS, World, install
 
-FORMS = {"fp32": types.SimpleNamespace(file="model.onnx")}
+FORMS: Any = {"fp32": types.SimpleNamespace(file="model.onnx")}
 COUNT = 12
 
 
@@ -102,13 +104,11 @@ def test_an_engine_that_answers_otherwise_is_refused(exported, tmp_path, monkeyp
 
 
 def test_a_wrong_conversion_is_told_apart_from_a_wrong_engine(exported, tmp_path, monkeypatch, world):
-    real = engine.to_half
-
     def wrong(model, keep):
         for value in model.graph.initializers.values():
             if value.name.endswith("head_out.weight"):
                 value.const_value = ir.tensor(-value.const_value.numpy(), name=value.name)
-        return real(model, keep=keep)
+        return to_half(model, keep=keep)
 
     monkeypatch.setattr(engine, "to_half", wrong)
     with pytest.raises(ParityFailed, match=r"model\.onnx in fp16 against model\.onnx"):

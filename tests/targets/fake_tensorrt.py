@@ -286,9 +286,15 @@ class Context:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.addresses: dict[str, int] = {}
         self.ready: set[Any] = set()
+        self.profile: int | None = None
+
+    def set_optimization_profile_async(self, profile: int, stream: int) -> bool:
+        self.profile = profile
+        return profile < len(self.engine.profiles)
 
     def set_input_shape(self, name: str, shape: Any) -> bool:
-        least, _, most = self.engine.get_tensor_profile_shape(name, 0)
+        assert self.profile is not None
+        least, _, most = self.engine.get_tensor_profile_shape(name, self.profile)
         self.shapes[name] = tuple(shape)
         return all(a <= b <= c for a, b, c in zip(least, shape, most, strict=True))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,14 @@ from squeeze.targets.tensorrt import BuildSettings, build, shapes_for
 from tests import tiny_onnx
 from tests.targets.fake_tensorrt import World, install, install_for_workers
 
-QUICK = {"target": "gpu", "min_runs": 20, "min_seconds": 0.0, "max_seconds": 5.0, "starts": 1, "sequence": 8}
+QUICK: dict[str, Any] = {
+    "target": "gpu",
+    "min_runs": 20,
+    "min_seconds": 0.0,
+    "max_seconds": 5.0,
+    "starts": 1,
+    "sequence": 8,
+}
 
 
 @pytest.fixture

@@ -29,7 +29,6 @@ __all__ = ["FILE", "converted", "make"]
 
 FILE = "model.plan"
 INPUTS = ("input_ids", "attention_mask")
-FORM_OF = {"fp32": "fp32", "fp16": "fp32", "int8": "int8-static"}
 Logits = NDArray[np.float32]
 Answer = Callable[[Mapping[str, NDArray[Any]]], Logits]
 
@@ -59,7 +58,7 @@ def make(
     """
     if section is None:
         return None
-    source = work.out / forms[FORM_OF[section.precision]].file
+    source = work.out / forms[section.form].file
     graph, plan = work.scratch / f"{section.precision}.onnx", work.out / FILE
     ir.save(converted(source, section), graph)
     before, middle = _in_onnxruntime(source, rows, work), _in_onnxruntime(graph, rows, work)

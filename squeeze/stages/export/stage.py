@@ -55,6 +55,11 @@ class TensorrtSection(Frozen):
     tolerance: Tolerance = Tolerance(max_abs=None, agreement=0.99, metric_drop=0.01)
     """the form against the converted graph in ONNX Runtime, and that against the engine"""
 
+    @property
+    def form(self) -> str:
+        """The form of the bundle that the engine is made from."""
+        return "int8-static" if self.precision == "int8" else "fp32"
+
 
 class ExportSection(Frozen):
     """The `[export]` section."""

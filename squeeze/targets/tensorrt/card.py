@@ -18,7 +18,7 @@ from squeeze.schema import Frozen
 from squeeze.targets.tensorrt.cuda import Device
 from squeeze.targets.tensorrt.shapes import Shapes
 
-__all__ = ["EngineCard", "card_of", "card_path", "refuse"]
+__all__ = ["EngineCard", "Precision", "card_of", "card_path", "refuse"]
 
 Precision = Literal["fp32", "fp16", "int8"]
 PARTS = 3  # of a version that must agree: major, minor, patch

@@ -113,8 +113,8 @@ class Engine:
 
     def __init__(self, plan: Path, api: Api, cuda: Cuda, engine: Any, options: EngineOptions) -> None:
         self.plan, self.api, self.cuda, self.engine, self.options = plan, api, cuda, engine, options
-        self.context = self._new_context()
         self.stream = cuda.stream()
+        self.context = self._new_context()
         self.inputs: list[Tensor] = []
         self.outputs: list[Tensor] = []
         self._recorded: dict[tuple[tuple[int, ...], ...], tuple[Any, Any]] = {}
@@ -182,6 +182,9 @@ class Engine:
         context = self.engine.create_execution_context()
         if context is None:
             raise StageFailed(f"{self.plan}: no execution context ({self.api.reason()})")
+        if not context.set_optimization_profile_async(0, int(self.stream)):  # implied for the first one only
+            raise StageFailed(f"{self.plan}: no optimization profile ({self.api.reason()})")
+        self.cuda.wait(self.stream)
         return context
 
     def _allocate(self) -> None:
