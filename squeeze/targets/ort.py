@@ -36,6 +36,7 @@ def open_session(
     spinning: bool = True,
     provider: str = CPU,
     provider_options: Mapping[str, str] | None = None,
+    optimised: bool = True,
 ) -> Any:
     """Open a model.
 
@@ -45,6 +46,7 @@ def open_session(
         spinning: whether idle threads wait in a loop, ONNX Runtime's default.
         provider: name of the execution provider.
         provider_options: its settings.
+        optimised: whether ONNX Runtime may change the graph; without it each node runs as it is written.
 
     Returns:
         An ``onnxruntime.InferenceSession``.
@@ -70,6 +72,8 @@ def open_session(
     # uint8 x int8 products saturate on x86 processors without VNNI. This asks for exact, slower ones there
     # and has no effect elsewhere (onnxruntime_session_options_config_keys.h).
     options.add_session_config_entry("session.x64quantprecision", "1")
+    if not optimised:
+        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     with guarded(path, "cannot be opened"):
         return runtime.InferenceSession(
             str(path), options, providers=[(provider, dict(provider_options or {}))]

@@ -107,7 +107,8 @@ def converted(source: Path, section: TensorrtSection) -> ir.Model:
 
 
 def _in_onnxruntime(path: Path, rows: Encodings, work: Work) -> Logits:
-    session = open_session(path, threads=work.threads)
+    """As the graph is written: fusions of ONNX Runtime are not TensorRT's, and fail on int8 within fp16."""
+    session = open_session(path, threads=work.threads, optimised=False)
     with guarded(path, "cannot be run"):
         return _answers(lambda feed: session.run(["logits"], dict(feed))[0], rows, work, path.name)
 
