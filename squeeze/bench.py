@@ -22,8 +22,9 @@ from squeeze.errors import UsageError
 from squeeze.progress import Progress
 from squeeze.schema import Frozen
 from squeeze.stages.gate.stage import Check
+from squeeze.targets import gpu
 from squeeze.targets.compare import against_report, interleaved
-from squeeze.targets.cpu import Settings, measure
+from squeeze.targets.cpu import CPU, Settings, Where, measure
 from squeeze.targets.limits import Verdict, at_least, at_most, disturbed, latency, overall, spread, throughput
 from squeeze.targets.measurement import Comparison, Estimate, Measurement, Report
 from squeeze.targets.quantiles import QUANTILES
@@ -56,8 +57,16 @@ EXAMPLE = "write budgets like p95=5ms, size=8MB, rss=200MB, load=300ms, throughp
 class BenchOptions(Frozen):
     """How to measure."""
 
-    target: Literal["cpu"] = "cpu"
+    target: Literal["cpu", "gpu"] = "cpu"
     """where to measure"""
+    provider: Literal["cuda", "tensorrt"] = "cuda"
+    """what runs ONNX files on a GPU: ONNX Runtime's CUDA or TensorRT provider; plans need neither"""
+    cuda_graph: bool = False
+    """record each shape of a plan as a CUDA graph"""
+    spin: bool = True
+    """wait for the GPU in a loop; a plan only"""
+    transfers: bool = True
+    """count the copies of inputs and outputs"""
     form: str | None = None
     """which form of a bundle: its name, `all`, or None for the one that ships"""
     baseline: Path | None = None
@@ -151,7 +160,7 @@ def bench(models: Sequence[Path], options: BenchOptions, progress: Progress) -> 
     report, reference = _baseline(options)
     chosen = [subject for path in models for subject in find(path, options.form)]
     subjects = _distinct([*reference, *chosen])
-    measurements = measure(subjects, _settings(options), progress)
+    measurements = measure(subjects, _settings(options), progress, _where(options, subjects))
     return BenchReport(
         measurements=measurements,
         comparisons=_compare(measurements, report),
@@ -188,6 +197,14 @@ NOT_ASKED = {"even"}  # settings that are no option: models that are compared ge
 def _settings(options: BenchOptions) -> Settings:
     names = set(Settings.__dataclass_fields__) - NOT_ASKED
     return Settings(**{name: getattr(options, name) for name in names})
+
+
+def _where(options: BenchOptions, subjects: Sequence[Subject]) -> Where:
+    """The target; what it lacks is found out before anything is measured."""
+    if options.target == "cpu":
+        return CPU
+    pinned = gpu.Pinned(options.provider, options.cuda_graph, options.spin, options.transfers)
+    return gpu.find(subjects, pinned)
 
 
 def _baseline(options: BenchOptions) -> tuple[BenchReport | None, tuple[Subject, ...]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 from xml.etree import ElementTree
 
 from squeeze.bench import BenchReport, Judgement
@@ -122,11 +123,21 @@ def _setting(first: Measurement) -> str:
     if first.sequence is not None:
         each = first.sequence
         lengths = f"{each.minimum} to {each.maximum} tokens (median {each.median:g})"
+    place = f"{around['gpu']}, {_pinned(around)}, " if first.target == "gpu" else ""
     return (
-        f"Measured on {around['cpu']}, threads: {first.threads}, cores: {cores}, "
+        f"Measured on {place}{around['cpu']}, threads: {first.threads}, cores: {cores}, "
         f"batch {first.batch}, {lengths}, onnxruntime {around.get('onnxruntime')}; "
         f"intervals at {first.confidence:.0%}."
     )
+
+
+def _pinned(around: Mapping[str, Any]) -> str:
+    """What was chosen for a GPU, without which its times mean nothing."""
+    graph = "one CUDA graph a shape" if around["cuda_graph"] else "no CUDA graph"
+    waiting = {True: "spinning", False: "sleeping", None: "waiting as ONNX Runtime does"}[around["spin"]]
+    copies = "with" if around["transfers"] else "without"
+    version = f" {around['tensorrt']}" if "tensorrt" in around else ""
+    return f"{around['provider']}{version}, {graph}, {waiting}, {copies} copies"
 
 
 def _notes(report: BenchReport) -> Iterator[str]:

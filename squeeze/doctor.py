@@ -6,7 +6,7 @@ import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from squeeze import __version__
 from squeeze.errors import MissingBackend, ProfileError
@@ -14,7 +14,10 @@ from squeeze.models import hub
 from squeeze.runtime import cpu_name, need, usable_cores, versions
 from squeeze.schema import Frozen
 
-__all__ = ["Finding", "examine"]
+if TYPE_CHECKING:
+    from squeeze.graphs.readiness import Readiness
+
+__all__ = ["Finding", "examine", "examine_model"]
 
 TEACHER = "builtin:minilm-l6"
 # distribution: what it gives, and the extra that brings it ("" for what always comes along)
@@ -33,6 +36,7 @@ PARTS = {
     "pyarrow": ("Parquet files", "train"),
     "pillow": ("folders of images", "images"),
     "tensorrt": ("engines for NVIDIA GPUs", "gpu"),
+    "cuda-bindings": ("running engines", "gpu"),
 }
 # flag of the processor: what it gives; x86 names, then ARM names
 FLAGS = {
@@ -65,6 +69,19 @@ class Finding(Frozen):
 def examine() -> tuple[Finding, ...]:
     """Look at everything; imports nothing heavier than onnxruntime."""
     return (*_machine(), *_parts(), _providers(), _teacher())
+
+
+def examine_model(path: Path) -> Readiness:
+    """Look at one ONNX file with TensorRT's eyes; needs no GPU.
+
+    Raises:
+        MissingBackend: onnx-ir is not installed.
+        UsageError: no such file, or no ONNX model.
+    """
+    need("onnx_ir", extra="train")
+    from squeeze.graphs.readiness import examine as look
+
+    return look(path)
 
 
 def _machine() -> Iterator[Finding]:

@@ -50,6 +50,7 @@ class Stage:
         per_device: whether the result depends on the machine it was made on.
         sources: files and package versions that the config names, with their digests, so that a
             changed file is a changed key.
+        needs: refuses a config that this machine lacks the parts or the device for, before anything is spent.
         may_take: as `takes`, for what the stage can do without: given when an earlier stage of the
             profile makes it, and absent from the inputs when none does.
     """
@@ -65,4 +66,5 @@ class Stage:
     libraries: tuple[str, ...] = ()
     per_device: bool = False
     sources: Callable[[Any], dict[str, str]] = lambda _: {}
+    needs: Callable[[Any], None] = lambda _: None
     may_take: Mapping[str, str] = field(default_factory=dict)

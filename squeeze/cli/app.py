@@ -54,7 +54,7 @@ COMMANDS = (
     (setup.init, "Example: squeeze init --teacher builtin:minilm-l6 --train train.csv --test test.csv"),
     (measure.predict, "Example: squeeze predict runs/smoke/export-0123456789ab 'we need water'"),
     (inspect.report, "Example: squeeze report runs/smoke --markdown report.md"),
-    (setup.doctor, "Example: squeeze doctor"),
+    (setup.doctor, "Example: squeeze doctor model.onnx"),
 )
 for function, example in COMMANDS:
     app.command(epilog=example)(function)

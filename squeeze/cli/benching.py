@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["bench"]
 
 Models: TypeAlias = Annotated[
-    list[Path], typer.Argument(metavar="MODEL...", help="ONNX or ORT files, or bundle folders.")
+    list[Path], typer.Argument(metavar="MODEL...", help="ONNX, ORT or plan files, or bundle folders.")
 ]
 Baseline: TypeAlias = Annotated[
     Path | None, typer.Option(metavar="MODEL|REPORT", help="Model or earlier report to compare with.")
@@ -32,7 +32,19 @@ Length: TypeAlias = Annotated[
 Shapes: TypeAlias = Annotated[
     list[str] | None, typer.Option(metavar="INPUT=1x128", help="Whole shape of an input; repeatable.")
 ]
-Target: TypeAlias = Annotated[str, typer.Option(help="Where to measure.")]
+Target: TypeAlias = Annotated[str, typer.Option(metavar="cpu|gpu", help="Where to measure.")]
+Provider: TypeAlias = Annotated[
+    str, typer.Option(metavar="cuda|tensorrt", help="On a GPU: ONNX Runtime's provider for ONNX files.")
+]
+CudaGraph: TypeAlias = Annotated[
+    bool, typer.Option("--cuda-graph", help="On a GPU: record each shape of a plan as a CUDA graph.")
+]
+NoSpin: TypeAlias = Annotated[
+    bool, typer.Option("--no-spin", help="On a GPU: wait for a plan asleep, not in a loop.")
+]
+NoTransfers: TypeAlias = Annotated[
+    bool, typer.Option("--no-transfers", help="On a GPU: leave the copies of inputs and outputs out.")
+]
 MinRuns: TypeAlias = Annotated[int, typer.Option(help="Timed calls at least.")]
 Seconds: TypeAlias = Annotated[float, typer.Option(help="Seconds of timed calls at least.")]
 Confidence: TypeAlias = Annotated[float, typer.Option(help="Confidence of the intervals.")]
@@ -56,6 +68,10 @@ def bench(
     seq: Length = None,
     shape: Shapes = None,
     target: Target = "cpu",
+    provider: Provider = "cuda",
+    cuda_graph: CudaGraph = False,
+    no_spin: NoSpin = False,
+    no_transfers: NoTransfers = False,
     min_runs: MinRuns = 200,
     seconds: Seconds = 3.0,
     confidence: Confidence = 0.95,
@@ -70,13 +86,9 @@ def bench(
     """
     from squeeze import bench as library
 
-    values: dict[str, Any] = {
-        "target": target,
-        "form": form,
-        "baseline": baseline,
-        "threads": threads,
-        "batch": batch,
-    }
+    values: dict[str, Any] = {"target": target, "form": form, "baseline": baseline}
+    values |= {"threads": threads, "batch": batch, "transfers": not no_transfers}
+    values |= {"provider": provider, "cuda_graph": cuda_graph, "spin": not no_spin}
     values |= {"sequence": seq, "shapes": dict(library.parse_shape(text) for text in shape or ())}
     values |= {"min_runs": min_runs, "min_seconds": seconds, "max_seconds": max(LEAST_MAX_S, 3 * seconds)}
     options = checked(library.BenchOptions, {**values, "confidence": confidence}, NAMES)

@@ -50,16 +50,44 @@ def init(
     emit(f"{output} written; next: squeeze plan {output}")
 
 
-def doctor(as_json: AsJson = False) -> None:
-    """Show versions, optional parts and devices.
+def doctor(
+    model: Annotated[
+        Path | None, typer.Argument(metavar="MODEL", help="ONNX file to check for TensorRT instead.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Show versions, optional parts and devices, or check a MODEL.
 
-    Each missing part says what it would give and how to install it.
+    Each missing part says what it would give and how to install it. A MODEL is checked for TensorRT
+    10 and 11, without a GPU; the exit code is 1 when an engine could not be built from it.
     """
+    return _parts(as_json=as_json) if model is None else _model(model, as_json=as_json)
+
+
+def _parts(*, as_json: bool) -> int:
     from squeeze.doctor import examine
 
     findings = examine()
     if as_json:
         emit_json({"schema": 1, "findings": [finding.plain() for finding in findings]})
-        return
+        return 0
     rows = [(f.name, f.state, f.value, f.gives, f.install) for f in findings]
     emit_table(("part", "state", "found", "gives", "install"), rows)
+    return 0
+
+
+def _model(path: Path, *, as_json: bool) -> int:
+    from squeeze.doctor import examine_model
+
+    found = examine_model(path)
+    code = 0 if found.ready else 1
+    if as_json:
+        emit_json({"schema": 1, **found.plain()})
+        return code
+    rows = [(i.severity, i.rule, i.node, i.what, i.limit, i.hint) for i in found.issues]
+    if rows:
+        emit_table(("severity", "rule", "where", "found", "TensorRT takes", "hint"), rows)
+    errors = sum(issue.severity == "error" for issue in found.issues)
+    verdict = "ready for TensorRT" if found.ready else f"not ready for TensorRT: {errors} errors"
+    emit(f"{found.file}: {verdict} ({found.precision}, operator set {found.opset})")
+    return code

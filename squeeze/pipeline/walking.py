@@ -13,6 +13,7 @@ from squeeze import artifact
 from squeeze.artifact import Artifact
 from squeeze.errors import Corrupt, MissingBackend, StageFailed, UsageError
 from squeeze.pipeline.folders import RunFolder, open_artifact
+from squeeze.pipeline.keys import config_of
 from squeeze.pipeline.lock import hold
 from squeeze.pipeline.planning import Pending, chain, inputs_of, pending
 from squeeze.profile.model import Profile
@@ -107,11 +108,13 @@ def run(
 
     Raises:
         UsageError: another process works here, or ``until`` is no stage of the profile.
-        MissingBackend: a library that a stage is made of is not installed.
+        MissingBackend: a library that a stage is made of, or a part that its settings ask for, is not there.
         SqueezeError: whatever a stage refuses or fails with.
     """
     active = chain(profile, until, stages)
     _check_libraries(active)
+    for stage in active:
+        stage.needs(config_of(stage, profile))
     where, show = RunFolder(out, profile.name), progress or Silent()
     with hold(where.path, show, wait=wait):
         where.clean()

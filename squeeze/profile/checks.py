@@ -30,6 +30,7 @@ def check(profile: Profile) -> list[Problem]:
         *_missing_sections(profile),
         *_data(profile),
         *_student(profile),
+        *_engine(profile),
         *_phases(profile),
         *_budget(profile),
     ]
@@ -60,6 +61,16 @@ def _student(profile: Profile) -> Iterator[Problem]:
     layers = profile.student.layers
     if isinstance(layers, tuple) and min(layers) < 0:
         yield Problem(("student", "layers"), f"layers are counted from 0, got {min(layers)}")
+
+
+def _engine(profile: Profile) -> Iterator[Problem]:
+    export = profile.export
+    if export is None or export.tensorrt is None:
+        return
+    form = export.tensorrt.form
+    if form not in export.forms:
+        message = f"{export.tensorrt.precision} is made from {form}, which [export] forms must name"
+        yield Problem(("export", "tensorrt", "precision"), message)
 
 
 def _phases(profile: Profile) -> Iterator[Problem]:

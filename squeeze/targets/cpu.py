@@ -21,7 +21,7 @@ from squeeze.targets.process import ask
 from squeeze.targets.quantiles import QUANTILES, estimate
 from squeeze.targets.subjects import Subject
 
-__all__ = ["Settings", "measure"]
+__all__ = ["CPU", "START_TIMEOUT_S", "Settings", "Where", "measure"]
 
 PROVIDER = "CPUExecutionProvider"
 START_TIMEOUT_S = 120.0
@@ -61,7 +61,27 @@ class Settings:
     confidence: float = CONFIDENCE
 
 
-def measure(subjects: Sequence[Subject], settings: Settings, progress: Progress) -> tuple[Measurement, ...]:
+@dataclass(frozen=True)
+class Where:
+    """What is measured on.
+
+    Attributes:
+        target: its name in reports.
+        request: what the measuring process must know of it.
+        facts: what stands in the environment of each measurement.
+    """
+
+    target: str = "cpu"
+    request: Mapping[str, Any] = field(default_factory=lambda: {"provider": PROVIDER})
+    facts: Mapping[str, Any] = field(default_factory=lambda: {"provider": PROVIDER})
+
+
+CPU = Where()
+
+
+def measure(
+    subjects: Sequence[Subject], settings: Settings, progress: Progress, where: Where = CPU
+) -> tuple[Measurement, ...]:
     """Measure models, all of them in turns on inputs of the same lengths.
 
     Each is loaded in ``starts`` fresh processes of its own first; then one process holds them all
@@ -71,6 +91,7 @@ def measure(subjects: Sequence[Subject], settings: Settings, progress: Progress)
         subjects: at least one.
         settings: how.
         progress: told of each process before it starts.
+        where: what to measure on; squeeze/targets/gpu.py gives that of a GPU.
 
     Raises:
         UsageError: more threads than usable cores, or a file that is no model.
@@ -78,18 +99,20 @@ def measure(subjects: Sequence[Subject], settings: Settings, progress: Progress)
     """
     if settings.threads > usable_cores():
         raise UsageError(f"threads {settings.threads}: this process may use {usable_cores()} cores")
-    around = _environment(settings)
-    starts = _all_starts(subjects, settings, progress)
+    around = {**_environment(settings), **where.facts}
+    starts = _all_starts(subjects, settings, progress, where)
     bounds = [first[0]["bound"] for first in starts]
     progress.log(
         f"timing {_names(subjects)} for up to "
         f"{settings.max_seconds * len(subjects):.0f} s; nothing is drawn meanwhile"
     )
-    request = _request("time", subjects, bounds, settings, subjects)
+    request = _request("time", subjects, bounds, settings, subjects, where)
     answer = ask(request, settings.max_seconds * len(subjects) * GRACE + START_TIMEOUT_S)
     around |= {"onnxruntime": starts[0][0]["onnxruntime"]}
     return tuple(
-        _measurement(subject, started, {**answer, **timed}, request, around, settings)
+        _measurement(subject, started, {**answer, **timed}, request, around, settings).model_copy(
+            update={"target": where.target}
+        )
         for subject, started, timed in zip(subjects, starts, answer["models"], strict=True)
     )
 
@@ -101,7 +124,7 @@ def _names(subjects: Sequence[Subject]) -> str:
 
 
 def _all_starts(
-    subjects: Sequence[Subject], settings: Settings, progress: Progress
+    subjects: Sequence[Subject], settings: Settings, progress: Progress, where: Where
 ) -> list[list[dict[str, Any]]]:
     """Answers of the fresh processes, by model."""
     answers = []
@@ -110,7 +133,7 @@ def _all_starts(
             found: list[dict[str, Any]] = []
             for _ in range(settings.starts):
                 bound = found[0]["bound"] if found else subject.vocabulary
-                request = _request("start", [subject], [bound], settings, subjects)
+                request = _request("start", [subject], [bound], settings, subjects, where)
                 found.append(ask(request, max(START_TIMEOUT_S, settings.max_seconds * GRACE)))
                 advance(1, note=subject.name)
             answers.append(found)
@@ -128,6 +151,7 @@ def _request(
     bounds: Sequence[int | None],
     settings: Settings,
     everyone: Sequence[Subject],
+    where: Where,
 ) -> dict[str, Any]:
     """The worker's request; lengths are those of all models that are compared."""
     return {
@@ -136,7 +160,7 @@ def _request(
             {"path": str(model.path.resolve()), "bound": bound}
             for model, bound in zip(models, bounds, strict=True)
         ],
-        "provider": PROVIDER,
+        **where.request,
         "threads": settings.threads,
         # The idle threads of one model would take the cores from the one being timed.
         "spinning": settings.threads == 1 or len(everyone) == 1,
@@ -171,7 +195,6 @@ def _environment(settings: Settings) -> dict[str, Any]:
     """What the figures were measured on, before the measuring itself loads the machine."""
     return {
         **environment(),
-        "provider": PROVIDER,
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "governor": _governor(_cores(settings.threads)),
         "seed": settings.seed,

@@ -14,7 +14,18 @@ from numpy.typing import NDArray
 
 from squeeze.errors import StageFailed, UsageError
 
-__all__ = ["BOUNDS", "DEFAULT_LENGTH", "Feed", "Slot", "Spec", "draw_lengths", "feed", "has_length", "slots"]
+__all__ = [
+    "BOUNDS",
+    "DEFAULT_LENGTH",
+    "TYPES",
+    "Feed",
+    "Slot",
+    "Spec",
+    "draw_lengths",
+    "feed",
+    "has_length",
+    "slots",
+]
 
 Feed: TypeAlias = dict[str, NDArray[Any]]
 Fill = Literal["ids", "ones", "zeros", "positions", "normal"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -29,7 +29,15 @@ FAILED = (
 )
 
 
-def open_session(path: Path, *, threads: int, spinning: bool = True, provider: str = CPU) -> Any:
+def open_session(
+    path: Path,
+    *,
+    threads: int,
+    spinning: bool = True,
+    provider: str = CPU,
+    provider_options: Mapping[str, str] | None = None,
+    optimised: bool = True,
+) -> Any:
     """Open a model.
 
     Args:
@@ -37,6 +45,8 @@ def open_session(path: Path, *, threads: int, spinning: bool = True, provider: s
         threads: threads inside one operator; operators run one after the other.
         spinning: whether idle threads wait in a loop, ONNX Runtime's default.
         provider: name of the execution provider.
+        provider_options: its settings.
+        optimised: whether ONNX Runtime may change the graph; without it each node runs as it is written.
 
     Returns:
         An ``onnxruntime.InferenceSession``.
@@ -54,9 +64,12 @@ def open_session(path: Path, *, threads: int, spinning: bool = True, provider: s
         )
     if not path.is_file() or not path.stat().st_size:
         raise UsageError(f"{path}: {'empty file' if path.is_file() else 'no such file'}")
+    settings = options(threads=threads, spinning=spinning)
+    if not optimised:
+        settings.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     with guarded(path, "cannot be opened"):
         return runtime.InferenceSession(
-            str(path), options(threads=threads, spinning=spinning), providers=[provider]
+            str(path), settings, providers=[(provider, dict(provider_options or {}))]
         )
 
 

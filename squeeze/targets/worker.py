@@ -1,13 +1,15 @@
 """The measuring process: one request as a JSON line on stdin, one JSON answer on stdout.
 
 `python -m squeeze.targets.worker` is started by squeeze/targets/process.py and by nobody else. Two
-kinds of request:
+kinds of request on any target, and one on a GPU:
 
 start
     Load one model and run it, to learn what a fresh process pays: time to load, first inference,
     peak memory.
 time
     Hold one or more models and run them in turns, block by block, to learn how fast they are.
+device
+    Say which GPU and which libraries there are, or what is missing.
 
 It imports as little as it can, because what it imports counts as memory, and it ends with its
 parent: stdin stays open for as long as the parent lives.
@@ -29,8 +31,9 @@ from typing import Any
 import numpy as np
 
 from squeeze.errors import SqueezeError, StageFailed
+from squeeze.targets import sessions
 from squeeze.targets.inputs import BOUNDS, DEFAULT_LENGTH, Feed, Slot, draw_lengths, feed, has_length, slots
-from squeeze.targets.ort import guarded, open_session, specs
+from squeeze.targets.ort import guarded, specs
 
 __all__ = ["main"]
 
@@ -136,9 +139,7 @@ def _load_and_run(
 def open_model(request: Mapping[str, Any], wanted: Mapping[str, Any], bound: int) -> Model:
     """Open a session and settle its inputs."""
     path = Path(wanted["path"])
-    session = open_session(
-        path, threads=request["threads"], spinning=request["spinning"], provider=request["provider"]
-    )
+    session = sessions.open_model(path, request)
     declared = specs(session)
     shapes = {name: tuple(shape) for name, shape in request["shapes"].items()}
     return Model(path, session, slots(declared, shapes, request["batch"]), bound)
@@ -282,8 +283,9 @@ def preemptions() -> int:
 
 def _timed(session: Any, values: Feed) -> float:
     """Milliseconds of one call."""
+    call = sessions.prepared(session, values)
     before = time.perf_counter_ns()
-    session.run(None, values)
+    call()
     return (time.perf_counter_ns() - before) / 1e6
 
 
@@ -315,7 +317,11 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-ROLES: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {"start": start, "time": measure}
+ROLES: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    "start": start,
+    "time": measure,
+    "device": sessions.device,
+}
 
 if __name__ == "__main__":
     main()

@@ -32,10 +32,11 @@ from squeeze.quantization.forms import Recipe, convert, recipe_of
 from squeeze.quantization.plan import Scheme
 from squeeze.quantization.storage import FLOAT_PREDICTIONS, Quantization
 from squeeze.stage import Work
-from squeeze.stages.export import parity
+from squeeze.stages.export import engine, parity
 from squeeze.stages.export.calibrating import calibrated, feed
 from squeeze.stages.export.card import model_card
 from squeeze.stages.export.stage import (
+    EngineResult,
     ExportConfig,
     ExportResult,
     FormName,
@@ -164,7 +165,9 @@ def run(config: ExportConfig, inputs: Mapping[str, Artifact], work: Work) -> Exp
     student = load_student(inputs["encoder"].path)
     ground = _ground(config, inputs, student, work)
     forms = _forms(config, inputs["encoder"].path, student, ground)
-    return _bundle(config, inputs, ground, forms)
+    rows, truth = ground.encoded["validation"], ground.data.splits["validation"].labels
+    built = engine.make(config.export.tensorrt, forms, rows, truth, ground.reach, work)
+    return _bundle(config, inputs, ground, forms, built)
 
 
 def _forms(config: ExportConfig, encoder: Path, student: Encoder, ground: Ground) -> dict[str, FormResult]:
@@ -257,7 +260,11 @@ def _ground(config: ExportConfig, inputs: Mapping[str, Artifact], student: Encod
 
 
 def _bundle(
-    config: ExportConfig, inputs: Mapping[str, Artifact], ground: Ground, forms: Mapping[str, FormResult]
+    config: ExportConfig,
+    inputs: Mapping[str, Artifact],
+    ground: Ground,
+    forms: Mapping[str, FormResult],
+    built: EngineResult | None,
 ) -> ExportResult:
     """Tokenizer, labels and card beside the model files."""
     out = ground.work.out
@@ -267,6 +274,7 @@ def _bundle(
         forms=forms,
         tokenizer_bytes=(out / "tokenizer.json").stat().st_size,
         lengths=tuple(int(n) for n in ground.encoded["validation"].lengths),
+        engine=built,
     )
     card = model_card(config, inputs, result, ground.reach)
     (out / "MODEL_CARD.md").write_text(card, encoding="utf-8")

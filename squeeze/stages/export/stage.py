@@ -10,18 +10,21 @@ from pydantic import Field
 from squeeze.artifact import Artifact
 from squeeze.core.calibration import Method
 from squeeze.core.metrics import Quality
+from squeeze.errors import MissingBackend
 from squeeze.schema import Frozen
 from squeeze.stage import Stage, Work
 from squeeze.task import TaskSection
 
 __all__ = [
     "STAGE",
+    "EngineResult",
     "ExportConfig",
     "ExportResult",
     "ExportSection",
     "FormResult",
     "OrtFile",
     "ParityReport",
+    "TensorrtSection",
     "Tolerance",
 ]
 
@@ -40,6 +43,27 @@ class Tolerance(Frozen):
     """least share of texts that keep their label"""
     metric_drop: float = Field(ge=0, le=1)
     """largest loss of macro-F1, in points of 0..1"""
+
+
+class TensorrtSection(Frozen):
+    """The `[export.tensorrt]` section: build model.plan on this machine's GPU."""
+
+    precision: Literal["fp32", "fp16", "int8"] = "fp16"
+    """what the engine computes in; fp32 and fp16 are made from the form fp32, int8 from int8-static with
+    fp16 around its products"""
+    fp32_norms: bool = False
+    """keep LayerNormalization and Softmax in fp32, for activations beyond 65504"""
+    workspace_mb: int = Field(default=1024, ge=16)
+    """most GPU memory that one kernel may use for itself, in 2^20 bytes"""
+    batch: int = Field(default=1, ge=1)
+    """most texts a call"""
+    tolerance: Tolerance = Tolerance(max_abs=None, agreement=0.99, metric_drop=0.01)
+    """the form against the converted graph in ONNX Runtime, and that against the engine"""
+
+    @property
+    def form(self) -> str:
+        """The form of the bundle that the engine is made from."""
+        return "int8-static" if self.precision == "int8" else "fp32"
 
 
 class ExportSection(Frozen):
@@ -68,6 +92,8 @@ class ExportSection(Frozen):
     """`int8-static`: training texts that ranges are taken from"""
     ort: bool = False
     """also write every form in the format of ONNX Runtime's mobile builds, as model.ort and so on"""
+    tensorrt: TensorrtSection | None = None
+    """also build a TensorRT engine, where this table is there"""
 
     def tolerance(self, form: FormName) -> Tolerance:
         """How far a form may be from what it is made from."""
@@ -119,6 +145,22 @@ class FormResult(Frozen):
     """the same in the ORT format, where that was asked for"""
 
 
+class EngineResult(Frozen):
+    """The TensorRT engine; its card beside it has the rest."""
+
+    file: str
+    size_bytes: int
+    precision: str
+    source: str
+    """the file that it was made from"""
+    tensorrt: str
+    device: str
+    converted: ParityReport
+    """the form against the converted graph, both in ONNX Runtime"""
+    parity: ParityReport
+    """the converted graph in ONNX Runtime against the engine"""
+
+
 class ExportResult(Frozen):
     """What the export stage reports."""
 
@@ -126,6 +168,8 @@ class ExportResult(Frozen):
     tokenizer_bytes: int
     lengths: tuple[int, ...]
     """token counts of the validation texts: the lengths that latency is measured at"""
+    engine: EngineResult | None = None
+    """where the profile asks for one"""
 
 
 def run(config: ExportConfig, inputs: Mapping[str, Artifact], work: Work) -> ExportResult:
@@ -133,6 +177,27 @@ def run(config: ExportConfig, inputs: Mapping[str, Artifact], work: Work) -> Exp
     from squeeze.stages.export import run as implementation
 
     return implementation.run(config, inputs, work)
+
+
+def needs(config: ExportConfig) -> None:
+    """A profile that asks for an engine needs TensorRT and a GPU before its teacher is trained."""
+    if config.export.tensorrt is not None:
+        from squeeze.targets.tensorrt import available
+
+        available()
+
+
+def sources(config: ExportConfig) -> dict[str, str]:
+    """An engine depends on the GPU and on TensorRT's version; other exports do not."""
+    if config.export.tensorrt is None:
+        return {}
+    from squeeze.targets.tensorrt import available
+
+    try:
+        api, device = available()
+    except MissingBackend:  # `plan` may look at a profile of another machine
+        return {"tensorrt": "absent"}
+    return {"tensorrt": f"{api.version} on {device}"}
 
 
 STAGE = Stage(
@@ -146,4 +211,6 @@ STAGE = Stage(
     run=run,
     libraries=("torch", "onnx", "onnxscript", "onnx-ir", "onnxruntime"),
     per_device=False,
+    sources=sources,
+    needs=needs,
 )
