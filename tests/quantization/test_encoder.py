@@ -44,6 +44,12 @@ def answers(model: Encoder, ids: Tensor, mask: Tensor) -> np.ndarray:
         return model(ids, mask).numpy()
 
 
+def steps_of(product: FakeLinear) -> Tensor:
+    found = product.steps()
+    assert found is not None
+    return found
+
+
 def in_runtime(
     model: Encoder, folder: Path, ids: Tensor, mask: Tensor, scheme: Scheme, scales: Scales
 ) -> np.ndarray:
