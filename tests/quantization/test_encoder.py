@@ -162,12 +162,6 @@ def test_products_that_are_kept_are_plain_linear_maps():
         kept_sites(["layers.2.qkv"], sites(tiny.shape()))
 
 
-def steps_of(product: FakeLinear) -> torch.Tensor:
-    found = product.steps()
-    assert found is not None
-    return found
-
-
 def test_weights_of_seven_bits_have_63_levels_a_side():
     product = FakeQuantized(tiny.encoder(), Plan("int8-dynamic", weight_bits=7)).products["layers.0.up"]
     whole = product.snapped() / steps_of(product)[:, None]

@@ -21,6 +21,7 @@ __all__ = [
     "ExportConfig",
     "ExportResult",
     "ExportSection",
+    "FormName",
     "FormResult",
     "OrtFile",
     "ParityReport",
