@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from squeeze.errors import StageFailed
 from squeeze.graphs.editing import constant
 
-__all__ = ["LEAST_WIDTH", "matrix", "outputs", "products", "weight", "wide"]
+__all__ = ["LEAST_WIDTH", "bias", "matrix", "outputs", "products", "weight", "wide"]
 
 LEAST_WIDTH = 16  # below it an integer product costs more than it saves, and a head of few labels decides
 
@@ -25,13 +25,13 @@ LEAST_WIDTH = 16  # below it an integer product costs more than it saves, and a 
 def products(model: ir.Model) -> dict[str, ir.Node]:
     """Every float product with constant two-dimensional weights, in the order of the graph.
 
-    In a file of other origin a product has its node's name, or its output's where that has none.
+    In a file of other origin a product has its node's name, or its output's where that is taken.
     """
     found: dict[str, ir.Node] = {}
     for node in model.graph:
         if weight(node) is not None:
-            named = node.name is not None and node.name not in found
-            found[str(node.name if named else node.outputs[0].name)] = node
+            taken = node.name is None or node.name in found
+            found[str(node.outputs[0].name if taken else node.name)] = node
     return found
 
 
@@ -82,14 +82,21 @@ def matrix(node: ir.Node) -> NDArray[np.float32]:
 
 def outputs(model: ir.Model) -> dict[str, str]:
     """Name of the value that each product gives, its bias added, by site."""
-    return {site: str(_biased(node).outputs[0].name) for site, node in products(model).items()}
+    return {site: str(_biased(node)[0].outputs[0].name) for site, node in products(model).items()}
 
 
-def _biased(node: ir.Node) -> ir.Node:
-    """The Add behind a product if it adds a constant vector, else the product."""
+def bias(node: ir.Node) -> NDArray[np.float32]:
+    """(outputs,) what is added to a product, zeros where nothing is."""
+    added = node.inputs[2] if len(node.inputs) > 2 else _biased(node)[1]
+    vector = constant(added)
+    return np.zeros(matrix(node).shape[1], dtype=np.float32) if vector is None else vector
+
+
+def _biased(node: ir.Node) -> tuple[ir.Node, ir.Value | None]:
+    """The Add behind a product and its vector, if it adds a constant one; else the product."""
     users = [use.node for use in node.outputs[0].uses()]
     if [user.op_type for user in users] != ["Add"]:
-        return node
+        return node, None
     other = [value for value in users[0].inputs if value is not node.outputs[0]]
     vector = constant(other[0]) if len(other) == 1 else None
-    return users[0] if vector is not None and vector.ndim == 1 else node
+    return (users[0], other[0]) if vector is not None and vector.ndim == 1 else (node, None)

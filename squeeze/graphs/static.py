@@ -83,7 +83,10 @@ def _multiply(
     """
     old = node.inputs[1]
     assert old is not None
-    wide = ir.node("DequantizeLinear", list(weights), {"axis": 1})
+    # Zero is the default, but where ONNX Runtime shifts weights to uint8 it wants one a channel, not shared.
+    nothing = np.zeros(sites.matrix(node).shape[1], dtype=np.int8)
+    zeros = initializer(graph, f"{site}.weight.zero", nothing)
+    wide = ir.node("DequantizeLinear", [*weights, zeros], {"axis": 1})
     chain = [wide, ir.node("MatMul", [entering, wide.outputs[0]], name=site)]
     if len(node.inputs) > 2:
         chain.append(ir.node("Sum", [chain[-1].outputs[0], node.inputs[2]]))

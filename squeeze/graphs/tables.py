@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from squeeze.core.rounding import blocks_to_int4, columns_to_int8, pack
 from squeeze.graphs.editing import CONTRIB, constant, drop, initializer, swap
 
-__all__ = ["rows_to_int4", "store_tables"]
+__all__ = ["lookups", "rows_to_int4", "store_tables"]
 
 ROW_BLOCK = 32
 """Entries of a row that share a step in 4 bits."""
@@ -39,6 +39,16 @@ def store_tables(model: ir.Model, bits: int = 8) -> int:
         else:
             _store_codebooks(model.graph, node, join, table)
     return len(found)
+
+
+def lookups(model: ir.Model) -> dict[str, str]:
+    """Name of the value that is looked up in each float table, by the table's name.
+
+    Of product-quantized rows it is the joined row; all forms keep these names.
+    """
+    found = {node: node.inputs[0] for node in model.graph if _table(node) is not None}
+    rows = {node: (_join(node) or node).outputs[0] for node in found}
+    return {str(table.name): str(rows[node].name) for node, table in found.items() if table is not None}
 
 
 def rows_to_int4(model: ir.Model) -> int:

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
+from onnx_ir.passes import common
 
 from squeeze.targets.ort import guarded, open_session
 
@@ -21,12 +21,12 @@ Feed = Mapping[str, NDArray[Any]]
 
 def watch(
     path: Path, names: Collection[str], feeds: Iterable[Feed], threads: int
-) -> Iterator[dict[str, NDArray[np.float32]]]:
+) -> Iterator[dict[str, NDArray[Any]]]:
     """Run a graph and give some of its inner values, call by call; nothing is kept.
 
     Args:
         path: an ONNX file; it is not changed.
-        names: of float values in it.
+        names: of values in it.
         feeds: one call each.
         threads: inside one operator.
     """
@@ -42,13 +42,13 @@ def watch(
 
 def _expose(path: Path, names: Collection[str], target: Path) -> None:
     """Write the graph with further outputs."""
-    model = ir.load(path)
+    model = common.ShapeInferencePass()(ir.load(path)).model
     values = {value.name: value for node in model.graph for value in node.outputs}
     values |= {value.name: value for value in model.graph.inputs}
     given = {value.name for value in model.graph.outputs}
     for name in names:
         value = values[name]
-        if value.type is None:
+        if value.type is None:  # of an operator that the standard does not know
             value.type = ir.TensorType(ir.DataType.FLOAT)
         if name not in given:
             model.graph.outputs.append(value)

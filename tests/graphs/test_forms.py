@@ -271,7 +271,7 @@ def test_files_get_smaller(forms):
     int8.quantize(narrow / "wide.onnx", narrow / "wide8.onnx")
     int4.quantize(narrow / "wide.onnx", narrow / "wide4.onnx", table_bits=4)
     graph = made.fp32.stat().st_size - sum(one.nbytes for one in stored(made.fp32).values())
-    assert (narrow / "wide8.onnx").stat().st_size - graph < 0.28 * (fp32 - graph)
+    assert (narrow / "wide8.onnx").stat().st_size - graph < 0.285 * (fp32 - graph)
     assert (narrow / "wide4.onnx").stat().st_size - graph < 0.18 * (fp32 - graph)
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from squeeze.core.metrics import quality
 from squeeze.errors import ParityFailed
+from squeeze.graphs.difference import SHOWN, Difference, told
 from squeeze.stages.export.stage import ParityReport, Tolerance
 
-__all__ = ["compare", "hold"]
+__all__ = ["compare", "hold", "hold_products"]
 
 Logits = NDArray[np.float32]
 
@@ -66,6 +70,32 @@ def hold(name: str, report: ParityReport, tolerance: Tolerance) -> None:
             f"{name} against {report.source} on {report.rows} validation texts: {'; '.join(broken)}",
             hint="the conversion is wrong, or its tolerance in [export] is tighter than the form can hold",
         )
+
+
+def hold_products(
+    name: str, source: str, found: Sequence[Difference], lost: Sequence[str], tolerance: Tolerance
+) -> None:
+    """Refuse a conversion in which one product changed too much, whatever the logits say.
+
+    Args:
+        name: the converted file.
+        source: what it was made from.
+        found: the differences of its products and look-ups.
+        lost: vectors of the source that it does not hold.
+        tolerance: its `product` and `rounding` count.
+
+    Raises:
+        ParityFailed: with the products that are out of bounds, or the vectors.
+    """
+    limits = tolerance.product or math.inf, tolerance.rounding or math.inf
+    wrong = [each for each in found if each.output > limits[0] or each.input > limits[1]]
+    if wrong:
+        bounds = f"{limits[0]:.3g} of their output or {limits[1]:.3g} of their input"
+        raise ParityFailed(
+            f"{name} against {source}: {len(wrong)} products differ by more than {bounds}", hint=told(wrong)
+        )
+    if lost:
+        raise ParityFailed(f"{name} against {source}: {', '.join(lost[:SHOWN])} not kept as they were")
 
 
 def _spread(logits: NDArray[np.floating]) -> float:

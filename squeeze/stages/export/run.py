@@ -20,8 +20,9 @@ from squeeze.data.batches import pad
 from squeeze.data.dataset import Dataset
 from squeeze.distillation.material import PREDICTIONS
 from squeeze.errors import ParityFailed
-from squeeze.graphs import difference, ort_format
 from squeeze.graphs import lean as graph
+from squeeze.graphs import ort_format
+from squeeze.graphs.difference import Difference, by_site, lost, told
 from squeeze.graphs.scales import Scales
 from squeeze.models import tokens
 from squeeze.models.encoder import Encoder
@@ -51,7 +52,7 @@ from squeeze.targets.subjects import FORM_FILES
 __all__ = ["run"]
 
 BATCH = 16  # texts a call in the check of padded batches
-EXPLAINED = 32  # validation texts that a failed conversion is explained on
+INSPECTED = 32  # validation texts on which each product is compared
 SAME = Tolerance(max_abs=1e-5, agreement=1.0, metric_drop=0.0)
 """The ORT format holds the same graph: what differs can only be the order of sums."""
 Logits = NDArray[np.float32]
@@ -134,11 +135,11 @@ class Ground:
         parity.hold(path.name, report, tolerance)
         return report
 
-    def explain(self, fp32: Path, path: Path) -> str:
-        """Where in the graph a form departs from fp32, in one line."""
+    def differences(self, fp32: Path, path: Path) -> tuple[Difference, ...]:
+        """Of all products of a form, on some validation texts."""
         rows = self.encoded["validation"]
-        feeds = [feed(rows[row]) for row in range(min(EXPLAINED, len(rows)))]
-        return difference.told(difference.by_site(fp32, path, feeds, self.work.threads))
+        feeds = [feed(rows[row]) for row in range(min(INSPECTED, len(rows)))]
+        return by_site(fp32, path, feeds, self.work.threads)
 
     def hold_batches(self, path: Path, alone: Logits, tolerance: Tolerance) -> None:
         """Run the validation text in padded batches, which must change no answer.
@@ -216,7 +217,8 @@ def _quantized(
     if form == "int8-static":
         train = ground.data.splits["train"]
         scales = calibrated(fp32, config, train, ground.tokenizer, ground.work)
-    return _held(form, fp32, Recipe(scales), fp32.name, found, config.export.tolerance(form), ground)
+    tolerance = config.export.tolerance(form)
+    return _converted(form, fp32, Recipe(scales), (fp32.name, found), tolerance, config, ground)
 
 
 def _trained(
@@ -229,26 +231,33 @@ def _trained(
 ) -> tuple[FormResult, dict[str, Logits]]:
     """The form that the quantize stage computed in torch, held against what it computed there."""
     tolerance = config.export.rounded_tolerance
-    return _held(form, fp32, recipe_of(found), "torch, rounded", rounded, tolerance, ground)
+    return _converted(form, fp32, recipe_of(found), ("torch, rounded", rounded), tolerance, config, ground)
 
 
-def _held(
+def _converted(
     form: Scheme,
     fp32: Path,
     recipe: Recipe,
-    source: str,
-    before: Mapping[str, Logits],
+    before: tuple[str, Mapping[str, Logits]],
     tolerance: Tolerance,
+    config: ExportConfig,
     ground: Ground,
 ) -> tuple[FormResult, dict[str, Logits]]:
-    """One quantized form; when it is not what it should be, the error says where it departs from fp32."""
+    """One quantized form.
+
+    Its answers are held against those of its source within `tolerance`, and each of its products against
+    what the fp32 product gives on the same input.
+    """
     path = ground.work.out / FORM_FILES[form]
     convert(form, fp32, path, recipe)
+    inside = ground.differences(fp32, path)
     try:
-        return ground.judge(path, source, before, tolerance)
+        made, answers = ground.judge(path, *before, tolerance)
     except ParityFailed as error:
-        hint = f"{error.hint}; {ground.explain(fp32, path)}"
-        raise ParityFailed(error.message, hint=hint) from error
+        raise ParityFailed(error.message, hint=f"{error.hint}; {told(inside)}") from error
+    parity.hold_products(path.name, fp32.name, inside, lost(fp32, path), config.export.tolerance(form))
+    largest = max((each.output for each in inside), default=0.0)
+    return made.model_copy(update={"product": largest}), answers
 
 
 def _ground(config: ExportConfig, inputs: Mapping[str, Artifact], student: Encoder, work: Work) -> Ground:

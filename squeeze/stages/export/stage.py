@@ -40,6 +40,11 @@ class Tolerance(Frozen):
     spread: float | None = Field(default=None, gt=0)
     """root mean square of the logits' differences against that of the logits, each text's mean taken
     away; None: not judged"""
+    product: float | None = Field(default=None, gt=0)
+    """of each product and look-up, root mean square of the difference of what it gives on equal inputs
+    against what it should give; None: not judged"""
+    rounding: float | None = Field(default=None, gt=0)
+    """of each product, the same of its input once that is rounded; None: not judged"""
     agreement: float = Field(ge=0, le=1)
     """least share of texts that keep their label"""
     metric_drop: float = Field(ge=0, le=1)
@@ -78,9 +83,13 @@ class ExportSection(Frozen):
     """ONNX operator set; 20 is the first with Gelu as one operator"""
     fp32_tolerance: Tolerance = Tolerance(max_abs=1e-3, agreement=1.0, metric_drop=0.0)
     """torch against fp32 ONNX"""
-    int8_tolerance: Tolerance = Tolerance(spread=0.15, agreement=0.95, metric_drop=0.02)
+    int8_tolerance: Tolerance = Tolerance(
+        spread=0.15, product=0.05, rounding=0.3, agreement=0.95, metric_drop=0.02
+    )
     """fp32 ONNX against int8 ONNX, both forms"""
-    int4_tolerance: Tolerance = Tolerance(spread=0.3, agreement=0.9, metric_drop=0.03)
+    int4_tolerance: Tolerance = Tolerance(
+        spread=0.3, product=0.25, rounding=0.3, agreement=0.9, metric_drop=0.03
+    )
     """fp32 ONNX against int4 ONNX"""
     rounded_tolerance: Tolerance = Tolerance(spread=0.05, agreement=0.98, metric_drop=0.01)
     """the rounded model in torch against its ONNX file, for the scheme of `[quantize]`; in place of the two
@@ -142,6 +151,8 @@ class FormResult(Frozen):
     size_bytes: int
     parity: ParityReport
     quality: Mapping[str, Quality]
+    product: float | None = None
+    """largest difference of a product or look-up, as in `Tolerance`; None: not converted"""
     ort: OrtFile | None = None
     """the same in the ORT format, where that was asked for"""
 
