@@ -20,7 +20,7 @@ from squeeze.graphs.calibration import calibrate
 from squeeze.graphs.scales import Scales
 from squeeze.graphs.watching import Feed, watch
 from squeeze.models.embedding import EmbeddingShape
-from squeeze.targets.ort import open_session
+from squeeze.targets.ort import open_session, options
 from tests import tiny
 
 NAMES = ("dense", "factorised", "product", "mpnet")
@@ -200,6 +200,25 @@ def test_trained_steps_and_fewer_bits_are_obeyed(form, bits, forms, tmp_path):
     assert {int(np.abs(one).max()) for one in others} == {end}
 
 
+@pytest.mark.parametrize("bits", [8, 7])
+def test_weights_of_seven_bits_stay_signed_where_exact_products_are_asked_for(bits, forms, tmp_path):
+    int8.quantize(forms("dense").fp32, tmp_path / "model.onnx", weight_bits=bits)
+    fused(tmp_path / "model.onnx", tmp_path)
+    products = [
+        node for node in onnx.load(tmp_path / "fused.onnx").graph.node if "QuantizeMatMul" in node.op_type
+    ]
+    kept = stored(tmp_path / "fused.onnx")
+    types = {kept[node.input[1]].dtype.name for node in products}
+    exact = open_session(tmp_path / "model.onnx", threads=1)
+    runtime = pytest.importorskip("onnxruntime")
+    fast = runtime.InferenceSession(str(tmp_path / "model.onnx"), options(threads=1, exact=False))
+    same = np.array_equal(exact.run(None, dict(feed()))[0], fast.run(None, dict(feed()))[0])
+    if bits == 7:
+        assert (types, same) == ({"int8"}, True)
+    else:
+        assert types <= {"int8", "uint8"}  # by processor
+
+
 @pytest.mark.parametrize("form", FORMS[:3])
 def test_what_is_kept_stays_float(form, forms, tmp_path):
     made = forms("dense")
@@ -268,7 +287,7 @@ def test_files_get_smaller(forms):
     lean.export(wide, narrow / "wide.onnx", 20)
     fp32 = (narrow / "wide.onnx").stat().st_size
     int8.quantize(narrow / "wide.onnx", narrow / "wide8.onnx")
-    int4.quantize(narrow / "wide.onnx", narrow / "wide4.onnx", table_bits=4)
+    int4.quantize(narrow / "wide.onnx", narrow / "wide4.onnx", block=64, table_bits=4)
     graph = made.fp32.stat().st_size - sum(one.nbytes for one in stored(made.fp32).values())
     assert (narrow / "wide8.onnx").stat().st_size - graph < 0.285 * (fp32 - graph)
     assert (narrow / "wide4.onnx").stat().st_size - graph < 0.18 * (fp32 - graph)

@@ -16,12 +16,12 @@ from squeeze.graphs.scales import Scales
 from squeeze.graphs.watching import Feed
 from squeeze.models import tokens
 from squeeze.stage import Work
-from squeeze.stages.export.stage import ExportConfig, FormName
+from squeeze.stages.export.stage import ExportConfig, ExportSection, FormName
 
 __all__ = ["calibrated", "convert", "feed"]
 
 
-def convert(form: FormName, fp32: Path, target: Path, scales: Scales) -> None:
+def convert(form: FormName, fp32: Path, target: Path, scales: Scales, settings: ExportSection) -> None:
     """Write one quantized form.
 
     Args:
@@ -29,14 +29,16 @@ def convert(form: FormName, fp32: Path, target: Path, scales: Scales) -> None:
         fp32: the graph it is made from.
         target: where it goes.
         scales: steps of weights where they were trained; for int8-static also of every input.
+        settings: bits and blocks.
     """
+    bits = settings.weight_bits
     match form:
         case "int8-dynamic":
-            int8.quantize(fp32, target, scales)
+            int8.quantize(fp32, target, scales, weight_bits=bits)
         case "int8-static":
-            static.quantize(fp32, target, scales)
+            static.quantize(fp32, target, scales, weight_bits=bits)
         case "int4-weight":
-            int4.quantize(fp32, target)
+            int4.quantize(fp32, target, block=settings.int4_block, table_bits=settings.table_bits)
         case "fp32":
             raise ValueError("fp32 is exported, not converted")
 

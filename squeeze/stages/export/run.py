@@ -196,7 +196,7 @@ def _quantized(
     if form == "int8-static":
         train = ground.data.splits["train"]
         scales = calibrated(fp32, config, train, ground.tokenizer, ground.work)
-    convert(form, fp32, path, scales)
+    convert(form, fp32, path, scales, config.export)
     tolerance, inside = config.export.tolerance(form), ground.differences(fp32, path)
     try:
         made, answers = ground.judge(path, fp32.name, found, tolerance)

@@ -65,6 +65,13 @@ class ExportSection(Frozen):
         spread=0.3, product=0.25, rounding=0.3, agreement=0.9, metric_drop=0.03
     )
     """fp32 ONNX against int4 ONNX"""
+    weight_bits: Literal[7, 8] = 8
+    """int8 forms: 7 keeps weights within -63..63, whose products are exact in the fastest kernel that ONNX
+    Runtime has for an x86 processor"""
+    int4_block: Literal[16, 32, 64, 128] = 32
+    """`int4-weight`: inputs of a product that share a step; fewer are closer to fp32, more make a smaller file"""
+    table_bits: Literal[4, 8] = 8
+    """`int4-weight`: of the rows of a table; codebooks of a product-quantized one stay in 8"""
     calibration: Method = "mse"
     """`int8-static`: where the range of a product's input is cut: `minmax` nowhere, `percentile` above
     99.99 % of its values, `entropy` where 128 levels tell its distribution best, `mse` where the squared
