@@ -32,7 +32,7 @@ def calibrate(path: Path, feeds: Iterable[Feed], method: Method, threads: int) -
     Raises:
         StageFailed: nothing to calibrate on, or a value is not a finite number.
     """
-    entering = {site: str(node.inputs[0].name) for site, node in sites.products(ir.load(path)).items()}
+    entering = {site: str(sites.entering(node).name) for site, node in sites.products(ir.load(path)).items()}
     seen: dict[str, Histogram] = {}
     for values in watch(path, entering.values(), feeds, threads):
         for name, value in values.items():

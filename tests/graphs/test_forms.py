@@ -138,7 +138,7 @@ def test_static_computes_rounded_inputs_times_rounded_weights(forms):
     model = ir.load(made.fp32)
     for site in ("layers.0.qkv", "layers.0.out", "layers.2.down"):
         node = sites.products(model)[site]
-        entering, leaving = str(node.inputs[0].name), sites.outputs(model)[site]
+        entering, leaving = str(sites.entering(node).name), sites.outputs(model)[site]
         alone = made.fp32.parent / "alone.onnx"
         others = set(sites.products(model)) - {site}
         static.quantize(made.fp32, alone, made.scales, keep=others)
@@ -257,7 +257,7 @@ def test_int4_computes_with_the_restored_weights(symmetric, block, forms, tmp_pa
     others = set(sites.products(model)) - {site}
     int4.quantize(made.fp32, tmp_path / "alone.onnx", others, block=block, symmetric=symmetric, accuracy=1)
     node = sites.products(model)[site]
-    entering, leaving = str(node.inputs[0].name), sites.outputs(model)[site]
+    entering, leaving = str(sites.entering(node).name), sites.outputs(model)[site]
     [exact] = watch(made.fp32, [entering, leaving], [feed()], 1)
     [found] = watch(tmp_path / "alone.onnx", [entering, leaving], [feed()], 1)
     whole = sites.matrix(node)

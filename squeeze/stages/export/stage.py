@@ -69,7 +69,7 @@ class ExportSection(Frozen):
     """int8 forms: 7 keeps weights within -63..63, whose products are exact in the fastest kernel that ONNX
     Runtime has for an x86 processor"""
     int4_block: Literal[16, 32, 64, 128] = 32
-    """`int4-weight`: inputs of a product that share a step; fewer are closer to fp32, more make a smaller file"""
+    """`int4-weight`: inputs of a product that share a step; more make a smaller file, fewer a better one"""
     table_bits: Literal[4, 8] = 8
     """`int4-weight`: of the rows of a table; codebooks of a product-quantized one stay in 8"""
     calibration: Method = "mse"
