@@ -19,6 +19,7 @@ __all__ = [
     "ExportConfig",
     "ExportResult",
     "ExportSection",
+    "FormName",
     "FormResult",
     "OrtFile",
     "ParityReport",
@@ -107,7 +108,7 @@ class ParityReport(Frozen):
     rows: int
     max_abs: float
     mean_abs: float
-    spread: float
+    spread: float | None = None
     agreement: float
     metric_drop: float
 
