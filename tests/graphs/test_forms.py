@@ -283,7 +283,7 @@ def test_codebooks_keep_their_bytes(forms):
 
 
 def test_files_get_smaller(tmp_path):
-    shape = {
+    shape: dict[str, Any] = {
         "hidden": 256,
         "layers": (LayerShape(heads=32, ffn=256),),
         "embedding": EmbeddingShape(width=256),
