@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PROFILE ?= profiles/bert_crisis_tiny.toml
 BIN := .venv/bin
-JOBS ?= 0
+JOBS ?= 2
 # Two OpenMP pools on two cores slow each other down tenfold: one thread for each test process.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 # Where every branch must be covered.
@@ -33,7 +33,7 @@ smoke: install ## run the smallest profile, in seconds
 bench: install ## measure the demo's exported model
 	$(BIN)/squeeze run $(PROFILE) --until bench
 
-test: install ## run the test suite (JOBS=2 for two processes, when the machine is idle)
+test: install ## run the test suite (JOBS=0 for one process, when something else runs)
 	$(TEST)
 cov: install ## run the test suite and hold its branch coverage against the limits
 	$(TEST) --cov --cov-report=

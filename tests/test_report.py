@@ -196,6 +196,7 @@ def test_a_quantized_model_stands_beside_the_float_one():
         "scheme": "int8-static",
         "method": "qat",
         "against": "teacher",
+        "candidates": [],
         "keep": ["head_dense"],
         "sensitivity": {},
         **{name: {"test": quality(f1).plain()} for name, f1 in MOMENTS.items()},

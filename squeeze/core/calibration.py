@@ -104,7 +104,7 @@ def mse(histogram: Histogram) -> float:
     seen = np.flatnonzero(histogram.counts)
     if not histogram.reach:
         return 0.0
-    middles, counts = (seen + 0.5) * histogram.width, histogram.counts[seen]
+    middles, counts = (seen.astype(np.float64) + 0.5) * histogram.width, histogram.counts[seen]
     edges = range(1, int(seen[-1]) + 2)
     losses = [float(counts @ _errors(middles, _edge(histogram, edge)) ** 2) for edge in edges]
     return _edge(histogram, edges[int(np.argmin(losses))])

@@ -11,7 +11,6 @@ import onnx_ir as ir
 from squeeze.core.calibration import Histogram, Method, collect, step
 from squeeze.errors import StageFailed
 from squeeze.graphs import sites
-from squeeze.graphs.editing import value_name
 from squeeze.graphs.scales import Scales
 from squeeze.graphs.watching import Feed, watch
 
@@ -33,7 +32,7 @@ def calibrate(path: Path, feeds: Iterable[Feed], method: Method, threads: int) -
     Raises:
         StageFailed: nothing to calibrate on, or a value is not a finite number.
     """
-    entering = {site: value_name(node.inputs[0]) for site, node in sites.products(ir.load(path)).items()}
+    entering = {site: str(sites.entering(node).name) for site, node in sites.products(ir.load(path)).items()}
     seen: dict[str, Histogram] = {}
     for values in watch(path, entering.values(), feeds, threads):
         for name, value in values.items():

@@ -91,8 +91,7 @@ def _products(source: ir.Model, nodes: Mapping[str | None, ir.Node]) -> Iterator
     for site, node in sites.products(source).items():
         if site not in nodes:
             continue
-        (before, *_), weights, bias = node.inputs, sites.matrix(node), sites.bias(node)
-        assert before is not None
+        before, weights, bias = sites.entering(node), sites.matrix(node), sites.bias(node)
         names, rounded = _reading(nodes[site])
         yield Probe(site, gives[site], (str(before.name), *names), rounded, partial(_affine, weights, bias))
 
@@ -103,8 +102,7 @@ def _affine(weights: Array, bias: Array, x: Array) -> Array:
 
 def _reading(node: ir.Node) -> tuple[tuple[str, ...], Callable[..., Array]]:
     """Names of what a product reads, and how to make its input of them."""
-    x = node.inputs[0]
-    assert x is not None
+    x = sites.entering(node)
     if node.op_type != "MatMulInteger":
         return (str(x.name),), lambda _, read: read
     ranges = x.producer()

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-__all__ = ["CONTRIB", "constant", "drop", "initializer", "swap", "value_name"]
+__all__ = ["CONTRIB", "constant", "drop", "initializer", "swap"]
 
 CONTRIB = "com.microsoft"
 """Domain of the operators that ONNX Runtime adds to the standard."""
@@ -26,12 +26,6 @@ def initializer(graph: ir.Graph, name: str, values: NDArray[Any] | np.generic) -
     value = ir.val(name, const_value=ir.tensor(values, name=name))
     graph.register_initializer(value)
     return value
-
-
-def value_name(value: ir.Value | None) -> str:
-    """The name of a value that is known to be there."""
-    assert value is not None
-    return str(value.name)
 
 
 def swap(graph: ir.Graph, old: ir.Node, chain: list[ir.Node]) -> None:

@@ -52,8 +52,7 @@ def quantize(
     store_tables(model, table_bits)
     ranges: dict[ir.Value, ir.Node] = {}
     for site, node in found.items():
-        entering = node.inputs[0]
-        assert entering is not None
+        entering = sites.entering(node)
         if entering not in ranges:
             ranges[entering] = ir.node("DynamicQuantizeLinear", [entering], num_outputs=3)
             model.graph.insert_before(node, ranges[entering])

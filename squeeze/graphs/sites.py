@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from squeeze.errors import StageFailed
 from squeeze.graphs.editing import constant
 
-__all__ = ["LEAST_WIDTH", "bias", "matrix", "outputs", "products", "weight", "wide"]
+__all__ = ["LEAST_WIDTH", "bias", "entering", "matrix", "outputs", "products", "weight", "wide"]
 
 LEAST_WIDTH = 16  # below it an integer product costs more than it saves, and a head of few labels decides
 
@@ -65,6 +65,13 @@ def weight(node: ir.Node) -> NDArray[np.float32] | None:
     if found is None or found.ndim != 2 or found.dtype != np.float32:
         return None
     return found.T if node.attributes.get_int("transB", 0) else found
+
+
+def entering(node: ir.Node) -> ir.Value:
+    """What a product reads beside its weights."""
+    value = node.inputs[0]
+    assert value is not None
+    return value
 
 
 def _plain(node: ir.Node) -> bool:

@@ -53,8 +53,7 @@ def quantize(
     store_tables(model, table_bits)
     rounded: dict[tuple[ir.Value, float], ir.Value] = {}
     for site, node in found.items():
-        entering, step = node.inputs[0], scales.inputs[site]
-        assert entering is not None
+        entering, step = sites.entering(node), scales.inputs[site]
         if (entering, step) not in rounded:
             rounded[entering, step] = _rounded(model.graph, node, site, step)
         weights = columns_to_int8(sites.matrix(node), scales.weights.get(site), weight_bits)
@@ -65,8 +64,8 @@ def quantize(
 
 def _rounded(graph: ir.Graph, node: ir.Node, site: str, step: float) -> ir.Value:
     """The node's input through int8 and back."""
-    scale = initializer(graph, f"{site}.input.scale", np.float32(step))
-    zero = initializer(graph, "zero.int8", np.int8(0))
+    scale = initializer(graph, f"{site}.input.scale", np.array(step, dtype=np.float32))
+    zero = initializer(graph, "zero.int8", np.array(0, dtype=np.int8))
     narrow = ir.node("QuantizeLinear", [node.inputs[0], scale, zero])
     wide = ir.node("DequantizeLinear", [narrow.outputs[0], scale, zero])
     graph.insert_before(node, [narrow, wide])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from squeeze.graphs import int4, int8, static
+from squeeze.graphs.int4 import BLOCK
 from squeeze.graphs.scales import Scales
 from squeeze.quantization.plan import Scheme
 from squeeze.quantization.storage import Quantization
@@ -22,12 +23,14 @@ class Recipe:
         keep: sites that stay in float.
         weight_bits: 8 or 7, of int8 weights.
         table_bits: 8 or 4, of tables that are looked up.
+        block: inputs that share a step of int4 weights.
     """
 
     scales: Scales
     keep: tuple[str, ...] = ()
     weight_bits: int = 8
     table_bits: int = 8
+    block: int = BLOCK
 
 
 def recipe_of(found: Quantization) -> Recipe:
@@ -52,4 +55,4 @@ def convert(scheme: Scheme, fp32: Path, target: Path, recipe: Recipe) -> None:
         case "int8-static":
             static.quantize(fp32, target, scales, keep, bits, tables)
         case "int4-weight":
-            int4.quantize(fp32, target, keep, table_bits=tables)
+            int4.quantize(fp32, target, keep, block=recipe.block, table_bits=tables)

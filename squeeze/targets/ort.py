@@ -73,16 +73,23 @@ def open_session(
         )
 
 
-def options(*, threads: int, spinning: bool = True) -> Any:
-    """What all sessions are opened with, an ``onnxruntime.SessionOptions``; arguments as `open_session`."""
+def options(*, threads: int, spinning: bool = True, exact: bool = True) -> Any:
+    """What all sessions are opened with, an ``onnxruntime.SessionOptions``.
+
+    Args:
+        threads: as `open_session`.
+        spinning: as `open_session`.
+        exact: whether products of uint8 and int8 are, on every processor.
+    """
     made = installed("onnxruntime").SessionOptions()
     made.intra_op_num_threads = threads
     made.inter_op_num_threads = 1
     made.log_severity_level = 4
     made.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
-    # uint8 x int8 products saturate on x86 processors without VNNI. This asks for exact, slower ones there
-    # and has no effect elsewhere (onnxruntime_session_options_config_keys.h).
-    made.add_session_config_entry("session.x64quantprecision", "1")
+    # uint8 x int8 products saturate on x86 processors without VNNI. With this, weights that do not fit into
+    # 7 bits are turned to uint8, whose kernel is exact and slower; on every x86 processor with AVX2, those
+    # with VNNI too, since ONNX Runtime tells them apart by kernel tables (MlasPlatformU8S8Overflow).
+    made.add_session_config_entry("session.x64quantprecision", str(int(exact)))
     return made
 
 

@@ -57,7 +57,7 @@ def hold(name: str, report: ParityReport, tolerance: Tolerance) -> None:
     broken = []
     if tolerance.max_abs is not None and report.max_abs > tolerance.max_abs:
         broken.append(f"largest logit difference {report.max_abs:.3g} exceeds {tolerance.max_abs:.3g}")
-    if tolerance.spread is not None and report.spread > tolerance.spread:
+    if tolerance.spread and report.spread and report.spread > tolerance.spread:
         broken.append(
             f"logits differ by {report.spread:.3g} of their spread, more than {tolerance.spread:.3g}"
         )

@@ -218,7 +218,13 @@ def _quantized(
         train = ground.data.splits["train"]
         scales = calibrated(fp32, config, train, ground.tokenizer, ground.work)
     tolerance = config.export.tolerance(form)
-    return _converted(form, fp32, Recipe(scales), (fp32.name, found), tolerance, config, ground)
+    recipe = Recipe(
+        scales,
+        weight_bits=config.export.weight_bits,
+        table_bits=config.export.table_bits if form == "int4-weight" else 8,
+        block=config.export.int4_block,
+    )
+    return _converted(form, fp32, recipe, (fp32.name, found), tolerance, config, ground)
 
 
 def _trained(

@@ -94,6 +94,13 @@ class ExportSection(Frozen):
     rounded_tolerance: Tolerance = Tolerance(spread=0.05, agreement=0.98, metric_drop=0.01)
     """the rounded model in torch against its ONNX file, for the scheme of `[quantize]`; in place of the two
     above"""
+    weight_bits: Literal[7, 8] = 8
+    """int8 forms: 7 keeps weights within -63..63, whose products are exact in the fastest kernel that ONNX
+    Runtime has for an x86 processor"""
+    int4_block: Literal[16, 32, 64, 128] = 32
+    """`int4-weight`: inputs of a product that share a step; more make a smaller file, fewer a better one"""
+    table_bits: Literal[4, 8] = 8
+    """`int4-weight`: of the rows of a table; codebooks of a product-quantized one stay in 8"""
     calibration: Method = "mse"
     """`int8-static`: where the range of a product's input is cut: `minmax` nowhere, `percentile` above
     99.99 % of its values, `entropy` where 128 levels tell its distribution best, `mse` where the squared
@@ -131,7 +138,7 @@ class ParityReport(Frozen):
     rows: int
     max_abs: float
     mean_abs: float
-    spread: float
+    spread: float | None = None
     agreement: float
     metric_drop: float
 
