@@ -125,7 +125,6 @@ def _subjects(
 ) -> Iterator[Subject]:
     import torch
 
-    from squeeze.costs.probes import OPSET
     from squeeze.graphs import int8, lean
     from squeeze.models.encoder import Encoder
 
@@ -135,7 +134,7 @@ def _subjects(
             paths = {
                 form: folder / f"{number}-{file}" for form, file in FORM_FILES.items() if form in PREDICTED
             }
-            lean.export(Encoder(shape).eval(), paths["fp32"], OPSET)
+            lean.export(Encoder(shape).eval(), paths["fp32"], lean.OPSET)
             int8.quantize(paths["fp32"], paths["int8-dynamic"])
             for form, path in paths.items():
                 yield Subject(path, str(number), form=form, vocabulary=VOCABULARY, lengths=lengths)

@@ -225,12 +225,11 @@ def _speed(
 
 def _exported(model: Any, folder: Path) -> Path:
     """The int8 file of a student."""
-    from squeeze.costs.probes import OPSET
     from squeeze.graphs import int8, lean
 
     folder.mkdir(parents=True, exist_ok=True)
     whole, small = folder / "model.onnx", folder / "model.int8.onnx"
-    lean.export(model, whole, OPSET)
+    lean.export(model, whole, lean.OPSET)
     int8.quantize(whole, small)
     return small
 

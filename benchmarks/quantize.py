@@ -248,7 +248,6 @@ def _in_runtime(folder: Path, made: Mapping[str, Artifact]) -> dict[str, Any]:
 
 def _exported(folder: Path) -> Path:
     """The quantized file of a model, as the export stage makes it."""
-    from squeeze.costs.probes import OPSET
     from squeeze.graphs import lean
     from squeeze.models.storage import load_student
     from squeeze.quantization import storage
@@ -257,7 +256,7 @@ def _exported(folder: Path) -> Path:
     found = storage.load(folder)
     assert found is not None
     whole, small = folder.parent / "model.onnx", folder.parent / "model.quantized.onnx"
-    lean.export(load_student(folder), whole, OPSET)
+    lean.export(load_student(folder), whole, lean.OPSET)
     convert(found.record.scheme, whole, small, recipe_of(found))
     return small
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from squeeze.artifact import Artifact
+from squeeze.artifact import Artifact, digest_json
 from squeeze.progress import Progress, Silent
+from squeeze.runtime import environment
 from squeeze.schema import Frozen
 
-__all__ = ["Stage", "Work"]
+__all__ = ["Stage", "Work", "this_machine"]
 
 
 @dataclass(frozen=True)
@@ -68,3 +69,8 @@ class Stage:
     sources: Callable[[Any], dict[str, str]] = lambda _: {}
     needs: Callable[[Any], None] = lambda _: None
     may_take: Mapping[str, str] = field(default_factory=dict)
+
+
+def this_machine() -> dict[str, str]:
+    """The source of a stage that decides by how fast this machine is."""
+    return {"machine": digest_json(environment())}

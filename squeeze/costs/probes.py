@@ -23,9 +23,8 @@ from squeeze.costs.request import CostRequest, Stem
 from squeeze.graphs import lean
 from squeeze.models.encoder import Encoder, EncoderShape, LayerShape
 
-__all__ = ["OPSET", "Template", "design"]
+__all__ = ["Template", "design"]
 
-OPSET = 20  # the first with Gelu as one operator; what the export stage takes unless told otherwise
 DRAWS = 64
 """Random designs of which the best is taken; more hardly better it."""
 SPARE = 2.0
@@ -117,7 +116,7 @@ class Template:
         with torch.no_grad():
             for value in student.parameters():
                 value.add_(torch.randn_like(value) * WEIGHT)  # equal ones would be stored once
-        lean.export(student, path, OPSET)
+        lean.export(student, path, lean.OPSET)
         return cls(path, shape)
 
     def write(self, layers: Sequence[LayerShape], path: Path, seed: int) -> None:

@@ -32,7 +32,10 @@ from torch import Tensor, nn
 from squeeze.graphs import sites
 from squeeze.models.encoder import MASKED, Encoder, Layer
 
-__all__ = ["Lean", "export", "folded", "quietly"]
+__all__ = ["OPSET", "Lean", "export", "folded", "quietly"]
+
+OPSET = 20
+"""The first with Gelu as one operator; what the export stage takes unless told otherwise."""
 
 INPUTS = ("input_ids", "attention_mask")
 INNER = "inner."  # where `Lean` keeps the student

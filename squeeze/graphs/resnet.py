@@ -6,12 +6,10 @@ from pathlib import Path
 
 import torch
 
-from squeeze.graphs.lean import quietly
+from squeeze.graphs.lean import OPSET, quietly
 from squeeze.models.resnet import ResNet
 
 __all__ = ["export"]
-
-OPSET = 20
 
 
 def export(net: ResNet, path: Path, size: tuple[int, int]) -> None:

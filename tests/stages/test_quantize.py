@@ -17,8 +17,11 @@ from squeeze.distillation.material import PREDICTIONS
 from squeeze.errors import GateFailed, ProfileError
 from squeeze.models.storage import load_student
 from squeeze.quantization import sites, storage
+from squeeze.quantization.encoder import FakeQuantized
+from squeeze.quantization.plan import Plan, Scheme
 from squeeze.stages.quantize import choosing
 from squeeze.stages.quantize import run as stage
+from squeeze.stages.quantize.rounding import Rounded
 from squeeze.stages.quantize.stage import QuantizeConfig, QuantizeResult, QuantizeSection
 from squeeze.training import loop
 from tests import distilled, tiny
@@ -188,18 +191,18 @@ def test_settings_that_make_no_sense_are_refused(section, message):
 
 def test_the_fastest_form_that_keeps_the_floor_is_taken():
     section = QuantizeSection(scheme="auto", weight_bits=7)
+    student = FakeQuantized(tiny.encoder(), Plan("int8-dynamic"))
+    latencies: dict[Scheme, float] = {"int4-weight": 1.0, "int8-static": 1.5, "int8-dynamic": 2.0}
     order = [
-        (section.of("int4-weight"), 1.0),
-        (section.of("int8-static"), 1.5),
-        (section.of("int8-dynamic"), 2.0),
+        choosing.Contender(section.of(scheme), Rounded(student, {}), ms) for scheme, ms in latencies.items()
     ]
     scores = {"int8-dynamic": 0.899, "int8-static": 0.898, "int4-weight": 0.880}
-    assert [each.weight_bits for each, _ in order] == [8, 7, 7]
+    assert [each.settings.weight_bits for each in order] == [8, 7, 7]
     made: list[str] = []
 
-    def make(settings: QuantizeSection) -> tuple[str, float]:
-        made.append(settings.scheme)
-        return settings.scheme, scores[settings.scheme]
+    def make(each: choosing.Contender) -> tuple[str, float]:
+        made.append(each.settings.scheme)
+        return each.settings.scheme, scores[each.settings.scheme]
 
     chosen, tried = choosing.first_good(order, 0.9, 0.003, make)
     assert chosen == "int8-static"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from squeeze.stages.quantize.run import run as quantize
 from squeeze.stages.quantize.stage import QuantizeConfig
 from tests import distilled, tiny
 
-TASK = {"labels": list(tiny.LABELS), "max_length": 32}
+Steps = dict[str, Any]
+TASK: dict[str, Any] = {"labels": list(tiny.LABELS), "max_length": 32}
 QAT: dict[str, Any] = {
     "name": "qat", "epochs": 1, "batch": 16, "learning_rate": 1e-3, "losses": [{"name": "logit_mse"}],
 }  # fmt: skip
@@ -81,35 +83,31 @@ def test_other_forms_of_a_rounded_model_are_held_against_its_fp32_file(rounded, 
     assert found.forms["int4-weight"].parity.source == "model.onnx"
 
 
-@pytest.mark.parametrize(("factor", "what"), [(0.5, "weight."), (8.0, "input.")])
-def test_steps_that_are_not_those_that_were_trained_are_caught(factor, what, rounded, tmp_path):
-    inputs = rounded("static")
-    folder = tmp_path / "altered"
+def altered(
+    inputs: dict[str, Artifact], change: Callable[[Steps], Steps], where: Path
+) -> dict[str, Artifact]:
+    """The inputs with other steps beside the encoder."""
+    folder = where / "altered"
     folder.mkdir()
     for path in inputs["encoder"].path.iterdir():
         if path.is_file():
             (folder / path.name).write_bytes(path.read_bytes())
-    steps = load_file(folder / storage.STEPS)
-    save_file(
-        {n: v * np.float32(factor if n.startswith(what) else 1) for n, v in steps.items()},
-        folder / storage.STEPS,
-    )
-    altered = {**inputs, "encoder": tiny.artifact(folder, "encoder", {})}
+    save_file(change(load_file(folder / storage.STEPS)), folder / storage.STEPS)
+    return {**inputs, "encoder": tiny.artifact(folder, "encoder", {})}
+
+
+@pytest.mark.parametrize(("factor", "what"), [(0.5, "weight."), (8.0, "input.")])
+def test_steps_that_are_not_those_that_were_trained_are_caught(factor, what, rounded, tmp_path):
+    def change(steps: Steps) -> Steps:
+        return {n: v * np.float32(factor if n.startswith(what) else 1) for n, v in steps.items()}
+
     with pytest.raises(ParityFailed, match="torch, rounded"):
-        exported(altered, tmp_path, "int8-static")
+        exported(altered(rounded("static"), change, tmp_path), tmp_path, "int8-static")
 
 
 def test_a_step_that_is_missing_is_named(rounded, tmp_path):
-    inputs = rounded("static")
-    folder = tmp_path / "altered"
-    folder.mkdir()
-    for path in inputs["encoder"].path.iterdir():
-        if path.is_file():
-            (folder / path.name).write_bytes(path.read_bytes())
-    steps = load_file(folder / storage.STEPS)
-    save_file(
-        {name: value for name, value in steps.items() if name != "input.layers.0.up"}, folder / storage.STEPS
-    )
-    altered = {**inputs, "encoder": tiny.artifact(folder, "encoder", {})}
+    def change(steps: Steps) -> Steps:
+        return {name: value for name, value in steps.items() if name != "input.layers.0.up"}
+
     with pytest.raises(StageFailed, match=r"layers\.0\.up"):
-        exported(altered, tmp_path, "int8-static")
+        exported(altered(rounded("static"), change, tmp_path), tmp_path, "int8-static")

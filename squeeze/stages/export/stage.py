@@ -95,8 +95,8 @@ class ExportSection(Frozen):
     """the rounded model in torch against its ONNX file, for the scheme of `[quantize]`; in place of the two
     above"""
     weight_bits: Literal[7, 8] = 8
-    """int8 forms: 7 keeps weights within -63..63, whose products are exact in the fastest kernel that ONNX
-    Runtime has for an x86 processor"""
+    """int8 forms that `[quantize]` did not make: 7 keeps weights within -63..63, whose products are exact in
+    the fastest kernel that ONNX Runtime has for an x86 processor"""
     int4_block: Literal[16, 32, 64, 128] = 32
     """`int4-weight`: inputs of a product that share a step; more make a smaller file, fewer a better one"""
     table_bits: Literal[4, 8] = 8

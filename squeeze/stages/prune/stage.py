@@ -11,7 +11,7 @@ from squeeze.artifact import Artifact
 from squeeze.core.metrics import Quality
 from squeeze.distillation.config import AugmentSection, CacheReport, Loss, Phase, PhaseReport, PoolReport
 from squeeze.schema import Frozen
-from squeeze.stage import Stage, Work
+from squeeze.stage import Stage, Work, this_machine
 from squeeze.task import TaskSection
 
 __all__ = [
@@ -208,10 +208,7 @@ def sources(config: PruneConfig) -> dict[str, str]:
     """The machine, where its speed decides what is cut."""
     if config.prune.latency_ms is None and config.prune.latency_share is None:
         return {}
-    from squeeze.artifact import digest_json
-    from squeeze.runtime import environment
-
-    return {"machine": digest_json(environment())}
+    return this_machine()
 
 
 STAGE = Stage(

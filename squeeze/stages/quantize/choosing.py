@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,22 +15,36 @@ from squeeze.models import tokens
 from squeeze.models.encoder import Encoder
 from squeeze.progress import Progress
 from squeeze.quantization.forms import Recipe, convert
-from squeeze.stages.quantize.rounding import round_student
+from squeeze.stages.quantize.rounding import Rounded, round_student
 from squeeze.stages.quantize.stage import SCHEMES, Candidate, QuantizeSection
 from squeeze.targets import cpu
 from squeeze.targets.subjects import Subject
 
-__all__ = ["by_latency", "first_good"]
+__all__ = ["Contender", "by_latency", "first_good"]
 
-OPSET = 20
 SETTINGS = cpu.Settings(threads=1, starts=1, min_runs=300, min_seconds=1.0, max_seconds=30.0)
 Made = TypeVar("Made")
 
 
+@dataclass(frozen=True)
+class Contender:
+    """One scheme before any training.
+
+    Attributes:
+        settings: with its scheme named.
+        rounded: the student in it.
+        p50_ms: median latency of its file.
+    """
+
+    settings: QuantizeSection
+    rounded: Rounded
+    p50_ms: float
+
+
 def by_latency(
     student: Encoder, settings: QuantizeSection, material: Material, progress: Progress
-) -> list[tuple[QuantizeSection, float]]:
-    """Settings of every scheme and the median latency of its file, milliseconds; the fastest first.
+) -> list[Contender]:
+    """Every scheme, the fastest first.
 
     The files are made of the model as it is rounded, before any training, which does not change how fast
     they are. They run in turns on texts as long as those of the validation split.
@@ -37,30 +52,32 @@ def by_latency(
     shared: dict[str, Any] = {"vocabulary": student.shape.vocabulary, "lengths": _lengths(material)}
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "model.onnx"
-        subjects = []
+        made, subjects = [], []
         for scheme in SCHEMES:
             named = settings.of(scheme)
-            model = round_student(student, named, material).model
-            lean.export(model.snapped(), whole, OPSET)
+            found = round_student(student, named, material)
+            model = found.model
+            lean.export(model.snapped(), whole, lean.OPSET)
             path = Path(folder) / f"{scheme}.onnx"
             recipe = Recipe(model.scales(), tuple(model.plan.keep), named.weight_bits, named.table_bits)
             convert(scheme, whole, path, recipe)
+            made.append((named, found))
             subjects.append(Subject(path, scheme, **shared))
         measured = cpu.measure(subjects, SETTINGS, progress)
-    found = [(settings.of(scheme), each.p50.value) for scheme, each in zip(SCHEMES, measured, strict=True)]
-    return sorted(found, key=lambda pair: pair[1])
+    contenders = [Contender(*pair, each.p50.value) for pair, each in zip(made, measured, strict=True)]
+    return sorted(contenders, key=lambda each: each.p50_ms)
 
 
 def first_good(
-    order: Sequence[tuple[QuantizeSection, float]],
+    order: Sequence[Contender],
     whole: float,
     floor: float,
-    make: Callable[[QuantizeSection], tuple[Made, float]],
+    make: Callable[[Contender], tuple[Made, float]],
 ) -> tuple[Made, tuple[Candidate, ...]]:
     """The fastest form that loses no more than the floor; slower ones are not made.
 
     Args:
-        order: settings and milliseconds, the fastest first.
+        order: the fastest first.
         whole: macro-F1 of the float model on validation.
         floor: the most that may be lost of it.
         make: gives a model and its macro-F1 on validation.
@@ -72,12 +89,12 @@ def first_good(
         GateFailed: none is good enough; the figures of all are named.
     """
     tried: list[Candidate] = []
-    for settings, p50_ms in order:
-        made, score = make(settings)
-        tried.append(Candidate(scheme=settings.scheme, p50_ms=p50_ms, macro_f1=score))
+    for each in order:
+        made, score = make(each)
+        tried.append(Candidate(scheme=each.settings.scheme, p50_ms=each.p50_ms, macro_f1=score))
         if whole - score <= floor:
             return made, tuple(tried)
-    said = ", ".join(f"{each.scheme} {each.macro_f1:.4f}" for each in tried)
+    said = ", ".join(f"{row.scheme} {row.macro_f1:.4f}" for row in tried)
     raise GateFailed(
         f"[quantize] floor: no scheme keeps macro-F1 within {floor:g} of {whole:.4f}: {said}",
         hint='raise `floor`, or let sensitive products stay float: keep = "auto"',

@@ -41,10 +41,15 @@ class Rounded:
 def round_student(student: Encoder, settings: QuantizeSection, material: Material) -> Rounded:
     """Round a student after the profile.
 
+    Args:
+        student: in float; it is not changed.
+        settings: whose scheme is named, not "auto".
+        material: the text.
+
     Raises:
         ProfileError: `keep` names what the student does not have.
     """
-    assert settings.scheme != "auto"  # refused with the profile
+    assert settings.scheme != "auto"
     plan = Plan(
         scheme=settings.scheme,
         weight_bits=settings.weight_bits,

@@ -30,8 +30,8 @@ from squeeze.models.storage import load_student
 from squeeze.quantization import storage
 from squeeze.quantization.encoder import FakeQuantized
 from squeeze.stage import Work
-from squeeze.stages.quantize.choosing import by_latency, first_good
-from squeeze.stages.quantize.rounding import round_student
+from squeeze.stages.quantize.choosing import Contender, by_latency, first_good
+from squeeze.stages.quantize.rounding import Rounded, round_student
 from squeeze.stages.quantize.stage import Candidate, QuantizeConfig, QuantizeResult, QuantizeSection
 
 __all__ = ["material_of", "run"]
@@ -104,20 +104,19 @@ def _chosen(
 ) -> tuple[Made, tuple[Candidate, ...]]:
     """The scheme that is named, or the fastest that is good enough."""
     if settings.scheme != "auto":
-        return _make(student, settings, material, work), ()
+        return _make(round_student(student, settings, material), settings, material, work), ()
 
-    def make(named: QuantizeSection) -> tuple[Made, float]:
-        scratch = work.scratch / named.scheme  # checkpoints of one scheme are not another's
+    def make(each: Contender) -> tuple[Made, float]:
+        scratch = work.scratch / each.settings.scheme  # checkpoints of one scheme are not another's
         scratch.mkdir(parents=True, exist_ok=True)
-        made = _make(student, named, material, replace(work, scratch=scratch))
+        made = _make(each.rounded, each.settings, material, replace(work, scratch=scratch))
         return made, _score(made.said, material)
 
     order = by_latency(student, settings, material, work.progress)
     return first_good(order, _score(before, material), settings.floor, make)
 
 
-def _make(student: Encoder, settings: QuantizeSection, material: Material, work: Work) -> Made:
-    found = round_student(student, settings, material)
+def _make(found: Rounded, settings: QuantizeSection, material: Material, work: Work) -> Made:
     rounded = _answers(found.model, material)
     trained, cache, phases = _train(found.model, settings, material, rounded, work)
     said = _answers(found.model, material) if trained else rounded

@@ -12,7 +12,7 @@ from squeeze.core.metrics import Quality
 from squeeze.distillation.config import AugmentSection, CacheReport, Loss, Phase, PhaseReport, PoolReport
 from squeeze.quantization.plan import Scheme
 from squeeze.schema import Frozen
-from squeeze.stage import Stage, Work
+from squeeze.stage import Stage, Work, this_machine
 from squeeze.task import TaskSection
 
 __all__ = ["SCHEMES", "STAGE", "Candidate", "QuantizeConfig", "QuantizeResult", "QuantizeSection"]
@@ -153,10 +153,7 @@ def sources(config: QuantizeConfig) -> dict[str, str]:
     """The machine, where its speed decides which scheme is taken."""
     if config.quantize.scheme != "auto":
         return {}
-    from squeeze.artifact import digest_json
-    from squeeze.runtime import environment
-
-    return {"machine": digest_json(environment())}
+    return this_machine()
 
 
 STAGE = Stage(
