@@ -29,7 +29,6 @@ from squeeze.targets.ort import CPU, installed, options
 
 __all__ = ["main"]
 
-OPSET = 20
 CALLS = 10
 """Calls of one variant in a block."""
 WARM = 30
@@ -82,11 +81,11 @@ def _graphs(runs: Path, which: str, seed: int, folder: Path) -> Iterator[tuple[s
 
     for shape in SHAPES:
         made = pipeline.open_run(runs / student_name(which, shape, seed))
-        lean.export(load_student(made["encoder"].path), folder / f"{shape}.onnx", OPSET)
+        lean.export(load_student(made["encoder"].path), folder / f"{shape}.onnx", lean.OPSET)
         yield shape, folder / f"{shape}.onnx"
     labels = tuple(made["bundle"].manifest["config"]["task"]["labels"])
     teacher = load_classifier(made["teacher"].path / "members" / "0", labels, untrained_head=False)
-    lean.export(families.read(teacher), folder / "teacher.onnx", OPSET)
+    lean.export(families.read(teacher), folder / "teacher.onnx", lean.OPSET)
     yield "teacher", folder / "teacher.onnx"
 
 

@@ -1,0 +1,53 @@
+"""From a record of benchmarks.forms to lines of Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchmarks.tables import Record, interval, stays, table, three
+
+__all__ = ["forms"]
+
+SLOWEST = {
+    ("tiny", "int8-dynamic, 8 bits, exact"): 0.6,
+    ("tiny", "int8-static, 8 bits, exact"): 0.65,
+    ("teacher", "int8-dynamic, 8 bits, exact"): 0.5,
+    ("teacher", "int8-static, 8 bits, exact"): 0.5,
+}
+"""Aims: latency against fp32 as `squeeze` opens its sessions by default."""
+LARGEST = {"int8": 0.28, "int4": 0.18}
+"""Aims: size of the tiny student's file against its fp32 file."""
+
+
+def forms(record: Record) -> list[str]:
+    """Latency and size of every form of every model against its fp32 file."""
+    rows = [
+        (
+            model,
+            name,
+            f"{each['p50_ms']:.2f}",
+            interval(each["against_fp32"]),
+            f"{each['size_against_fp32']:.2f}",
+        )
+        for model, found in record["models"].items()
+        for name, each in found.items()
+    ]
+    return [
+        f"Students of {record['set']}, seed {record['seed']}, and their teacher; {record['tokens']} tokens, "
+        "one thread, one text a call, all files in turns. `fast` is ONNX Runtime's default, which may "
+        "saturate with 8 bits.",
+        "",
+        *table(("model", "form", "p50 ms", "against fp32", "size against fp32"), rows),
+        "",
+        *_aims(record["models"]),
+    ]
+
+
+def _aims(models: Record) -> Iterator[str]:
+    for (model, name), most in SLOWEST.items():
+        value = models[model][name]["against_fp32"]["value"]
+        yield f"- {model}, {name}: {three(value)} of fp32's time, at most {most:g}: {stays(value, most)}"
+    for kind, most in LARGEST.items():
+        sizes = {each["size_against_fp32"] for name, each in models["tiny"].items() if name.startswith(kind)}
+        value = max(sizes)
+        yield f"- tiny, {kind}: {three(value)} of fp32's bytes, at most {most:g}: {stays(value, most)}"
