@@ -1,7 +1,8 @@
-"""The smallest form: weights in 4 bits with one step for each run of inputs, activations in float.
+"""The smallest form: weights in 4 bits with a step and a zero for each run of inputs.
 
 Products become com.microsoft MatMulNBits, which ONNX Runtime has kernels for; no other runtime reads this
-form. What is looked up is int8 as in squeeze/graphs/tables.py, or 4 bits as well.
+form. By default they round what they read to int8 in the same runs. What is looked up is int8 as in
+squeeze/graphs/tables.py, or 4 bits as well.
 """
 
 from __future__ import annotations

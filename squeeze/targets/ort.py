@@ -87,8 +87,8 @@ def options(*, threads: int, spinning: bool = True, exact: bool = True) -> Any:
     made.log_severity_level = 4
     made.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
     # uint8 x int8 products saturate on x86 processors without VNNI. With this, weights that do not fit into
-    # 7 bits are turned to uint8, whose kernel is exact and slower; on every x86 processor with AVX2, those
-    # with VNNI too, since ONNX Runtime tells them apart by kernel tables (MlasPlatformU8S8Overflow).
+    # 7 bits are turned to uint8, whose kernel is exact and slower. Measured without VNNI only: by its source
+    # ONNX Runtime may do the same where there is VNNI, which needs none of it.
     made.add_session_config_entry("session.x64quantprecision", str(int(exact)))
     return made
 

@@ -110,7 +110,8 @@ FIXED_ATTRIBUTES: Final[Mapping[str, tuple[str, int | str]]] = {
     "TopK": ("sorted", 1),
 }
 
-BLOCK_SIZES: Final = (64, 128)  # of int4 weights; ModelOpt writes 128
+# Of int4 weights. No document of TensorRT that was read names them: a warning only, from memory.
+BLOCK_SIZES: Final = (64, 128)
 LEAST_WIDTH: Final = (
     16  # integer products with fewer inputs or outputs gain nothing (ModelOpt 0.44 skips them)
 )

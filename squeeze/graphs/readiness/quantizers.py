@@ -227,7 +227,7 @@ def blocks(model: ir.Model) -> Iterator[Issue]:
                 severity="error", rule="block", node=called(node), what=problem, limit=limit, hint=hint
             )
         elif size not in BLOCK_SIZES:
-            limit = f"kernels are documented for {' and '.join(map(str, BLOCK_SIZES))}"
+            limit = f"{' and '.join(map(str, BLOCK_SIZES))} are usual for TensorRT"
             what = f"blocks of {size}"
             yield Issue(severity="warning", rule="block", node=called(node), what=what, limit=limit)
 
