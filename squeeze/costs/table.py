@@ -17,7 +17,7 @@ from squeeze.schema import Frozen
 
 __all__ = ["VERSION", "CostTable", "Figures", "Prices", "price"]
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Of the document and of the way it is measured; part of the key under which a table is kept."""
 
 
@@ -57,7 +57,7 @@ class CostTable(Frozen):
     """
 
     kind: Literal["cost-table"] = "cost-table"
-    version: Literal[3] = VERSION
+    version: Literal[4] = VERSION
     request: CostRequest
     threads: int = Field(ge=1)
     environment: Mapping[str, Any]

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.passes import common
 
-from squeeze.core.rounding import columns_to_int8
+from squeeze.core.rounding import WEIGHT_BITS, columns_to_int8
 from squeeze.graphs import sites
 from squeeze.graphs.editing import drop, initializer, swap
 from squeeze.graphs.scales import Scales
@@ -29,7 +29,7 @@ def quantize(
     target: Path,
     scales: Scales | None = None,
     keep: Collection[str] = (),
-    weight_bits: int = 8,
+    weight_bits: int = WEIGHT_BITS,
     table_bits: int = 8,
 ) -> None:
     """Write the int8 form of an fp32 graph that `lean.export` made.
@@ -37,9 +37,9 @@ def quantize(
     Args:
         source: model.onnx.
         target: where the quantized graph goes.
-        scales: trained steps of weights; where there are none, the largest magnitude becomes 127.
+        scales: trained steps of weights; where there are none, the largest magnitude becomes the largest integer.
         keep: sites that stay in float; products of fewer than 16 inputs or outputs always do.
-        weight_bits: 8, or 7 for processors whose uint8 x int8 products saturate.
+        weight_bits: 7, or 8 where products of uint8 and int8 cannot saturate; see `WEIGHT_BITS`.
         table_bits: 8, or 4 for rows of tables that are looked up one by one; codebooks stay in 8.
 
     Raises:

@@ -20,7 +20,7 @@ class Scales:
     Attributes:
         inputs: step of the product's input; for static activations only.
         weights: (outputs,) step of each output channel, all positive; a site that is not named has its
-            largest magnitude / 127.
+            largest magnitude / 63, or / 127 with 8 bits.
     """
 
     inputs: Mapping[str, float] = field(default_factory=dict)

@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from squeeze.core.rounding import columns_to_int8
+from squeeze.core.rounding import WEIGHT_BITS, columns_to_int8
 from squeeze.graphs import sites
 from squeeze.graphs.editing import drop, initializer, swap
 from squeeze.graphs.int8 import channels, stored
@@ -31,7 +31,7 @@ def quantize(
     target: Path,
     scales: Scales,
     keep: Collection[str] = (),
-    weight_bits: int = 8,
+    weight_bits: int = WEIGHT_BITS,
     table_bits: int = 8,
 ) -> None:
     """Write the static int8 form of an fp32 graph.
@@ -41,7 +41,7 @@ def quantize(
         target: where the quantized graph goes.
         scales: the step of every product's input, and of weights where they were trained.
         keep: sites that stay in float; products of fewer than 16 inputs or outputs always do.
-        weight_bits: 8, or 7 for processors whose uint8 x int8 products saturate.
+        weight_bits: 7, or 8 where products of uint8 and int8 cannot saturate; see `WEIGHT_BITS`.
         table_bits: 8, or 4 for rows of tables that are looked up one by one; codebooks stay in 8.
 
     Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from squeeze.core.rounding import WEIGHT_BITS
 from squeeze.graphs import int4, int8, static
 from squeeze.graphs.int4 import BLOCK
 from squeeze.graphs.scales import Scales
@@ -21,14 +22,14 @@ class Recipe:
     Attributes:
         scales: steps of weights where they were trained; for int8-static also of every input.
         keep: sites that stay in float.
-        weight_bits: 8 or 7, of int8 weights.
+        weight_bits: 7 or 8, of int8 weights.
         table_bits: 8 or 4, of tables that are looked up.
         block: inputs that share a step of int4 weights.
     """
 
     scales: Scales
     keep: tuple[str, ...] = ()
-    weight_bits: int = 8
+    weight_bits: int = WEIGHT_BITS
     table_bits: int = 8
     block: int = BLOCK
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
+from squeeze.core.rounding import WEIGHT_BITS
 from squeeze.errors import ProfileError
 
 __all__ = ["Plan", "Scheme", "kept_sites"]
@@ -22,7 +23,7 @@ class Plan:
         scheme: `int8-dynamic`: integer products, ranges of activations taken at run time; `int8-static`: the
             same with fixed symmetric ranges; `int4-weight`: weights in blocks of 32 inputs, which the
             runtime rounds to int8 by itself.
-        weight_bits: 8 or 7, of int8 weights.
+        weight_bits: 7 or 8, of int8 weights.
         table_bits: 8: tables with one step a column; 4: the table of pieces in blocks of 32 along its rows.
         learn_steps: whether steps are parameters of the training; else those of weights follow the weights,
             as those of int4 always do.
@@ -30,7 +31,7 @@ class Plan:
     """
 
     scheme: Scheme
-    weight_bits: int = 8
+    weight_bits: int = WEIGHT_BITS
     table_bits: int = 8
     learn_steps: bool = False
     keep: frozenset[str] = frozenset()

@@ -13,7 +13,7 @@ import onnx_ir as ir
 import pytest
 from onnx import numpy_helper
 
-from squeeze.core.rounding import blocks_to_int4, columns_to_int8
+from squeeze.core.rounding import WEIGHT_BITS, blocks_to_int4, columns_to_int8
 from squeeze.errors import StageFailed
 from squeeze.graphs import int4, int8, lean, ort_format, sites, static
 from squeeze.graphs.calibration import calibrate
@@ -147,7 +147,7 @@ def test_static_computes_rounded_inputs_times_rounded_weights(forms):
         [after] = watch(alone, [entering, leaving], [feed()], 1)
         step = np.float32(made.scales.inputs[site])
         rounded = np.clip(np.rint(after[entering] / step), -128, 127) * step
-        values, steps = columns_to_int8(sites.matrix(node))
+        values, steps = columns_to_int8(sites.matrix(node), bits=WEIGHT_BITS)
         bias = before[leaving] - before[entering] @ sites.matrix(node)
         np.testing.assert_allclose(after[leaving], rounded @ (values * steps) + bias, atol=1e-4)
         assert np.abs(after[leaving] - before[leaving]).max() > 1e-3

@@ -90,15 +90,16 @@ def test_calibration_reads_training_text_and_depends_on_its_method(chain, bundle
     assert steps["mse"] != steps["minmax"]
 
 
-def test_seven_bits_are_what_the_profile_says(chain, bundle, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("keys", "end"), [({}, 63), ({"weight_bits": 8}, 127)])
+def test_weights_have_seven_bits_or_what_the_profile_says(keys, end, chain, bundle, tmp_path, monkeypatch):
     reuse(monkeypatch, bundle)
     work = tiny.work(tmp_path)
-    stage.run(config(forms=["int8-dynamic", "int8-static"], weight_bits=7), chain, work)
+    stage.run(config(forms=["int8-dynamic", "int8-static"], **keys), chain, work)
     for form in ("int8-dynamic", "int8-static"):
         held = onnx.load(work.out / FORM_FILES[form]).graph.initializer
         kept = {one.name: numpy_helper.to_array(one) for one in held}
         ends = {int(np.abs(one).max()) for name, one in kept.items() if f"{name}".endswith("weight.int8")}
-        assert ends == {63, 127}  # products, and the table
+        assert ends == {end, 127}  # products, and the table
 
 
 def reuse(monkeypatch: pytest.MonkeyPatch, bundle: Any) -> None:

@@ -26,7 +26,7 @@ QAT: dict[str, Any] = {
 }  # fmt: skip
 ROUNDED: dict[str, dict[str, Any]] = {
     "dynamic": {"scheme": "int8-dynamic", "method": "qat", "phases": [QAT]},
-    "dynamic-7": {"scheme": "int8-dynamic", "method": "qat", "phases": [QAT], "weight_bits": 7},
+    "dynamic-8": {"scheme": "int8-dynamic", "method": "qat", "phases": [QAT], "weight_bits": 8},
     "static": {"scheme": "int8-static", "method": "qat", "phases": [QAT]},
     "static-kept": {"scheme": "int8-static", "method": "ptq", "keep": ["layers.0.*"]},
     "int4": {"scheme": "int4-weight", "method": "qat", "phases": [QAT]},

@@ -10,6 +10,7 @@ from pydantic import Field
 from squeeze.artifact import Artifact
 from squeeze.core.calibration import Method
 from squeeze.core.metrics import Quality
+from squeeze.core.rounding import WEIGHT_BITS
 from squeeze.errors import MissingBackend
 from squeeze.schema import Frozen
 from squeeze.stage import Stage, Work
@@ -94,9 +95,9 @@ class ExportSection(Frozen):
     rounded_tolerance: Tolerance = Tolerance(spread=0.05, agreement=0.98, metric_drop=0.01)
     """the rounded model in torch against its ONNX file, for the scheme of `[quantize]`; in place of the two
     above"""
-    weight_bits: Literal[7, 8] = 8
-    """int8 forms that `[quantize]` did not make: 7 keeps weights within -63..63, whose products are exact in
-    the fastest kernel that ONNX Runtime has for an x86 processor"""
+    weight_bits: Literal[7, 8] = WEIGHT_BITS
+    """int8 forms that `[quantize]` did not make: with 7, within -63..63, ONNX Runtime's fastest kernel is exact on
+    every processor; with 8 it saturates on x86 without VNNI"""
     int4_block: Literal[16, 32, 64, 128] = 32
     """`int4-weight`: inputs of a product that share a step; more make a smaller file, fewer a better one"""
     table_bits: Literal[4, 8] = 8

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from squeeze.artifact import Artifact
 from squeeze.core.metrics import Quality
+from squeeze.core.rounding import WEIGHT_BITS
 from squeeze.distillation.config import AugmentSection, CacheReport, Loss, Phase, PhaseReport, PoolReport
 from squeeze.quantization.plan import Scheme
 from squeeze.schema import Frozen
@@ -36,8 +37,9 @@ class QuantizeSection(Frozen):
     """`int8-static`: where the ranges of activations are cut, or start when steps are learned"""
     calibration_texts: int = Field(default=256, ge=1)
     """`int8-static`: training texts on which they are taken"""
-    weight_bits: Literal[7, 8] = 8
-    """of int8 weights; 7 for processors whose uint8 x int8 products saturate"""
+    weight_bits: Literal[7, 8] = WEIGHT_BITS
+    """of the weights of the int8 schemes: with 7, within -63..63, ONNX Runtime's fastest kernel is exact on every
+    processor; with 8 it saturates on x86 without VNNI"""
     table_bits: Literal[4, 8] = 8
     """of the table of pieces: 8 with one scale a column; 4 (`int4-weight`) with one for 32 values of a row"""
     learn_steps: bool = True
@@ -52,12 +54,6 @@ class QuantizeSection(Frozen):
     phases: tuple[Phase, ...] | None = None
     """`qat`: trainings in a row; 2 epochs of `logit_mse` (against labels `cross_entropy`) by default"""
     augment: AugmentSection = AugmentSection()
-
-    @model_validator(mode="after")
-    def _bits_fit(self) -> Self:
-        if self.weight_bits == 7 and self.scheme == "int4-weight":
-            raise ValueError("`weight_bits` is of int8 weights; int4-weight has four")
-        return self
 
     @model_validator(mode="after")
     def _phases_fit(self) -> Self:
@@ -79,9 +75,8 @@ class QuantizeSection(Frozen):
         return self
 
     def of(self, scheme: Scheme) -> QuantizeSection:
-        """These settings with a scheme; bits that it does not have are left out."""
-        bits = 8 if scheme == "int4-weight" else self.weight_bits
-        return self.model_copy(update={"scheme": scheme, "weight_bits": bits})
+        """These settings with a scheme."""
+        return self.model_copy(update={"scheme": scheme})
 
     @property
     def trainings(self) -> tuple[Phase, ...]:
