@@ -108,6 +108,8 @@ def _variants(fp32: Path, length: int) -> Iterator[Variant]:
     for accuracy in (4, 1):
         int4.quantize(fp32, to(f"int4-{accuracy}"), accuracy=accuracy)
         yield Variant(f"int4-weight, accuracy level {accuracy}", to(f"int4-{accuracy}"))
+    int4.quantize(fp32, to("int4-tables"), table_bits=4)
+    yield Variant("int4-weight, tables in 4 bits", to("int4-tables"))
 
 
 def _feed(length: int, seed: int) -> dict[str, Any]:
@@ -135,6 +137,7 @@ def _measured(variants: list[Variant], length: int, blocks: int, seed: int) -> d
             "against_fp32": ratio(times[each.name], times["fp32"]),
             "bytes": each.path.stat().st_size,
             "size_against_fp32": round(each.path.stat().st_size / size, 4),
+            "stored": _stored(each.path),
             "largest_difference": float(np.abs(answers[each.name] - answers["fp32"]).max()),
         }
         for each in variants
@@ -156,6 +159,19 @@ def _block(session: Any, feeds: list[dict[str, Any]]) -> list[float]:
         session.run(["logits"], feed)
         taken.append(1e3 * (time.perf_counter() - start))
     return taken
+
+
+def _stored(path: Path) -> dict[str, int]:
+    """Bytes by what they hold: codes of a product-quantized table, other integers, floats, the graph."""
+    import onnx_ir as ir
+
+    found = {"codes": 0, "integers": 0, "floats": 0}
+    for each in ir.load(path).graph.initializers.values():
+        assert each.const_value is not None
+        floating = each.const_value.dtype.is_floating_point()
+        kind = "codes" if "codes" in str(each.name) else "floats" if floating else "integers"
+        found[kind] += each.const_value.nbytes
+    return {**found, "graph": path.stat().st_size - sum(found.values())}
 
 
 def _show(name: str, found: Mapping[str, Any]) -> None:

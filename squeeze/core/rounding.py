@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 __all__ = ["WEIGHT_BITS", "Blocks", "blocks_to_int4", "columns_to_int8", "largest", "pack"]
 
 WEIGHT_BITS: Final = 7
-"""Of int8 weights, unless a profile says 8: two products of uint8 and -63..63 always fit into the 16-bit sums of
-x86 processors without VNNI, so the fastest kernel is exact there and no session needs a setting."""
+"""Of int8 weights, unless a profile says 8: two products of uint8 and -63..63 always fit into the 16-bit
+sums of x86 processors without VNNI, so the fastest kernel is exact there and no session needs a setting."""
 
 
 def largest(bits: int) -> int:

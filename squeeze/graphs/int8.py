@@ -37,7 +37,7 @@ def quantize(
     Args:
         source: model.onnx.
         target: where the quantized graph goes.
-        scales: trained steps of weights; where there are none, the largest magnitude becomes the largest integer.
+        scales: trained steps of weights; where there are none, the largest magnitude is the largest integer.
         keep: sites that stay in float; products of fewer than 16 inputs or outputs always do.
         weight_bits: 7, or 8 where products of uint8 and int8 cannot saturate; see `WEIGHT_BITS`.
         table_bits: 8, or 4 for rows of tables that are looked up one by one; codebooks stay in 8.

@@ -51,7 +51,13 @@ def steps_of(product: FakeLinear) -> Tensor:
 
 
 def in_runtime(
-    model: Encoder, folder: Path, ids: Tensor, mask: Tensor, scheme: Scheme, scales: Scales
+    model: Encoder,
+    folder: Path,
+    ids: Tensor,
+    mask: Tensor,
+    scheme: Scheme,
+    scales: Scales,
+    table_bits: int = 8,
 ) -> np.ndarray:
     """Logits of a quantized graph, one text a call, in ONNX Runtime."""
     whole, small = folder / "model.onnx", folder / "model.quantized.onnx"
@@ -61,7 +67,7 @@ def in_runtime(
     elif scheme == "int8-static":
         static.quantize(whole, small, scales)
     else:
-        int4.quantize(whole, small)
+        int4.quantize(whole, small, table_bits=table_bits)
     session = open_session(small, threads=1)
     rows = []
     for row, length in enumerate(mask.sum(1).tolist()):
@@ -95,6 +101,20 @@ def test_trained_steps_reach_the_graph(scheme: Scheme, tmp_path):
     ours = answers(model, ids, mask)
     theirs = in_runtime(model.snapped(), tmp_path, ids, mask, scheme, model.scales())
     assert np.abs(ours - theirs).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    "table", [EmbeddingShape(width=64), EmbeddingShape(kind="factorised", width=64, rank=34)]
+)
+def test_rows_of_four_bits_are_those_of_the_graph(table, tmp_path):
+    float_model = tiny.encoder(hidden=64, embedding=table)
+    model = FakeQuantized(float_model, Plan("int4-weight", table_bits=4))
+    ids, mask = tiny.batch(rows=4)
+    ours = answers(model, ids, mask)
+    theirs = in_runtime(float_model, tmp_path, ids, mask, "int4-weight", Scales(), table_bits=4)
+    bytes_of_rows = in_runtime(float_model, tmp_path, ids, mask, "int4-weight", Scales(), table_bits=8)
+    assert np.abs(ours - theirs).max() < 1e-4
+    assert np.abs(ours - bytes_of_rows).max() > 1e-3
 
 
 @pytest.mark.parametrize("name", SHAPES)

@@ -24,8 +24,9 @@ from squeeze.models.embedding import EmbeddingShape, Product
 from squeeze.models.encoder import Encoder, LayerShape
 from squeeze.predict import predict
 from squeeze.stages.export import parity
+from squeeze.stages.export.card import model_card
 from squeeze.stages.export.run import run
-from squeeze.stages.export.stage import ExportConfig, ExportResult, Tolerance
+from squeeze.stages.export.stage import EngineResult, ExportConfig, ExportResult, Tolerance
 from squeeze.targets.ort import open_session
 from tests import tiny
 from tests.distilled import config as distil_config
@@ -295,6 +296,21 @@ def test_a_bundle_is_whole(bundle, chain):
     figure = result.forms["int8-dynamic"].quality["other_events"].macro_f1
     assert f"| model.int8.onnx | {result.forms['int8-dynamic'].size_bytes:,} | other_events |" in card
     assert f"{figure:.4f}" in card
+
+
+def test_the_card_tells_where_an_engine_runs(bundle, chain):
+    made = ExportResult.parse(bundle.result)
+    report = made.forms["fp32"].parity.model_copy(update={"agreement": 0.9875, "rows": 80})
+    built = EngineResult(
+        file="model.plan", size_bytes=1, precision="fp16", source="model.onnx", tensorrt="10.3.0",
+        device="Orin (sm_87)", converted=report, parity=report,
+    )  # fmt: skip
+    config = ExportConfig.parse(bundle.manifest["config"])
+    without = model_card(config, chain, made, 32)
+    with_engine = model_card(config, chain, made.model_copy(update={"engine": built}), 32)
+    [line] = set(with_engine.splitlines()) - set(without.splitlines())
+    assert "model.onnx in fp16 for TensorRT 10.3.0 on Orin (sm_87)" in line
+    assert "98.75 % of 80 validation labels" in line
 
 
 def test_predict_agrees_with_torch(bundle, chain):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from squeeze.artifact import Artifact
 from squeeze.core.metrics import Quality
-from squeeze.stages.export.stage import ExportConfig, ExportResult
+from squeeze.stages.export.stage import EngineResult, ExportConfig, ExportResult
 
 __all__ = ["model_card"]
 
@@ -53,7 +53,17 @@ def model_card(
         for form, made in result.forms.items()
         for split, found in made.quality.items()
     ]
-    return head + "\n".join(rows) + "\n" + TAIL
+    return head + "\n".join(rows) + "\n" + _engine(result.engine) + TAIL
+
+
+def _engine(made: EngineResult | None) -> str:
+    if made is None:
+        return ""
+    share = f"{100 * made.parity.agreement:.2f} %"
+    return (
+        f"\n`{made.file}` is {made.source} in {made.precision} for TensorRT {made.tensorrt} on "
+        f"{made.device}, and runs nowhere else; it keeps {share} of {made.parity.rows} validation labels.\n"
+    )
 
 
 def _figures(found: Quality) -> str:

@@ -96,8 +96,8 @@ class ExportSection(Frozen):
     """the rounded model in torch against its ONNX file, for the scheme of `[quantize]`; in place of the two
     above"""
     weight_bits: Literal[7, 8] = WEIGHT_BITS
-    """int8 forms that `[quantize]` did not make: with 7, within -63..63, ONNX Runtime's fastest kernel is exact on
-    every processor; with 8 it saturates on x86 without VNNI"""
+    """int8 forms that `[quantize]` did not make: with 7, within -63..63, ONNX Runtime's fastest kernel is
+    exact on every processor; with 8 it saturates on x86 without VNNI"""
     int4_block: Literal[16, 32, 64, 128] = 32
     """`int4-weight`: inputs of a product that share a step; more make a smaller file, fewer a better one"""
     table_bits: Literal[4, 8] = 8

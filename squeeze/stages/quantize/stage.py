@@ -38,8 +38,8 @@ class QuantizeSection(Frozen):
     calibration_texts: int = Field(default=256, ge=1)
     """`int8-static`: training texts on which they are taken"""
     weight_bits: Literal[7, 8] = WEIGHT_BITS
-    """of the weights of the int8 schemes: with 7, within -63..63, ONNX Runtime's fastest kernel is exact on every
-    processor; with 8 it saturates on x86 without VNNI"""
+    """of the weights of the int8 schemes: with 7, within -63..63, ONNX Runtime's fastest kernel is exact on
+    every processor; with 8 it saturates on x86 without VNNI"""
     table_bits: Literal[4, 8] = 8
     """of the table of pieces: 8 with one scale a column; 4 (`int4-weight`) with one for 32 values of a row"""
     learn_steps: bool = True
