@@ -95,12 +95,13 @@ def _exported(stages: Mapping[str, Artifact], torch: list[ModelRow]) -> Iterator
     rounded = parsed(stages.get("quantize"), QuantizeResult)
     scheme = None if rounded is None else rounded.scheme
     floats = [row for row in torch if scheme is None or not row.name.startswith(f"{scheme}: ")]
-    rows = exported_rows(export, None, bench.measurements if bench else ())
+    kept = {}
+    if torch:
+        kept = {name: getattr(torch[-1], name) for name in ("embedding_parameters", "other_parameters")}
+    measured = exported_rows(export, None, bench.measurements if bench else ())
+    rows = [row.model_copy(update=kept) for row in measured]
+    whole = next((row for row in rows if row.name == FLOAT), None)
     for row in rows:
         source = torch if row.name == scheme else floats
-        before = next((each for each in rows if each.name == FLOAT and row.name not in (FLOAT, scheme)), None)
-        before = before or (source[-1] if source else None)
-        kept = {"embedding_parameters": None, "other_parameters": None}
-        if source:
-            kept = {name: getattr(source[-1], name) for name in kept}
-        yield Step(row.model_copy(update=kept), before)
+        last = source[-1] if source else None
+        yield Step(row, last if row.name in (FLOAT, scheme) else whole or last)

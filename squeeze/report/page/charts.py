@@ -90,16 +90,16 @@ class Histogram:
 
     kind: ClassVar = "histogram"
     title: str
-    x_title: str
     x_ticks: tuple[Tick, ...]
     outline: str
     marks: tuple[Mark, ...]
     width: int = WIDTH
-    height: int = ROW + BOTTOM
+    height: int = ROW + 20
     left: int = RIGHT
     right: int = WIDTH - RIGHT
     top: int = TOP
     bottom: int = ROW
+    x_title: str = ""
 
 
 @dataclass(frozen=True)
@@ -210,12 +210,11 @@ def histogram(
     tallest = max(int(counts.max()), 1)
     steps = [f"M{axis.at(span[0])},{ROW}"]
     for number, low, high in zip(counts.tolist(), edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-        height = round(ROW - (ROW - TOP) * number / tallest, 1)
+        height = round(ROW - (ROW - TOP - 4) * number / tallest, 1)
         steps.append(f"H{axis.at(low)}V{height}H{axis.at(high)}")
     inside = [(value, name) for value, name in marks if span[0] <= value <= span[1]]
     return Histogram(
         title=title,
-        x_title="ms",
         x_ticks=axis.ticks(),
         outline="".join(steps) + f"V{ROW}Z",
         marks=tuple(Mark(axis.at(value), name, "start") for value, name in inside),

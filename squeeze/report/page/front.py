@@ -5,8 +5,8 @@ from __future__ import annotations
 from squeeze.report.evidence import Evidence
 from squeeze.report.evidence.origin import setting
 from squeeze.report.page import words
-from squeeze.report.page.charts import Point, scatter
-from squeeze.report.page.parts import Cell, Section, Table, Words
+from squeeze.report.page.charts import Point, Scatter, scatter
+from squeeze.report.page.parts import Cell, Fold, Section, Table, Words
 from squeeze.stages.search.stage import Row, SearchResult
 
 __all__ = ["front"]
@@ -22,15 +22,17 @@ def front(found: Evidence) -> Section:
         return Section(
             "front", TITLE, (Words("No search ran: the profile gave the student's shape.", quiet=True),)
         )
+    shown = result.front[:MOST_ROWS]
+    folded = Fold(f"{words.things(len(shown), 'student')} on the front", (_table(result),))
     lead = (
         f"{result.candidates:,} students are possible in the space {result.space}. {result.proposed:,} were "
         f"proposed, {result.outside:,} lay outside the budget, {result.scored:,} were scored. Latencies are "
         "predicted from a table of costs; worth is the weighted sum of standardised scores."
     )
-    return Section("front", TITLE, (Words(lead), _chart(found, result), _table(result)))
+    return Section("front", TITLE, (Words(lead), _chart(found, result), folded))
 
 
-def _chart(found: Evidence, result: SearchResult) -> object:
+def _chart(found: Evidence, result: SearchResult) -> Scatter:
     best = {each.name for each in result.front}
     others = [_point(each, "") for each in found.searched if each.name not in best]
     points = [*others, *(_point(each, "front") for each in result.front), _point(result.chosen, "chosen")]

@@ -31,17 +31,16 @@ def _parts(report: Report) -> Iterator[Part]:
     timed = report.measurements[:MOST_FILES]
     one = timed[0]
     lengths = f"; texts of {one.sequence.minimum} to {one.sequence.maximum} tokens" if one.sequence else ""
-    yield Words(
-        f"Each call has {one.batch} text(s), on {one.threads} thread(s) of {one.environment.get('cpu', '?')}"
-        f"{lengths}. All files run in turns."
-    )
+    where = f"{words.things(one.threads, 'thread')} of {one.environment.get('cpu', 'an unknown processor')}"
+    yield Words(f"{words.things(one.batch, 'text')} a call, on {where}{lengths}. All files ran in turns.")
     sampled = [each for each in timed if each.samples_ms]
     if sampled:
         yield from _drawn(sampled)
-        yield Words(f"Drawn up to the {SHOWN} th percentile of the slowest file.", quiet=True)
+        yield Words(f"Drawn up to the {SHOWN}th percentile of the slowest file.", quiet=True)
     else:
         yield Words("The raw samples are not there.", quiet=True)
     yield _table(timed)
+    yield Words("Below a quantile is its confidence interval.", quiet=True)
     yield from (Words(_faster(each)) for each in report.comparisons)
     yield from (Words(f"{each.name}: {note}", quiet=True) for each in timed for note in _notes(each))
 
@@ -52,7 +51,9 @@ def _drawn(timed: list[Measurement]) -> Iterator[Part]:
     span = (max(0.0, least - 0.05 * (most - least)), max(most, least * 1.01) + 1e-6)
     for each in timed:
         marks = ((each.p50.value, "p50"), (each.p95.value, "p95"))
-        yield histogram(f"{each.name}: {len(each.samples_ms):,} calls", each.samples_ms, span, marks)
+        yield histogram(
+            f"{each.name}: milliseconds of {len(each.samples_ms):,} calls", each.samples_ms, span, marks
+        )
 
 
 def _table(timed: tuple[Measurement, ...]) -> Table:
@@ -78,7 +79,7 @@ def _table(timed: tuple[Measurement, ...]) -> Table:
         "first call ms",
         "peak memory MB",
     )
-    return Table(headers, rows, "Below a quantile is its confidence interval.")
+    return Table(headers, rows)
 
 
 def _estimate(value: Estimate) -> Cell:

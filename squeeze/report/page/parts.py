@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
@@ -24,6 +25,7 @@ __all__ = [
     "row",
 ]
 
+FIGURE = re.compile(r"[-+]?[\d.,]+\b|-$")
 Tone = Literal["", "good", "bad", "unsure"]
 
 
@@ -43,6 +45,11 @@ class Cell:
     tone: Tone = ""
     share: float | None = None
 
+    @property
+    def is_figure(self) -> bool:
+        """Whether it is a number, or stands for one that is not there."""
+        return bool(FIGURE.match(self.text))
+
 
 @dataclass(frozen=True)
 class Table:
@@ -53,7 +60,12 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     caption: str = ""
     look: Literal["plain", "shaded", "bars"] = "plain"
-    corner: str = ""
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """Of each column: figures stand to the right, words to the left."""
+        columns = zip(*self.rows, strict=True) if self.rows else ((),) * len(self.headers)
+        return tuple(_side([cell for cell in column if cell.text]) for column in columns)
 
 
 @dataclass(frozen=True)
@@ -133,6 +145,10 @@ class RunView:
     cards: tuple[Card, ...]
     budget: tuple[Part, ...]
     sections: tuple[Section, ...] = field(default=())
+
+
+def _side(cells: Sequence[Cell]) -> str:
+    return "right" if cells and all(cell.is_figure for cell in cells) else "left"
 
 
 def row(*cells: str | Cell) -> tuple[Cell, ...]:

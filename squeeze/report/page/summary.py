@@ -75,10 +75,9 @@ def _fast(found: Evidence) -> Card:
     if timed is None:
         return Card("How fast?", "Not known", ("The run was not measured: it has no bench.",), "unsure")
     lines = [f"median; 95 % within {words.milliseconds(timed.p95.value)} ms"]
-    texts = "text" if timed.batch == 1 else "texts"
-    threads = "thread" if timed.threads == 1 else "threads"
     cpu = str(timed.environment.get("cpu", "unknown processor"))
-    lines.append(f"{timed.batch} {texts} a call, {timed.threads} {threads}, {cpu}")
+    calls = f"{words.things(timed.batch, 'text')} a call, {words.things(timed.threads, 'thread')}"
+    lines.append(f"{calls}, {cpu}")
     return Card("How fast?", f"{words.milliseconds(timed.p50.value)} ms", tuple(lines))
 
 

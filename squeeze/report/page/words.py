@@ -16,6 +16,7 @@ __all__ = [
     "readable",
     "seconds",
     "signed",
+    "things",
     "times",
 ]
 
@@ -74,6 +75,15 @@ def megabytes(value: float | None) -> str:
 def count(value: int | None) -> str:
     """A number of things."""
     return ABSENT if value is None else f"{value:,}"
+
+
+def things(number: int, name: str) -> str:
+    """A number with what is counted.
+
+    >>> things(1, "text"), things(2, "text")
+    ('1 text', '2 texts')
+    """
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
 def times(value: float) -> str:
