@@ -28,13 +28,11 @@ def report(
     ] = None,
     html: Annotated[
         Path | None,
-        typer.Option(
-            "--html", metavar="FILE", help="Also write it as a page that loads nothing, with charts."
-        ),
+        typer.Option("--html", metavar="FILE", help="Also write it as one HTML page, with charts."),
     ] = None,
-    texts: Annotated[
-        bool, typer.Option("--texts/--no-texts", help="Whether the page may quote the test texts.")
-    ] = True,
+    no_texts: Annotated[
+        bool, typer.Option("--no-texts", help="Quote no text of the test sets on the page.")
+    ] = False,
 ) -> None:
     """Show what the last run in each RUN has measured.
 
@@ -50,7 +48,7 @@ def report(
     if markdown is not None:
         write_text(markdown, reports_markdown(found))
     if html is not None:
-        write_text(html, _page(opened, texts=texts))
+        write_text(html, _page(opened, texts=not no_texts))
     if as_json:
         emit_json(reports_json(found))
     else:

@@ -8,7 +8,7 @@ from squeeze.report.comparing import compared, shipped
 from squeeze.report.model import ModelRow, RunReport
 from squeeze.report.page import words
 from squeeze.report.page.charts import Point, Scatter, scatter
-from squeeze.report.page.parts import Cell, Part, Section, Side, Table, Tone, row
+from squeeze.report.page.parts import Cell, Part, Section, Side, Table, Tone, Words, row
 
 __all__ = ["comparison"]
 
@@ -23,6 +23,8 @@ def comparison(reports: Sequence[RunReport]) -> Section:
     grid = compared(reports)
     rows = tuple(row(line[0], Cell(line[1], tone=TONES[line[1]]), *line[2:]) for line in grid.rows)
     parts: list[Part] = [Table(grid.headers, rows)]
+    if len({report.digests.get("dataset") for report in reports}) > 1:
+        parts.append(Words("The runs were tested on different text: their macro-F1 cannot be compared."))
     charts = [
         _chart(reports, "size MB", lambda row: None if row.size_bytes is None else row.size_bytes / 1e6),
         _chart(reports, "p95 ms", lambda row: row.p95_ms),

@@ -54,7 +54,7 @@ QUALITY = (
     Figure("macro-F1 %", _share("macro_f1"), words.percent, 1, True),
     Figure("calibration error %", _share("ece"), words.percent, -1, True),
     Figure("same label as teacher %", _share("label_loyalty"), words.percent, 1, True),
-    Figure("same probabilities %", _share("probability_loyalty"), words.percent, 1, True),
+    Figure("like its probabilities %", _share("probability_loyalty"), words.percent, 1, True),
 )
 COST = (
     Figure("size MB", _size("size_bytes"), words.megabytes, -1, False),
