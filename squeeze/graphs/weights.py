@@ -55,12 +55,11 @@ def _kind(value: ir.Value) -> Kind:
     """The first use that says something decides."""
     tensor = value.const_value
     assert tensor is not None
-    if not tensor.dtype.is_floating_point() and len(tensor.shape) < 2 and not _steps(value):
-        return "graph"  # shapes, axes and indices
-    if _steps(value):
+    axes = len(tensor.shape)
+    if _is_step(value, axes):
         return "steps and zeros"
-    if len(tensor.shape) < 2:
-        return "biases and norms"
+    if axes < 2:  # integers are shapes, axes and indices
+        return "biases and norms" if tensor.dtype.is_floating_point() else "graph"
     operators = set(_readers(value))
     if operators & set(LOOK_UPS):
         return "table of pieces"
@@ -69,16 +68,15 @@ def _kind(value: ir.Value) -> Kind:
     return "products" if operators & set(PRODUCTS) else "biases and norms"
 
 
-def _steps(value: ir.Value) -> bool:
-    """Whether integers are multiplied with it, or moved by it."""
-    if any(use.node.op_type in SCALED and use.idx > 0 and not _rows(use) for use in value.uses()):
-        return True
-    return any(use.node.op_type == "Mul" and len(value.const_value.shape) == 1 for use in value.uses())  # type: ignore[union-attr]
-
-
-def _rows(use: ir.Usage) -> bool:
-    """Whether a place is that of data: a look-up has its rows' numbers there, MatMulNBits its weights."""
-    return use.idx == 1 and use.node.op_type in ("GatherBlockQuantized", "MatMulNBits")
+def _is_step(value: ir.Value, axes: int) -> bool:
+    """Whether integers are multiplied with it, or moved by it; a single number scales floats."""
+    for use in value.uses():
+        kind, place = use.node.op_type, use.idx
+        # a look-up has the rows' numbers at this place, MatMulNBits its weights
+        data = place == 1 and kind in ("GatherBlockQuantized", "MatMulNBits")
+        if (kind in SCALED and place > 0 and not data) or (kind == "Mul" and axes == 1):
+            return True
+    return False
 
 
 def _readers(value: ir.Value) -> Iterator[str]:

@@ -33,7 +33,8 @@ class Page:
 class Reader(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
-        self.page, self.stack = Page(), []
+        self.page = Page()
+        self.stack: list[str] = []
 
     def handle_starttag(self, tag, attrs):
         self._look(tag, attrs)

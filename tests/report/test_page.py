@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -205,6 +207,21 @@ def test_answers_of_other_labels_are_refused(tmp_path):
     (run / "export-0" / "labels.json").write_text(json.dumps({"labels": ["a", "b", "c"], "max_length": 8}))
     page = page_checks.read(to_html([gather("run", stages, Silent())]))
     assert "model.int8.onnx could not be asked here" in page.text
+
+
+def test_the_base_install_makes_the_page_too(run, tmp_path):
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'onnx', 'onnx_ir', 'transformers'): sys.modules[name] = None\n"
+        "from squeeze.cli import main\n"
+        f"sys.exit(main(['report', {str(run)!r}, '--html', {str(tmp_path / 'page.html')!r}]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    text = page_checks.read((tmp_path / "page.html").read_text(encoding="utf-8")).text
+    assert "model.int8.onnx cannot be looked into: onnx_ir is not installed" in text
+    assert "pip install 'squeeze-ondevice[train]'" in text
+    assert "right before, wrong now" in text
 
 
 def test_a_page_that_is_too_large_is_refused(run, monkeypatch):

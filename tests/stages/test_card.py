@@ -32,7 +32,10 @@ def inputs(teacher: Any, data: Any) -> dict[str, Artifact]:
 
 
 def card(teacher: Any = "builtin:minilm-l6", labels: tuple[str, ...] = LABELS, **data: Any) -> str:
-    sources = {"train": "/home/me/secret/train.csv", "validation": "/home/me/secret/validation.csv"}
+    sources: dict[str, Any] = {
+        "train": "/home/me/secret/train.csv",
+        "validation": "/home/me/secret/validation.csv",
+    }
     sources |= {
         "test": {"name": "hf:owner/set", "subset": "s"},
         "more_tests": {"far_away": "/home/me/far.csv"},
@@ -51,8 +54,13 @@ def card(teacher: Any = "builtin:minilm-l6", labels: tuple[str, ...] = LABELS, *
     return model_card(config, inputs(teacher, {**sources, **data}), result, 64)
 
 
+def read(text: str) -> Any:
+    """The metadata, as the hub's library sees them; it makes up its attributes."""
+    return ModelCard(text).data
+
+
 def test_the_hubs_library_reads_the_metadata():
-    data = ModelCard(card()).data
+    data = read(card())
     assert (data.license, data.language, data.base_model) == (
         "apache-2.0",
         ["en"],
@@ -74,13 +82,13 @@ def test_the_hubs_library_reads_the_metadata():
 @pytest.mark.parametrize("teacher", ["/home/me/models/teacher", None, 5])
 def test_what_is_not_known_is_left_out(teacher):
     text = card(teacher, test="/home/me/test.csv")
-    data = ModelCard(text).data
+    data = read(text)
     assert (data.license, data.language, data.base_model, data.datasets) == (None, None, None, None)
     assert "its license and that of the text bind this model" in text
 
 
 def test_a_teacher_of_the_hub_is_named_and_its_license_is_not_guessed():
-    data = ModelCard(card("bert-base-uncased")).data
+    data = read(card("bert-base-uncased"))
     assert (data.base_model, data.license) == ("bert-base-uncased", None)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -29,6 +29,7 @@ from squeeze.targets.subjects import shipped_form
 
 __all__ = ["Evidence", "gather"]
 
+Found = TypeVar("Found")
 MEASUREMENTS = "measurements.json"  # of the bench stage
 SEARCHED = "search.json"  # of the search stage
 
@@ -128,10 +129,14 @@ def _bench(found: Artifact | None) -> Report | None:
 def _searched(found: Artifact | None) -> Sequence[Row]:
     if found is None:
         return ()
-    return _document(found.path / SEARCHED, lambda text: [Row.parse(row) for row in json.loads(text)["rows"]])
+    return _document(found.path / SEARCHED, _rows)
 
 
-def _document(path: Path, read: Any) -> Any:
+def _rows(text: bytes) -> Sequence[Row]:
+    return [Row.parse(row) for row in json.loads(text)["rows"]]
+
+
+def _document(path: Path, read: Callable[[bytes], Found]) -> Found:
     try:
         return read(path.read_bytes())
     except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError) as error:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from squeeze.report.evidence import Answers, Change, Evidence, SplitAnswers
+from squeeze.report.evidence.answers import Kind
 from squeeze.report.page import words
 from squeeze.report.page.parts import (
     Cell,
@@ -33,7 +34,7 @@ MOST_EXAMPLES = 40
 """Texts that are shown of a split."""
 LONGEST = 280
 """Characters of a text that are shown."""
-KINDS: dict[str, tuple[str, Tone]] = {
+KINDS: dict[Kind, tuple[str, Tone]] = {
     "lost": ("right before, wrong now", "bad"),
     "other": ("wrong before, wrong now", ""),
     "gained": ("wrong before, right now", "good"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from squeeze.report.collecting import parsed
 from squeeze.report.evidence import Evidence
 from squeeze.report.page import words
-from squeeze.report.page.parts import Cell, Fold, Section, Table, Words
+from squeeze.report.page.parts import Cell, Fold, Part, Section, Table, Words
 from squeeze.stages.quantize.stage import QuantizeResult
 
 __all__ = ["rounding", "weights"]
@@ -42,7 +42,7 @@ def rounding(found: Evidence) -> Section:
     title = "Quantization error by layer"
     if found.inside is None:
         return Section("rounding", title, (NO_FILE,))
-    parts = [Words(found.inside.missing[1], quiet=True)] if found.inside.missing[1] else []
+    parts: list[Part] = [Words(found.inside.missing[1], quiet=True)] if found.inside.missing[1] else []
     differences = found.inside.differences[:MOST_SITES]
     if differences:
         most = max(each.output for each in differences) or 1.0
