@@ -26,6 +26,7 @@ __all__ = [
     "discard",
     "load",
     "write_json",
+    "write_text",
 ]
 
 MANIFEST = "manifest.json"
@@ -74,8 +75,13 @@ def digest_files(folder: Path) -> dict[str, str]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON through a neighbour file and one rename, so that no reader sees half of it."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text through a neighbour file and one rename."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.write_text(text, encoding="utf-8")
     partial.replace(path)
 
 

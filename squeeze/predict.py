@@ -22,7 +22,7 @@ from squeeze.schema import Frozen, is_text
 from squeeze.targets.ort import guarded, installed, open_session, specs
 from squeeze.targets.subjects import TOKENIZER, bundle_forms, shipped_form
 
-__all__ = ["Prediction", "predict"]
+__all__ = ["Prediction", "feeds", "predict"]
 
 LABELS = "labels.json"
 SHOWN = 60  # characters of a text that fit on one line
@@ -87,6 +87,23 @@ def predict(
     ]
 
 
+def feeds(bundle: Path, texts: Sequence[str]) -> list[dict[str, NDArray[np.int64]]]:
+    """What the model of a bundle is fed for each text alone: inputs by name, (1, tokens) each.
+
+    Args:
+        bundle: as `predict`.
+        texts: none may be empty.
+
+    Raises:
+        DataError: a text that is empty or no UTF-8.
+        Corrupt: its labels or its tokenizer cannot be read.
+        MissingBackend: tokenizers is not installed.
+    """
+    _check(texts)
+    tokenizer = _tokenizer(bundle / TOKENIZER, _labels(bundle / LABELS).max_length)
+    return [_values([tokenizer.encode(text)]) for text in texts]
+
+
 def _check(texts: Sequence[str]) -> None:
     for place, text in enumerate(texts, start=1):
         if not text.strip():
@@ -139,10 +156,7 @@ def _answer(
 ) -> Iterator[Prediction]:
     """Answer one batch."""
     encoded = tokenizer.encode_batch(list(texts))
-    values = {
-        "input_ids": np.array([each.ids for each in encoded], dtype=np.int64),
-        "attention_mask": np.array([each.attention_mask for each in encoded], dtype=np.int64),
-    }
+    values = _values(encoded)
     expected = sorted(spec.name for spec in specs(session))
     if expected != sorted(values):
         raise Corrupt(
@@ -154,6 +168,14 @@ def _answer(
         raise Corrupt(f"{path}: gives {logits.shape[-1]} outputs, {LABELS} has {len(names.labels)} labels")
     for each, row in zip(encoded, softmax(logits), strict=True):
         yield _prediction(names.labels, row, tokens=sum(each.attention_mask), cut=bool(each.overflowing))
+
+
+def _values(encoded: Sequence[Any]) -> dict[str, NDArray[np.int64]]:
+    """One call's inputs."""
+    return {
+        "input_ids": np.array([each.ids for each in encoded], dtype=np.int64),
+        "attention_mask": np.array([each.attention_mask for each in encoded], dtype=np.int64),
+    }
 
 
 def _prediction(labels: Sequence[str], row: NDArray[np.float64], *, tokens: int, cut: bool) -> Prediction:

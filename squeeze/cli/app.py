@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from squeeze import __version__
-from squeeze.cli import benching, chain, inspect, measure, searching, setup
+from squeeze.cli import benching, chain, inspect, measure, reporting, searching, setup
 from squeeze.cli.output import emit
 
 __all__ = ["app"]
@@ -53,7 +53,7 @@ COMMANDS = (
     (inspect.explain, "Example: squeeze explain profiles/smoke.toml --set seed=7"),
     (setup.init, "Example: squeeze init --teacher builtin:minilm-l6 --train train.csv --test test.csv"),
     (measure.predict, "Example: squeeze predict runs/smoke/export-0123456789ab 'we need water'"),
-    (inspect.report, "Example: squeeze report runs/smoke --markdown report.md"),
+    (reporting.report, "Example: squeeze report runs/smoke --html report.html"),
     (setup.doctor, "Example: squeeze doctor model.onnx"),
 )
 for function, example in COMMANDS:

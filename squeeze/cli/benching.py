@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from squeeze.cli.options import AsJson, Budgets, checked
-from squeeze.cli.output import emit, emit_json, exit_code, shown
+from squeeze.cli.output import emit, emit_json, exit_code, shown, writable
 
 if TYPE_CHECKING:
     from squeeze.bench import BenchReport, Judgement
@@ -129,13 +128,7 @@ def _prepare(junit: Path | None, markdown: Path | None, *, judged: bool) -> None
 
     if junit is not None and not judged:
         raise UsageError("--junit: there are no checks to write", hint="give at least one --budget")
-    for path in (junit, markdown):
-        if path is None:
-            continue
-        if path.is_dir():
-            raise UsageError(f"{path}: is a folder", hint="give the name of a file")
-        if not os.access(path if path.exists() else path.parent, os.W_OK):
-            raise UsageError(f"{path}: cannot be written, {path.parent} is no folder that may be written to")
+    writable(junit, markdown)
 
 
 def _checks_to_stderr(judgement: Judgement | None) -> None:

@@ -10,9 +10,9 @@ import typer
 
 from squeeze.cli.chain import RUNS
 from squeeze.cli.options import AsJson, Out, ProfilePath, Sets
-from squeeze.cli.output import emit, emit_json, emit_table
+from squeeze.cli.output import emit_json, emit_table
 
-__all__ = ["explain", "plan", "report"]
+__all__ = ["explain", "plan"]
 
 
 def plan(
@@ -57,23 +57,3 @@ def explain(profile: ProfilePath, sets: Sets = None, as_json: AsJson = False) ->
         for value in values
     ]
     emit_table(("key", "value", "from", "meaning"), rows)
-
-
-def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, such as runs/smoke.")],
-    as_json: AsJson = False,
-    markdown: Annotated[
-        Path | None, typer.Option("--markdown", metavar="FILE", help="Also write the report as Markdown.")
-    ] = None,
-) -> None:
-    """Show what the last run in RUN has measured."""
-    from squeeze import pipeline
-    from squeeze.report import collect, to_markdown, to_text
-
-    found = collect(run.absolute().name, pipeline.open_run(run))
-    if markdown is not None:
-        markdown.write_text(to_markdown(found), encoding="utf-8")
-    if as_json:
-        emit_json(found.plain())
-    else:
-        emit(to_text(found))

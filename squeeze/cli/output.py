@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
 import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from squeeze.errors import UsageError
 from squeeze.progress import Advance, Progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-__all__ = ["OutputClosed", "emit", "emit_json", "emit_table", "exit_code", "shown"]
+__all__ = ["OutputClosed", "emit", "emit_json", "emit_table", "exit_code", "shown", "writable"]
 
 VERDICT_CODES = {"pass": 0, "fail": 1, "inconclusive": 5}
 LEAST_SHOWN_S = 0.5  # shorter steps would fill a log with nothing
@@ -55,6 +58,21 @@ def emit_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in (headers, *rows):
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         emit(line if limit is None or len(line) <= limit else line[: limit - 1] + "…")
+
+
+def writable(*paths: Path | None) -> None:
+    """Files that cannot be written are found out before anything is done.
+
+    Raises:
+        UsageError: a path is a folder, or lies in none that may be written to.
+    """
+    for path in paths:
+        if path is None:
+            continue
+        if path.is_dir():
+            raise UsageError(f"{path}: is a folder", hint="give the name of a file")
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise UsageError(f"{path}: cannot be written, {path.parent} is no folder that may be written to")
 
 
 @contextmanager

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from squeeze.pipeline.folders import RunFolder
 from squeeze.pipeline.planning import Step, chain, plan
-from squeeze.pipeline.walking import Done, RunResult, open_run, run
+from squeeze.pipeline.walking import Done, RunResult, open_run, open_stages, run
 
-__all__ = ["Done", "RunFolder", "RunResult", "Step", "chain", "open_run", "plan", "run"]
+__all__ = ["Done", "RunFolder", "RunResult", "Step", "chain", "open_run", "open_stages", "plan", "run"]

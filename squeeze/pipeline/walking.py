@@ -22,7 +22,7 @@ from squeeze.registry import STAGES
 from squeeze.runtime import environment, usable_cores, versions
 from squeeze.stage import Stage, Work
 
-__all__ = ["Done", "RunResult", "open_run", "run"]
+__all__ = ["Done", "RunResult", "open_run", "open_stages", "run"]
 
 VERDICT = "verdict"
 EXTRAS = dict.fromkeys(("torch", "transformers", "onnx", "onnxscript", "onnx-ir"), "train")
@@ -212,17 +212,27 @@ def _work(where: RunFolder, stage: Stage, key: str, progress: Progress) -> Work:
 
 
 def open_run(folder: Path) -> dict[str, Artifact]:
-    """Artefacts of the last run in a folder, by kind; every file is checked.
+    """Artefacts of the last run in a folder, the last one of each kind; every file is checked.
+
+    Raises:
+        UsageError: the folder is not that of a run.
+        Corrupt: an artefact has changed since it was written.
+    """
+    return {found.kind: found for found in open_stages(folder).values()}
+
+
+def open_stages(folder: Path) -> dict[str, Artifact]:
+    """Artefacts of the last run in a folder by stage, in the order of the chain; every file is checked.
 
     Raises:
         UsageError: the folder is not that of a run.
         Corrupt: an artefact has changed since it was written.
     """
     path = folder if folder.name not in {"", ".."} else folder.resolve()  # `.` has no name of its own
+    kinds = {known.name: known.gives for known in STAGES}
     found: dict[str, Artifact] = {}
     for stage, place in RunFolder(path.parent, path.name).latest().items():
-        kinds = {known.name: known.gives for known in STAGES}
         if stage not in kinds:
             raise UsageError(f"{folder}: stage {stage} is unknown", hint="made by another version of squeeze")
-        found[kinds[stage]] = open_artifact(place, kinds[stage])
+        found[stage] = open_artifact(place, kinds[stage])
     return found

@@ -20,8 +20,19 @@ from squeeze.stages.quantize.stage import QuantizeResult
 from squeeze.stages.search.stage import SearchResult
 from squeeze.stages.teacher.stage import TeacherResult
 from squeeze.targets.measurement import Measurement
+from squeeze.task import TaskSection
 
-__all__ = ["collect", "exported_rows", "pruned_rows", "quantized_rows", "student_row", "teacher_row"]
+__all__ = [
+    "by_kind",
+    "collect",
+    "exported_rows",
+    "parsed",
+    "pruned_rows",
+    "quantized_rows",
+    "student_row",
+    "teacher_row",
+    "with_retention",
+]
 
 Result = TypeVar("Result", bound=Frozen)
 EncoderResult = DistilResult | PruneResult | QuantizeResult
@@ -35,10 +46,10 @@ def collect(name: str, artifacts: Mapping[str, Artifact]) -> RunReport:
         name: what the run is called.
         artifacts: its artefacts by kind.
     """
-    teacher = _result(artifacts.get("teacher"), TeacherResult)
+    teacher = parsed(artifacts.get("teacher"), TeacherResult)
     encoder = _encoder(artifacts.get("encoder"))
-    export = _result(artifacts.get("bundle"), ExportResult)
-    bench = _result(artifacts.get("measurements"), BenchResult)
+    export = parsed(artifacts.get("bundle"), ExportResult)
+    bench = parsed(artifacts.get("measurements"), BenchResult)
     rows: list[ModelRow] = []
     if teacher is not None:
         rows.append(teacher_row(teacher))
@@ -52,12 +63,17 @@ def collect(name: str, artifacts: Mapping[str, Artifact]) -> RunReport:
         labels=_labels(artifacts.values()),
         splits=_splits(rows),
         rows=tuple(rows),
-        search=_result(artifacts.get("arch"), SearchResult),
+        search=parsed(artifacts.get("arch"), SearchResult),
         prune=encoder if isinstance(encoder, PruneResult) else None,
         quantize=encoder if isinstance(encoder, QuantizeResult) else None,
-        gate=_result(artifacts.get("verdict"), GateResult),
+        gate=parsed(artifacts.get("verdict"), GateResult),
         digests={kind: found.digest for kind, found in artifacts.items()},
     )
+
+
+def by_kind(stages: Mapping[str, Artifact]) -> dict[str, Artifact]:
+    """The last artefact of each kind."""
+    return {found.kind: found for found in stages.values()}
 
 
 def teacher_row(result: TeacherResult) -> ModelRow:
@@ -159,9 +175,9 @@ def _splits(rows: Iterable[ModelRow]) -> tuple[str, ...]:
 def _labels(artifacts: Iterable[Artifact]) -> tuple[str, ...]:
     """Label names, from whichever artefact was made knowing them."""
     for found in artifacts:
-        task = found.manifest.get("config", {}).get("task")
-        if task:
-            return tuple(task["labels"])
+        config = found.manifest.get("config")
+        if isinstance(config, dict) and config.get("task"):
+            return tuple(_valid(found, TaskSection, config["task"], "task").labels)
     return ()
 
 
@@ -169,10 +185,10 @@ def _encoder(found: Artifact | None) -> EncoderResult | None:
     """The result of the encoder's last stage, which is one of three."""
     stage = None if found is None else found.manifest.get("stage")
     if stage == "prune":
-        return _result(found, PruneResult)
+        return parsed(found, PruneResult)
     if stage == "quantize":
-        return _result(found, QuantizeResult)
-    return _result(found, DistilResult)
+        return parsed(found, QuantizeResult)
+    return parsed(found, DistilResult)
 
 
 def _rows(encoder: EncoderResult) -> list[ModelRow]:
@@ -183,11 +199,18 @@ def _rows(encoder: EncoderResult) -> list[ModelRow]:
     return [student_row(encoder)]
 
 
-def _result(found: Artifact | None, kind: type[Result]) -> Result | None:
-    if found is None:
-        return None
+def parsed(found: Artifact | None, kind: type[Result]) -> Result | None:
+    """The result of an artefact; None for none.
+
+    Raises:
+        Corrupt: it is not of this version.
+    """
+    return None if found is None else _valid(found, kind, found.result, "result")
+
+
+def _valid(found: Artifact, kind: type[Result], value: object, what: str) -> Result:
     try:
-        return kind.parse(found.result)
+        return kind.parse(value)
     except ValidationError as error:
-        message = f"{found.path / MANIFEST}: the result is not a {kind.__name__} of this version"
+        message = f"{found.path / MANIFEST}: the {what} is not a {kind.__name__} of this version"
         raise Corrupt(message, hint="run again with --fresh") from error

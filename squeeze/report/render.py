@@ -14,7 +14,17 @@ from squeeze.stages.prune.stage import PruneResult
 from squeeze.stages.quantize.stage import QuantizeResult
 from squeeze.stages.search.stage import SearchResult
 
-__all__ = ["Grid", "checks_text", "grids", "to_markdown", "to_text"]
+__all__ = [
+    "Grid",
+    "checks_text",
+    "grid_text",
+    "grids",
+    "megabytes",
+    "share",
+    "time",
+    "to_markdown",
+    "to_text",
+]
 
 ABSENT = "-"
 TEST = "test"
@@ -33,7 +43,7 @@ class Grid:
 
 def to_markdown(report: RunReport) -> str:
     """The report as Markdown, aligned so that it also reads well as plain text."""
-    parts = [f"# {report.name}", *(_markdown(grid) for grid in grids(report))]
+    parts = [f"# {report.name}", *(grid_text(grid) for grid in grids(report))]
     if report.gate is not None:
         parts.append(f"Verdict on {report.gate.form}: **{MARKS[report.gate.verdict]}**")
     return "\n\n".join(parts) + "\n"
@@ -70,9 +80,9 @@ def _front(found: SearchResult) -> Grid:
         (
             row.name,
             f"{row.worth:.2f}",
-            _share(tried.get(row.name)),
-            _time(row.p50_ms),
-            _time(row.p95_ms),
+            share(tried.get(row.name)),
+            time(row.p50_ms),
+            time(row.p95_ms),
             f"{row.size_bytes / 1e6:.2f}",
             _count(row.parameters),
             "chosen" if row.name == found.chosen.name else "",
@@ -89,10 +99,10 @@ def _pruning(found: PruneResult) -> Grid:
     rows = tuple(
         (
             name,
-            _share(quality[TEST].macro_f1 if TEST in quality else None),
+            share(quality[TEST].macro_f1 if TEST in quality else None),
             *(" ".join(map(str, counts)) for counts in (shape.heads, shape.neurons)),
             _count(shape.parameters),
-            _time(shape.predicted_ms),
+            time(shape.predicted_ms),
         )
         for name, shape, quality in (*moments, ("recovered", found.cut, found.quality))
     )
@@ -102,7 +112,7 @@ def _pruning(found: PruneResult) -> Grid:
 def _sparsity(found: PruneResult) -> str:
     if found.sparsity is None:
         return ""
-    said = f"{_share(found.sparsity.zeros)} % of {found.sparsity.weights:,} weights are zero"
+    said = f"{share(found.sparsity.zeros)} % of {found.sparsity.weights:,} weights are zero"
     return f"{said} ({found.sparsity.pattern}); {found.sparsity.note}."
 
 
@@ -112,7 +122,7 @@ def _quantizing(found: QuantizeResult) -> Grid:
     if found.trained:
         moments.append((f"trained against {found.against}", found.quality))
     rows = tuple(
-        (name, *(_share(getattr(said.get(TEST), figure, None)) for figure in ("accuracy", "macro_f1")))
+        (name, *(share(getattr(said.get(TEST), figure, None)) for figure in ("accuracy", "macro_f1")))
         for name, said in moments
     )
     kept = f"Float: {', '.join(found.keep)}." if found.keep else ""
@@ -133,14 +143,20 @@ def _model(row: ModelRow) -> tuple[str, ...]:
         shares = [found.accuracy, found.macro_f1, row.retention, found.ece]
         shares += [found.label_loyalty, found.probability_loyalty]
     sizes = (_count(row.embedding_parameters), _count(row.other_parameters))
-    megabytes = ABSENT if row.size_bytes is None else f"{row.size_bytes / 1e6:.2f}"
-    return (row.name, *map(_share, shares), *sizes, megabytes, _time(row.p50_ms), _time(row.p95_ms))
+    return (
+        row.name,
+        *map(share, shares),
+        *sizes,
+        megabytes(row.size_bytes),
+        time(row.p50_ms),
+        time(row.p95_ms),
+    )
 
 
 def _recall(report: RunReport) -> Grid:
     """Recall of each label on the test split."""
     rows = [row for row in report.rows if TEST in row.quality]
-    cells = tuple((row.name, *(_share(value) for value in row.quality[TEST].recall)) for row in rows)
+    cells = tuple((row.name, *(share(value) for value in row.quality[TEST].recall)) for row in rows)
     width = max((len(row) - 1 for row in cells), default=0)
     labels = report.labels if len(report.labels) == width else tuple(f"label {i}" for i in range(width))
     return Grid("Recall of each label, on the test split", ("model", *labels), cells)
@@ -156,7 +172,7 @@ def _splits(report: RunReport) -> Iterator[Grid]:
 
 def _macro_f1(row: ModelRow, split: str) -> str:
     found = row.quality.get(split)
-    return _share(found.macro_f1 if found else None)
+    return share(found.macro_f1 if found else None)
 
 
 def _checks(checks: Sequence[Check]) -> Grid:
@@ -174,12 +190,18 @@ def checks_text(checks: Sequence[Check]) -> str:
     return _table(_checks(checks))
 
 
-def _share(value: float | None) -> str:
+def share(value: float | None) -> str:
     """A share in percent."""
     return ABSENT if value is None else f"{100 * value:.1f}"
 
 
-def _time(value: float | None) -> str:
+def megabytes(value: int | None) -> str:
+    """Bytes in units of 1,000,000."""
+    return ABSENT if value is None else f"{value / 1e6:.2f}"
+
+
+def time(value: float | None) -> str:
+    """Milliseconds."""
     return ABSENT if value is None else f"{value:.3f}"
 
 
@@ -187,7 +209,8 @@ def _count(value: int | None) -> str:
     return ABSENT if value is None else f"{value:,}"
 
 
-def _markdown(grid: Grid) -> str:
+def grid_text(grid: Grid) -> str:
+    """One table as Markdown."""
     return f"## {grid.title}\n\n{_table(grid)}" + (f"\n\n{grid.note}" if grid.note else "")
 
 

@@ -310,7 +310,7 @@ def test_the_card_tells_where_an_engine_runs(bundle, chain):
     with_engine = model_card(config, chain, made.model_copy(update={"engine": built}), 32)
     [line] = set(with_engine.splitlines()) - set(without.splitlines())
     assert "model.onnx in fp16 for TensorRT 10.3.0 on Orin (sm_87)" in line
-    assert "98.75 % of 80 validation labels" in line
+    assert "98.75 % of the labels of 80 validation texts" in line
 
 
 def test_predict_agrees_with_torch(bundle, chain):

@@ -1,30 +1,50 @@
-"""MODEL_CARD.md: what the bundle is, what it was made of and how good it is."""
+"""MODEL_CARD.md: what the bundle is, what it was made of and how good it is.
+
+It is a model card of the Hugging Face format: as README.md of a repository there, its metadata are read.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from squeeze.artifact import Artifact
 from squeeze.core.metrics import Quality
+from squeeze.stages.export.card_data import base_of, front_matter, metadata, source_of
 from squeeze.stages.export.stage import EngineResult, ExportConfig, ExportResult
 
 __all__ = ["model_card"]
 
-HEAD = """---
-library_name: onnx
-pipeline_tag: text-classification
-tags: [squeeze, distillation, quantization]
----
+HEAD = """
 # Text classifier: {labels}
 
 Made by squeeze: a student distilled from {family} ({teacher:,} parameters), {student:,} parameters.
-Input is one text of at most {length} tokens; `tokenizer.json` makes `input_ids` and `attention_mask`
-(int64, batch x sequence), the output `logits` stands in the order of `labels.json`.
+{origin}
 
+## How to use
+
+Input is one text of at most {length} tokens; `tokenizer.json` makes `input_ids` and `attention_mask`
+(int64, batch x sequence), the output `logits` stands in the order of `labels.json`. `{file}` ships.
+
+```sh
+pip install squeeze-ondevice
+squeeze predict FOLDER "one text"
+```
+
+## Training text
+
+"""
+
+QUALITY = """
 ## Quality on held-out text
+
+Of the teacher, on the test split: {teacher}.
 
 | form | file | size (bytes) | split | rows | accuracy | macro-F1 | agreement with the teacher |
 |---|---|---|---|---|---|---|---|
+"""
+
+RECALL = """
+Recall of each label, by `{file}` on the test split: {recall}.
 """
 
 TAIL = """
@@ -32,8 +52,10 @@ TAIL = """
 
 The figures hold for text like the test splits above, and for nothing else. Text in other languages,
 of other events or of another kind must be measured before it is trusted; a call for help that is
-missed costs more than a false alarm, so look at the recall of each label in `manifest.json`.
+missed costs more than a false alarm, so look at the recall of each label first.
 """
+
+TEST = "test"
 
 
 def model_card(
@@ -41,31 +63,87 @@ def model_card(
 ) -> str:
     """The card as Markdown, filled from the run's own figures; max_length in tokens, as in labels.json."""
     teacher, student = inputs["teacher"].result, inputs["encoder"].result
+    shipped = list(result.forms.values())[-1]
+    labels = [_plain(label) for label in config.task.labels]
     head = HEAD.format(
-        labels=", ".join(config.task.labels),
+        labels=", ".join(labels),
         family=teacher["family"],
         teacher=teacher["parameters"],
         student=student["parameters"],
+        origin=_origin(inputs["teacher"]),
         length=max_length,
+        file=shipped.file,
     )
-    rows = [
-        f"| {form} | {made.file} | {made.size_bytes:,} | {split} | {_figures(found)} |"
-        for form, made in result.forms.items()
-        for split, found in made.quality.items()
+    parts = [
+        front_matter(metadata(inputs, shipped.quality, config.task.labels)),
+        head,
+        "".join(_rows_of(inputs["dataset"])),
+        QUALITY.format(teacher=_taught(teacher)),
+        "".join(_rows(result)),
+        _recall(shipped.file, shipped.quality.get(TEST), labels),
+        "" if result.engine is None else _engine(result.engine),
+        TAIL,
     ]
-    return head + "\n".join(rows) + "\n" + _engine(result.engine) + TAIL
+    return "".join(parts)
 
 
-def _engine(made: EngineResult | None) -> str:
-    if made is None:
-        return ""
-    share = f"{100 * made.parity.agreement:.2f} %"
-    return (
-        f"\n`{made.file}` is {made.source} in {made.precision} for TensorRT {made.tensorrt} on "
-        f"{made.device}, and runs nowhere else; it keeps {share} of {made.parity.rows} validation labels.\n"
-    )
+def _origin(teacher: Artifact) -> str:
+    base = base_of(teacher)
+    if base is None:
+        return (
+            "Where its teacher comes from is not recorded; its license and that of the text bind this model."
+        )
+    if base.license is None:
+        return f"The teacher comes from {base.name}; its license and that of the text bind this model."
+    return f"The teacher comes from {base.name} ({base.license}); the license of the text may ask for more."
+
+
+def _rows_of(found: Artifact) -> Iterator[str]:
+    """One line for each split."""
+    splits = found.result.get("splits") or {}
+    if not splits:
+        yield "Not recorded.\n"
+    for name, split in splits.items():
+        counts = ", ".join(f"{_plain(label)} {count:,}" for label, count in split["per_label"].items())
+        yield f"- {name}: {split['rows']:,} texts of {_plain(source_of(found, name))}"
+        yield f" ({counts})\n" if counts else "\n"
+
+
+def _taught(teacher: Mapping[str, object]) -> str:
+    quality = teacher.get("quality")
+    found = quality.get(TEST) if isinstance(quality, Mapping) else None
+    if found is None:
+        return "not measured"
+    return f"accuracy {found['accuracy']:.4f}, macro-F1 {found['macro_f1']:.4f}"
+
+
+def _rows(result: ExportResult) -> Iterator[str]:
+    for form, made in result.forms.items():
+        for split, found in made.quality.items():
+            yield f"| {form} | {made.file} | {made.size_bytes:,} | {split} | {_figures(found)} |\n"
 
 
 def _figures(found: Quality) -> str:
     loyalty = "-" if found.label_loyalty is None else f"{found.label_loyalty:.4f}"
     return f"{found.rows} | {found.accuracy:.4f} | {found.macro_f1:.4f} | {loyalty}"
+
+
+def _recall(file: str, found: Quality | None, labels: list[str]) -> str:
+    if found is None:
+        return ""
+    each = (f"{label} {recall:.4f}" for label, recall in zip(labels, found.recall, strict=True))
+    return RECALL.format(file=file, recall=", ".join(each))
+
+
+def _engine(made: EngineResult) -> str:
+    return (
+        f"\n`{made.file}` is {made.source} in {made.precision} for TensorRT {made.tensorrt} on {made.device} "
+        f"and runs nowhere else; it keeps {100 * made.parity.agreement:.2f} % of the labels of "
+        f"{made.parity.rows} validation texts.\n"
+    )
+
+
+def _plain(text: str) -> str:
+    """A text on one line that cannot become markup of the card."""
+    flat = " ".join(text.split())
+    return "".join(f"\\{sign}" if sign in "\\`*_[]<>|#" else sign for sign in flat)

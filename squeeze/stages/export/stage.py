@@ -223,7 +223,7 @@ def sources(config: ExportConfig) -> dict[str, str]:
 STAGE = Stage(
     name="export",
     section="export",
-    version=3,
+    version=4,
     takes={"dataset": "dataset", "teacher": "teacher", "encoder": "encoder"},
     gives="bundle",
     config=ExportConfig,

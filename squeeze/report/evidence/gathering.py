@@ -1,0 +1,146 @@
+"""Everything that a page shows of one run, read once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from squeeze.artifact import Artifact
+from squeeze.data import dataset
+from squeeze.data.dataset import Dataset
+from squeeze.errors import Corrupt
+from squeeze.progress import Progress
+from squeeze.report.collecting import by_kind, collect, parsed
+from squeeze.report.evidence import answers as answering
+from squeeze.report.evidence.answers import Answers
+from squeeze.report.evidence.inside import Inside, look
+from squeeze.report.evidence.origin import Origin, origins
+from squeeze.report.model import RunReport
+from squeeze.stages.data.stage import DataResult
+from squeeze.stages.export.stage import ExportResult
+from squeeze.stages.search.stage import Row
+from squeeze.targets.measurement import Report
+from squeeze.targets.subjects import shipped_form
+
+__all__ = ["Evidence", "gather"]
+
+Found = TypeVar("Found")
+MEASUREMENTS = "measurements.json"  # of the bench stage
+SEARCHED = "search.json"  # of the search stage
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One run; what it did not come to is None.
+
+    Attributes:
+        report: its figures.
+        stages: its artefacts, in the order of the chain.
+        data: what came in.
+        export: what goes out.
+        form: of the export that ships.
+        bench: with raw samples.
+        searched: all candidates that were scored.
+        answers: of the teacher and of the shipped file.
+        inside: of the shipped file.
+        origins: of all artefacts.
+    """
+
+    report: RunReport
+    stages: Mapping[str, Artifact]
+    data: DataResult | None
+    export: ExportResult | None
+    form: str | None
+    bench: Report | None
+    searched: Sequence[Row]
+    answers: Answers | None
+    inside: Inside | None
+    origins: tuple[Origin, ...]
+
+
+def gather(name: str, stages: Mapping[str, Artifact], progress: Progress) -> Evidence:
+    """Read a run, and ask its shipped file where it has one.
+
+    Args:
+        name: what the run is called.
+        stages: its artefacts by stage.
+        progress: where the asking is shown.
+
+    Raises:
+        Corrupt: an artefact is not what this version writes.
+    """
+    report = collect(name, by_kind(stages))
+    data, bundle = stages.get("data"), stages.get("export")
+    texts = None if data is None else dataset.load(data.path)
+    export = parsed(bundle, ExportResult)
+    form = None if export is None or not export.forms else _judged(report, export)
+    shipped = None
+    if bundle is not None and export is not None and form is not None:
+        shipped = (bundle.path, form, export.forms[form].file)
+    return Evidence(
+        report=report,
+        stages=stages,
+        data=parsed(data, DataResult),
+        export=export,
+        form=form,
+        bench=_bench(stages.get("bench")),
+        searched=_searched(stages.get("search")),
+        answers=_answers(report, stages, texts, shipped, progress),
+        inside=None if shipped is None else look(shipped[0], shipped[2], _validation(texts)),
+        origins=origins(stages),
+    )
+
+
+def _judged(report: RunReport, export: ExportResult) -> str:
+    """The form that the gate judged, else the one that ships."""
+    if report.gate is not None and report.gate.form in export.forms:
+        return report.gate.form
+    return shipped_form({name: made.file for name, made in export.forms.items()})
+
+
+def _answers(
+    report: RunReport,
+    stages: Mapping[str, Artifact],
+    texts: Dataset | None,
+    shipped: tuple[Path, str, str] | None,
+    progress: Progress,
+) -> Answers | None:
+    if texts is None or not report.labels:
+        return None
+    teacher = stages.get("teacher")
+    folder = None if teacher is None else teacher.path
+    return answering.read(report.labels, texts, folder, shipped, progress)
+
+
+def _validation(texts: Dataset | None) -> Sequence[str]:
+    return () if texts is None else texts.splits["validation"].texts
+
+
+def _bench(found: Artifact | None) -> Report | None:
+    """The bench report; one that cannot be read is named as part of a damaged run."""
+    return None if found is None else _document(found.path / MEASUREMENTS, Report.model_validate_json)
+
+
+def _searched(found: Artifact | None) -> Sequence[Row]:
+    if found is None:
+        return ()
+    return _document(found.path / SEARCHED, _rows)
+
+
+def _rows(text: bytes) -> Sequence[Row]:
+    return [Row.parse(row) for row in json.loads(text)["rows"]]
+
+
+def _document(path: Path, read: Callable[[bytes], Found]) -> Found:
+    try:
+        return read(path.read_bytes())
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError) as error:
+        first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise Corrupt(
+            f"{path}: not what this version writes ({first})", hint="run again with --fresh"
+        ) from error

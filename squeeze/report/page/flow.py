@@ -1,0 +1,87 @@
+"""What came in and what goes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from squeeze.report.collecting import parsed
+from squeeze.report.evidence import Evidence
+from squeeze.report.evidence.origin import setting
+from squeeze.report.page import words
+from squeeze.report.page.parts import Cell, Fold, Part, Section, Table, Words, row
+from squeeze.stages.teacher.stage import TeacherResult
+
+__all__ = ["flow"]
+
+MOST_LABELS = 40
+
+
+def flow(found: Evidence) -> Section:
+    """Text and teacher in, files out."""
+    return Section("flow", "What came in and what goes out", (*_data(found), *_teacher(found), *_out(found)))
+
+
+def _data(found: Evidence) -> Iterator[Part]:
+    if found.data is None:
+        yield Words("The run has no data yet.", quiet=True)
+        return
+    rows = tuple(
+        row(name, words.count(split.rows), words.count(split.dropped_duplicates), split.source)
+        for name, split in found.data.splits.items()
+    )
+    yield Table(("text in", "rows", "duplicates dropped", "source"), rows)
+    labels = found.report.labels
+    shown = tuple(
+        row(label, *(words.count(split.per_label.get(label)) for split in found.data.splits.values()))
+        for label in labels[:MOST_LABELS]
+    )
+    left = len(labels) - len(shown)
+    more = (Words(f"{left:,} more labels are not listed.", quiet=True),) if left else ()
+    table = Table(("label", *found.data.splits), shown)
+    yield Fold(f"Rows of each of the {len(labels):,} labels", (table, *more))
+    yield from (Words(warning, quiet=True) for warning in found.data.warnings[:MOST_LABELS])
+
+
+def _teacher(found: Evidence) -> Iterator[Part]:
+    result = parsed(found.stages.get("teacher"), TeacherResult)
+    if result is None:
+        yield Words("The run has no teacher yet.", quiet=True)
+        return
+    named = setting(found.stages["teacher"], "teacher", "model")
+    tuned = setting(found.stages["teacher"], "teacher", "finetune") is not None
+    yield Table(
+        ("teacher in", ""),
+        (
+            row("model", named if isinstance(named, str) else "several, averaged"),
+            row("fine-tuned here", "yes" if tuned else "no"),
+            row("shape", f"{result.family}, {result.layers} layers of {result.hidden}, {result.heads} heads"),
+            row("parameters", words.count(result.parameters)),
+            row("weights", f"{words.megabytes(result.size_bytes)} MB"),
+        ),
+    )
+
+
+def _out(found: Evidence) -> Iterator[Part]:
+    if found.export is None:
+        yield Words("Nothing goes out yet: the run has no export.", quiet=True)
+        return
+    rows = []
+    for form, made in found.export.forms.items():
+        ships = Cell("ships", tone="good") if form == found.form else Cell("")
+        agreed = f"{100 * made.parity.agreement:.2f}"
+        rows.append(row(made.file, form, words.megabytes(made.size_bytes), agreed, made.parity.source, ships))
+        if made.ort is not None:
+            size = words.megabytes(made.ort.size_bytes)
+            rows.append(
+                row(made.ort.file, form, size, f"{100 * made.ort.parity.agreement:.2f}", made.file, "")
+            )
+    if found.export.engine is not None:
+        engine = found.export.engine
+        kept = f"{100 * engine.parity.agreement:.2f}"
+        named = f"TensorRT {engine.tensorrt}, {engine.precision}"
+        rows.append(row(engine.file, named, words.megabytes(engine.size_bytes), kept, engine.source, ""))
+    rows.append(row("tokenizer.json", "", words.megabytes(found.export.tokenizer_bytes), "", "", ""))
+    yield Table(("file out", "form", "MB", "labels kept %", "compared with", ""), tuple(rows))
+    yield Words(
+        "Labels kept: validation texts with the same label as what the file was made from.", quiet=True
+    )
