@@ -14,7 +14,7 @@ import pytest
 from onnx import numpy_helper
 
 from squeeze.errors import StageFailed
-from squeeze.graphs import sites
+from squeeze.graphs import lean, sites
 from squeeze.graphs.backends import by_nncf, by_onnxruntime
 from squeeze.graphs.backends.by_nncf import Control
 from squeeze.graphs.difference import by_site, lost
@@ -190,6 +190,18 @@ def test_nncf_gives_products_back_until_the_score_holds(forms, exported, tmp_pat
     found = by_site(fp32, tmp_path / "held.onnx", texts, threads=1)
     assert max(each.output for each in found) < 0.05  # what was given back computes what it did
     assert lost(fp32, tmp_path / "held.onnx") == ()
+
+
+@pytest.mark.parametrize("made", MADE[1:])
+def test_what_is_never_below_zero_is_rounded_to_int8_too(made, tmp_path):
+    fp32, path = tmp_path / "model.onnx", tmp_path / "form.onnx"
+    lean.export(tiny.encoder(labels=4, activation="relu"), fp32, 20)
+    write(made, fp32, path)
+    assert {one.dtype for k, one in stored(path).items() if "zero" in k} == {np.dtype(np.int8)}
+    found = by_site(fp32, path, feeds(8), threads=1)
+    assert max(each.output for each in found) < 0.05
+    assert max(each.input for each in found) < 0.1
+    onnx.checker.check_model(onnx.load(path), full_check=True)
 
 
 @pytest.mark.parametrize("made", MADE)

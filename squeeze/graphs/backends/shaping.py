@@ -16,7 +16,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from squeeze.graphs import sites
-from squeeze.graphs.editing import drop, initializer, swap
+from squeeze.graphs.editing import constant, drop, initializer, swap
 from squeeze.graphs.tables import store_tables
 
 __all__ = ["Ready", "finish", "prepare"]
@@ -65,9 +65,8 @@ def prepare(source: Path, target: Path) -> Ready:
 def _split(graph: ir.Graph, site: str, node: ir.Node) -> None:
     """Gemm -> MatMul and Sum.
 
-    ONNX Runtime's quantizer makes the bias of a Gemm int32, which TensorRT refuses. NNCF shifts it to make up
-    for rounding, and then nothing tells a corrected bias from a wrong one. A Sum both leave alone. The narrow
-    products are split as well, since the first takes every Gemm apart and gives the parts names of its own.
+    ONNX Runtime's quantizer makes the bias of a Gemm int32, which TensorRT refuses; a Sum it leaves alone.
+    Narrow products are split as well, since it takes every Gemm apart and gives the parts names of its own.
     """
     old = node.inputs[1]
     assert old is not None
@@ -94,6 +93,7 @@ def finish(made: Path, target: Path, ready: Ready) -> None:
         if node.op_type == "MatMulInteger" and site in wanted:
             node.name = site
     _unround(model.graph, wanted)
+    _sign(model.graph)
     common.RemoveUnusedNodesPass()(model)
     common.ClearMetadataAndDocStringPass()(model)
     model.metadata_props.clear()
@@ -112,3 +112,25 @@ def _unround(graph: ir.Graph, wanted: set[str]) -> None:
         for use in tuple(wide.outputs[0].uses()):
             if use.node.name not in wanted:
                 use.node.replace_input_with(use.idx, narrow.inputs[0])
+
+
+def _sign(graph: ir.Graph) -> None:
+    """Round to int8 what is rounded to uint8, over the same range.
+
+    NNCF takes uint8 for what was never below 0, such as what comes out of a ReLU. TensorRT refuses that.
+    """
+    for narrow in [node for node in graph if node.op_type == "QuantizeLinear"]:
+        step, zero = (constant(value) for value in narrow.inputs[1:3])
+        if step is None or zero is None or zero.dtype != np.uint8:
+            continue
+        assert not zero.any()  # symmetric ranges were asked for
+        signed = [
+            initializer(
+                graph, f"{narrow.inputs[1].name}.int8", np.asarray(step * (255 / 127), dtype=np.float32)
+            ),
+            initializer(graph, f"{narrow.inputs[2].name}.int8", np.zeros_like(zero, dtype=np.int8)),
+        ]
+        for node in (narrow, *(use.node for use in narrow.outputs[0].uses())):
+            for place, value in enumerate(signed, start=1):
+                node.replace_input_with(place, value)
+        narrow.outputs[0].type = None
