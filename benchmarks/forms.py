@@ -27,7 +27,7 @@ from squeeze import pipeline
 from squeeze.errors import StageFailed
 from squeeze.targets.ort import CPU, installed, options
 
-__all__ = ["main"]
+__all__ = ["Variant", "main", "measured"]
 
 CALLS = 10
 """Calls of one variant in a block."""
@@ -67,7 +67,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         for name, fp32 in _graphs(runs, which, seed, Path(folder)):
             variants = list(_variants(fp32, length))
-            found[name] = _measured(variants, length, blocks, seed)
+            found[name] = measured(variants, length, blocks, seed)
             _show(name, found[name])
     write(results, f"forms-{which}", {"set": which, "seed": seed, "tokens": length, "models": found})
 
@@ -117,7 +117,8 @@ def _feed(length: int, seed: int) -> dict[str, Any]:
     return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
 
 
-def _measured(variants: list[Variant], length: int, blocks: int, seed: int) -> dict[str, Any]:
+def measured(variants: list[Variant], length: int, blocks: int, seed: int) -> dict[str, Any]:
+    """Latency, size and logits of each file against the first, all in turns on random tokens."""
     sessions = {each.name: each.open() for each in variants}
     feeds = [_feed(length, place) for place in range(CALLS)]
     answers = {name: _answers(session, feeds) for name, session in sessions.items()}

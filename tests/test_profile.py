@@ -134,11 +134,36 @@ def refusal(data: dict[str, Any]) -> list[str]:
             "x.toml: [budget.recall] yess: not a label of [task] labels (nearest: yes)",
         ),
         ("budget.recall", {"no": 3.0}, "x.toml: [budget.recall] no: must lie between 0 and 1, got 3"),
+        (
+            "export.quantizer",
+            "nncf",
+            "x.toml: [export] quantizer: nncf makes int8-static, and [export] forms names int8-dynamic",
+        ),
+        (
+            "export",
+            {"quantizer": "onnxruntime", "forms": ["fp32", "int4-weight"]},
+            "x.toml: [export] quantizer: onnxruntime would have nothing to make: [export] forms names no",
+        ),
+        (
+            "export",
+            {"quantizer": "onnxruntime", "forms": ["int8-static"]},
+            "[export] calibration: onnxruntime cuts ranges by one of minmax, percentile, entropy, got 'mse'",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_on_one_line(place, value, line):
     (said,) = refusal(changed(place, value))
     assert line in said
+
+
+def test_a_form_of_the_quantize_stage_is_not_the_quantizers():
+    trained = {"scheme": "int8-static", "phases": [PHASE]}
+    asked = {"forms": ["int8-dynamic", "int8-static"], "quantizer": "onnxruntime"}
+    parse({**WHOLE, "quantize": trained, "export": asked}, "x.toml", Path("/p"))
+    (said,) = refusal({**WHOLE, "quantize": trained, "export": {**asked, "forms": ["int8-static"]}})
+    assert "onnxruntime would have nothing to make" in said
+    (said,) = refusal({**WHOLE, "quantize": {**trained, "scheme": "auto"}, "export": asked})
+    assert "[export] calibration: onnxruntime cuts ranges by" in said
 
 
 def test_a_search_refuses_a_form_whose_latency_it_cannot_predict():

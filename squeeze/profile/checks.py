@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from squeeze.profile.model import Profile
 from squeeze.profile.problems import Problem, nearest
+from squeeze.stages.export.stage import QUANTIZERS
 from squeeze.stages.search.stage import PREDICTED
 
 __all__ = ["check"]
@@ -31,6 +32,7 @@ def check(profile: Profile) -> list[Problem]:
         *_data(profile),
         *_student(profile),
         *_engine(profile),
+        *_quantizer(profile),
         *_phases(profile),
         *_budget(profile),
     ]
@@ -71,6 +73,26 @@ def _engine(profile: Profile) -> Iterator[Problem]:
     if form not in export.forms:
         message = f"{export.tensorrt.precision} is made from {form}, which [export] forms must name"
         yield Problem(("export", "tensorrt", "precision"), message)
+
+
+def _quantizer(profile: Profile) -> Iterator[Problem]:
+    export = profile.export
+    if export is None or export.quantizer not in QUANTIZERS:
+        return
+    able, name = QUANTIZERS[export.quantizer], export.quantizer
+    trained = profile.quantize.scheme if profile.quantize else None
+    left = [form for form in export.forms if form.startswith("int8") and form != trained]
+    place = ("export", "quantizer")
+    if not left:
+        lacking = "[export] forms names no int8 form that [quantize] does not make"
+        yield Problem(place, f"{name} would have nothing to make: {lacking}")
+    for form in left:
+        if form not in able.forms:
+            yield Problem(place, f"{name} makes {' and '.join(able.forms)}, and [export] forms names {form}")
+    if "int8-static" in left and export.calibration not in able.calibration:
+        known = ", ".join(able.calibration)
+        message = f"{name} cuts ranges by one of {known}, got {export.calibration!r}"
+        yield Problem(("export", "calibration"), message)
 
 
 def _phases(profile: Profile) -> Iterator[Problem]:

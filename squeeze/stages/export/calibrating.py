@@ -17,24 +17,29 @@ from squeeze.models import tokens
 from squeeze.stage import Work
 from squeeze.stages.export.stage import ExportConfig
 
-__all__ = ["calibrated", "feed"]
+__all__ = ["calibrated", "feed", "training_feeds"]
 
 
 def calibrated(fp32: Path, config: ExportConfig, train: Split, tokenizer: Tokenizer, work: Work) -> Scales:
     """Steps of the products' inputs on some training texts, one text a call."""
-    settings = config.export
-    count = min(settings.calibration_texts, len(train))
-    rows = np.random.default_rng(config.seed).choice(len(train), count, replace=False)
-    encoded = tokens.encode(tokenizer, [train.texts[row] for row in sorted(rows)])
+    texts, method = training_feeds(config, train, tokenizer), config.export.calibration
 
-    with work.progress.task(f"calibrate ({settings.calibration})", count) as advance:
+    with work.progress.task(f"calibrate ({method})", len(texts)) as advance:
 
         def feeds() -> Iterator[Feed]:
-            for row in range(count):
-                yield feed(encoded[row])
+            for each in texts:
+                yield each
                 advance(1)
 
-        return calibrate(fp32, feeds(), settings.calibration, work.threads)
+        return calibrate(fp32, feeds(), method, work.threads)
+
+
+def training_feeds(config: ExportConfig, train: Split, tokenizer: Tokenizer) -> list[Feed]:
+    """The training texts that ranges are taken from, one a call."""
+    count = min(config.export.calibration_texts, len(train))
+    rows = np.random.default_rng(config.seed).choice(len(train), count, replace=False)
+    encoded = tokens.encode(tokenizer, [train.texts[row] for row in sorted(rows)])
+    return [feed(encoded[row]) for row in range(count)]
 
 
 def feed(row: NDArray[np.int32]) -> Feed:

@@ -24,6 +24,7 @@ from squeeze.graphs import lean as graph
 from squeeze.graphs import ort_format
 from squeeze.graphs.difference import Difference, by_site, lost, told
 from squeeze.graphs.scales import Scales
+from squeeze.graphs.watching import Feed
 from squeeze.models import tokens
 from squeeze.models.encoder import Encoder
 from squeeze.models.storage import load_student
@@ -33,8 +34,8 @@ from squeeze.quantization.forms import Recipe, convert, recipe_of
 from squeeze.quantization.plan import Scheme
 from squeeze.quantization.storage import FLOAT_PREDICTIONS, Quantization
 from squeeze.stage import Work
-from squeeze.stages.export import engine, parity
-from squeeze.stages.export.calibrating import calibrated, feed
+from squeeze.stages.export import borrowed, engine, parity
+from squeeze.stages.export.calibrating import calibrated, feed, training_feeds
 from squeeze.stages.export.card import model_card
 from squeeze.stages.export.stage import (
     EngineResult,
@@ -135,11 +136,14 @@ class Ground:
         parity.hold(path.name, report, tolerance)
         return report
 
+    def feeds(self, most: int | None = None) -> list[Feed]:
+        """Validation texts, one a call; all of them or the first few."""
+        rows = self.encoded["validation"]
+        return [feed(rows[row]) for row in range(len(rows))[:most]]
+
     def differences(self, fp32: Path, path: Path) -> tuple[Difference, ...]:
         """Of all products of a form, on some validation texts."""
-        rows = self.encoded["validation"]
-        feeds = [feed(rows[row]) for row in range(min(INSPECTED, len(rows)))]
-        return by_site(fp32, path, feeds, self.work.threads)
+        return by_site(fp32, path, self.feeds(INSPECTED), self.work.threads)
 
     def hold_batches(self, path: Path, alone: Logits, tolerance: Tolerance) -> None:
         """Run the validation text in padded batches, which must change no answer.
@@ -213,18 +217,28 @@ def _quantized(
     form: Scheme, fp32: Path, config: ExportConfig, found: Mapping[str, Logits], ground: Ground
 ) -> tuple[FormResult, dict[str, Logits]]:
     """A form of what was never rounded, held against fp32."""
+    settings, path = config.export, ground.work.out / FORM_FILES[form]
+    if borrowed.is_borrowed(form, settings):
+        training = training_feeds(config, ground.data.splits["train"], ground.tokenizer)
+        texts = borrowed.Texts(training, ground.feeds(), ground.data.splits["validation"].labels)
+        borrowed.write(form, fp32, path, settings, texts, ground.work)
+    else:
+        convert(form, fp32, path, _recipe(form, fp32, config, ground))
+    return _judged(form, fp32, (fp32.name, found), settings.tolerance(form), config, ground)
+
+
+def _recipe(form: Scheme, fp32: Path, config: ExportConfig, ground: Ground) -> Recipe:
+    """How a form of what was never rounded is made."""
     scales = Scales()
     if form == "int8-static":
         train = ground.data.splits["train"]
         scales = calibrated(fp32, config, train, ground.tokenizer, ground.work)
-    tolerance = config.export.tolerance(form)
-    recipe = Recipe(
+    return Recipe(
         scales,
         weight_bits=config.export.weight_bits,
         table_bits=config.export.table_bits if form == "int4-weight" else 8,
         block=config.export.int4_block,
     )
-    return _converted(form, fp32, recipe, (fp32.name, found), tolerance, config, ground)
 
 
 def _trained(
@@ -236,26 +250,24 @@ def _trained(
     ground: Ground,
 ) -> tuple[FormResult, dict[str, Logits]]:
     """The form that the quantize stage computed in torch, held against what it computed there."""
-    tolerance = config.export.rounded_tolerance
-    return _converted(form, fp32, recipe_of(found), ("torch, rounded", rounded), tolerance, config, ground)
+    convert(form, fp32, ground.work.out / FORM_FILES[form], recipe_of(found))
+    return _judged(form, fp32, ("torch, rounded", rounded), config.export.rounded_tolerance, config, ground)
 
 
-def _converted(
+def _judged(
     form: Scheme,
     fp32: Path,
-    recipe: Recipe,
     before: tuple[str, Mapping[str, Logits]],
     tolerance: Tolerance,
     config: ExportConfig,
     ground: Ground,
 ) -> tuple[FormResult, dict[str, Logits]]:
-    """One quantized form.
+    """One quantized form that is written, whoever wrote it.
 
     Its answers are held against those of its source within `tolerance`, and each of its products against
     what the fp32 product gives on the same input.
     """
     path = ground.work.out / FORM_FILES[form]
-    convert(form, fp32, path, recipe)
     inside = ground.differences(fp32, path)
     try:
         made, answers = ground.judge(path, *before, tolerance)

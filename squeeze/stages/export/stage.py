@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
@@ -12,11 +12,13 @@ from squeeze.core.calibration import Method
 from squeeze.core.metrics import Quality
 from squeeze.core.rounding import WEIGHT_BITS
 from squeeze.errors import MissingBackend
+from squeeze.runtime import need, versions
 from squeeze.schema import Frozen
 from squeeze.stage import Stage, Work
 from squeeze.task import TaskSection
 
 __all__ = [
+    "QUANTIZERS",
     "STAGE",
     "EngineResult",
     "ExportConfig",
@@ -26,11 +28,38 @@ __all__ = [
     "FormResult",
     "OrtFile",
     "ParityReport",
+    "Quantizer",
     "TensorrtSection",
     "Tolerance",
 ]
 
 FormName = Literal["fp32", "int8-dynamic", "int8-static", "int4-weight"]
+Quantizer = Literal["squeeze", "onnxruntime", "nncf"]
+
+
+class Abilities(NamedTuple):
+    """What another library's quantizer can do, and where it is."""
+
+    module: str
+    """what is imported"""
+    extra: str
+    """the extra of this distribution that installs it"""
+    forms: tuple[FormName, ...]
+    """that it makes"""
+    calibration: tuple[Method, ...]
+    """how it can cut ranges"""
+
+
+QUANTIZERS: Mapping[Quantizer, Abilities] = {
+    "onnxruntime": Abilities(
+        "onnxruntime.quantization",
+        "train",
+        ("int8-dynamic", "int8-static"),
+        ("minmax", "percentile", "entropy"),
+    ),
+    "nncf": Abilities("nncf", "nncf", ("int8-static",), ("minmax", "percentile", "mse")),
+}
+"""All but our own; a test holds `calibration` to the tables in squeeze/graphs/backends."""
 
 
 class Tolerance(Frozen):
@@ -102,6 +131,11 @@ class ExportSection(Frozen):
     """`int4-weight`: inputs of a product that share a step; more make a smaller file, fewer a better one"""
     table_bits: Literal[4, 8] = 8
     """`int4-weight`: of the rows of a table; codebooks of a product-quantized one stay in 8"""
+    # Not in the stage's key at its default: exports from before this setting keep theirs.
+    quantizer: Quantizer = Field(default="squeeze", exclude_if=lambda name: name == "squeeze")
+    """who makes int8-dynamic and int8-static where `[quantize]` did not: `squeeze`; `onnxruntime`, its own
+    quantizer; `nncf`, which makes int8-static only and gives products back to float until no more than
+    `int8_tolerance.metric_drop` is lost"""
     calibration: Method = "mse"
     """`int8-static`: where the range of a product's input is cut: `minmax` nowhere, `percentile` above
     99.99 % of its values, `entropy` where 128 levels tell its distribution best, `mse` where the squared
@@ -200,7 +234,10 @@ def run(config: ExportConfig, inputs: Mapping[str, Artifact], work: Work) -> Exp
 
 
 def needs(config: ExportConfig) -> None:
-    """A profile that asks for an engine needs TensorRT and a GPU before its teacher is trained."""
+    """An engine needs TensorRT and a GPU, another quantizer its library, before the teacher is trained."""
+    borrowed = QUANTIZERS.get(config.export.quantizer)
+    if borrowed is not None:
+        need(borrowed.module, borrowed.extra)
     if config.export.tensorrt is not None:
         from squeeze.targets.tensorrt import available
 
@@ -208,16 +245,23 @@ def needs(config: ExportConfig) -> None:
 
 
 def sources(config: ExportConfig) -> dict[str, str]:
-    """An engine depends on the GPU and on TensorRT's version; other exports do not."""
-    if config.export.tensorrt is None:
-        return {}
+    """An engine depends on the GPU and on TensorRT's version, what NNCF makes on NNCF's; others do not."""
+    found: dict[str, str] = {}
+    if config.export.quantizer == "nncf":
+        found["nncf version"] = versions(("nncf",))["nncf"]
+    if config.export.tensorrt is not None:
+        found["tensorrt"] = _tensorrt()
+    return found
+
+
+def _tensorrt() -> str:
     from squeeze.targets.tensorrt import available
 
     try:
         api, device = available()
     except MissingBackend:  # `plan` may look at a profile of another machine
-        return {"tensorrt": "absent"}
-    return {"tensorrt": f"{api.version} on {device}"}
+        return "absent"
+    return f"{api.version} on {device}"
 
 
 STAGE = Stage(

@@ -1,0 +1,1 @@
+"""int8 forms written by the quantizers of other libraries, in the shape that ours have."""

@@ -1,0 +1,150 @@
+"""The form int8-static by NNCF (nncf.quantize_with_accuracy_control on the ONNX graph).
+
+Activations are symmetric (its preset `performance`): for a transformer it would take zero-points otherwise,
+which TensorRT refuses. Where the score falls by more than is allowed, it gives products back to float, those
+first whose rounding costs most.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from squeeze.core.calibration import Method
+from squeeze.errors import StageFailed
+from squeeze.graphs.backends.shaping import Ready, finish, prepare
+from squeeze.graphs.watching import Feed
+from squeeze.runtime import need
+from squeeze.targets.ort import CPU, guarded, installed, options
+
+__all__ = ["METHODS", "Control", "static"]
+
+METHODS: Mapping[Method, str] = {"minmax": "MINMAX", "percentile": "MEAN_QUANTILE", "mse": "HISTOGRAM"}
+"""How it can cut ranges: our names, and those of its `RangeEstimatorParametersSet`."""
+Item = tuple[Feed, int]
+
+
+@dataclass(frozen=True)
+class Control:
+    """How much worse the form may be.
+
+    Attributes:
+        feeds: calls on validation text, one text each.
+        labels: (N,) their right answers.
+        score: from (N, K) logits and (N,) labels to what must not fall, the more the better.
+        drop: by how much it may.
+    """
+
+    feeds: Sequence[Feed]
+    labels: NDArray[np.int64]
+    score: Callable[[NDArray[np.float32], NDArray[np.int64]], float]
+    drop: float
+
+
+def static(
+    source: Path,
+    target: Path,
+    feeds: Sequence[Feed],
+    method: Method,
+    weight_bits: int,
+    control: Control,
+    threads: int,
+) -> None:
+    """Write the form int8-static of an fp32 graph.
+
+    Args:
+        source: model.onnx.
+        target: where the quantized graph goes.
+        feeds: calls on training text, at least one.
+        method: how ranges are cut, one of METHODS.
+        weight_bits: 7 or 8; with 7 its integers are within -64..64.
+        control: what may be lost, against the graph with int8 tables.
+        threads: inside one operator, where a model is scored; NNCF's own sessions take all cores.
+
+    Raises:
+        MissingBackend: it is not installed.
+        StageFailed: it gave up, or there is no text.
+    """
+    if not feeds:
+        raise StageFailed(f"{source}: no text to calibrate on")
+    nncf = need("nncf", "nncf")
+    onnx = installed("onnx")
+    with tempfile.TemporaryDirectory() as folder, _silent(nncf):
+        given, made = Path(folder) / "given.onnx", Path(folder) / "made.onnx"
+        ready = prepare(source, given)
+        items = list(zip(control.feeds, control.labels.tolist(), strict=True))
+        with guarded(source, "cannot be run"), _told(nncf, source):
+            model = nncf.quantize_with_accuracy_control(
+                onnx.load(given),
+                nncf.Dataset(list(feeds)),
+                nncf.Dataset(items, lambda item: item[0]),
+                lambda graph, some: _scored(graph, some, control, threads),
+                max_drop=control.drop,
+                drop_type=nncf.DropType.ABSOLUTE,
+                subset_size=len(feeds),
+                **_settings(nncf, ready, method, weight_bits),
+            )
+        onnx.save(model, made)
+        finish(made, target, ready)
+
+
+def _settings(nncf: ModuleType, ready: Ready, method: Method, weight_bits: int) -> dict[str, Any]:
+    """What is quantized and how."""
+    advanced = installed("nncf.quantization.advanced_parameters")
+    ranges = installed("nncf.quantization.range_estimator").RangeEstimatorParametersSet
+    return {
+        "model_type": nncf.ModelType.TRANSFORMER,
+        "preset": nncf.QuantizationPreset.PERFORMANCE,
+        "ignored_scope": nncf.IgnoredScope(names=list(ready.others), validate=False),
+        "advanced_quantization_parameters": nncf.AdvancedQuantizationParameters(
+            overflow_fix=advanced.OverflowFix.ENABLE if weight_bits == 7 else advanced.OverflowFix.DISABLE,
+            activations_range_estimator_params=getattr(ranges, METHODS[method]),
+            disable_bias_correction=True,  # nothing would tell a shifted bias from a wrong one
+            # A product that is given back to float gets its first weights back, but keeps the factors that
+            # SmoothQuant put before it: it would compute something else (nncf 3.4).
+            smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=-1),
+        ),
+        "advanced_accuracy_restorer_parameters": nncf.AdvancedAccuracyRestorerParameters(
+            num_ranking_workers=1
+        ),
+    }
+
+
+def _scored(graph: Any, items: Iterable[Item], control: Control, threads: int) -> tuple[float, list[float]]:
+    """The score of a graph, and text by text whether it is right, by which NNCF chooses texts to rank on."""
+    settings = options(threads=threads)
+    session = installed("onnxruntime").InferenceSession(graph.SerializeToString(), settings, providers=[CPU])
+    pairs = [(session.run(["logits"], feed)[0], label) for feed, label in items]
+    logits = np.concatenate([one for one, _ in pairs])
+    labels = np.array([label for _, label in pairs], dtype=np.int64)
+    return control.score(logits, labels), (logits.argmax(1) == labels).astype(float).tolist()
+
+
+@contextlib.contextmanager
+def _silent(nncf: ModuleType) -> Iterator[None]:
+    """Without its notes and bars, which go to the standard output."""
+    nncf.set_log_level(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+@contextlib.contextmanager
+def _told(nncf: ModuleType, source: Path) -> Iterator[None]:
+    """Its errors as one line. Its own classes have no base that is theirs alone."""
+    found = vars(nncf.errors).values()
+    ours = tuple(one for one in found if isinstance(one, type) and issubclass(one, Exception))
+    try:
+        yield
+    except (*ours, AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise StageFailed(f"{source}: NNCF gave up: {line}") from error
