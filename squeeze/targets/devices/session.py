@@ -46,6 +46,7 @@ class Session:
         self._runners, self._progress, self._keep = runners, progress, keep
         self._runner: Artifact | None = None
         self.properties: Mapping[str, str] = {}
+        self._answers = 0
 
     def __enter__(self) -> Self:
         self.transport.open()
@@ -69,7 +70,7 @@ class Session:
 
     def describe(self) -> tuple[Device, Condition]:
         """What the device is, and how it is now."""
-        answer = self._result(["describe", "result.json"], GRACE_S, "describing it")
+        answer = self._result(["describe"], GRACE_S, "describing it")
         return Device.parse(answer["device"]), Condition.parse(answer["condition"])
 
     def bring(self, goldens: Sequence[Golden]) -> tuple[str, ...]:
@@ -103,9 +104,8 @@ class Session:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "plan.txt"
             path.write_text(write(plan), encoding="utf-8")
-            self._put({"plan.txt": path}, self.work)
-        words = ["run", self._library(), "plan.txt", "result.json"]
-        return self._result(words, plan.limit_s + GRACE_S, what)
+            self.transport.push({"plan.txt": path}, self.work)
+        return self._result(["run", self._library(), "plan.txt"], plan.limit_s + GRACE_S, what)
 
     def outputs(self, answer: Mapping[str, Any], model: int) -> list[list[NDArray[Any]]]:
         """Fetch what a plan with outputs gave for a model, feed by feed."""
@@ -169,20 +169,21 @@ class Session:
             raise StageFailed(f"{self.transport.name}: cannot {what} ({done.last_line})")
 
     def _result(self, words: Sequence[str], timeout_s: float, what: str) -> dict[str, Any]:
-        """Start the runner and read its answer."""
-        self._must(["rm", "-f", "result.json"], self.work, "remove an old answer")
+        """Start the runner and read its answer; each has its own name, so none is taken for an earlier one."""
+        self._answers += 1
+        name = f"result.{self._answers}.json"
         home = f"../{PurePosixPath(self._home).name}"
         start = [word.replace("@", home) for word in self._bundle.result["start"]]
         try:
-            done = self.transport.execute([*start, *words], self.work, timeout_s)
+            done = self.transport.execute([*start, *words, name], self.work, timeout_s)
         except StageFailed as error:
             raise StageFailed(f"{error.message} while {what}", hint=error.hint) from error
         if done.code:
             raise explain(self.transport.name, done, what)
         with tempfile.TemporaryDirectory() as folder:
-            self.transport.pull(["result.json"], self.work, Path(folder))
+            self.transport.pull([name], self.work, Path(folder))
             try:
-                answer: dict[str, Any] = json.loads((Path(folder) / "result.json").read_bytes())
+                answer: dict[str, Any] = json.loads((Path(folder) / name).read_bytes())
             except ValueError as error:
                 raise StageFailed(f"{self.transport.name}: the runner's answer cannot be read") from error
         return answer

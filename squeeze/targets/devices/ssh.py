@@ -11,7 +11,7 @@ from typing import IO
 from squeeze.errors import MissingBackend, StageFailed
 from squeeze.targets.devices.address import Ssh
 from squeeze.targets.devices.commands import Done, Late, call
-from squeeze.targets.devices.transport import COPY_S, QUICK_S, ShellTransport, full, within
+from squeeze.targets.devices.transport import COPY_S, QUICK_S, ShellTransport, full, reason, within
 
 __all__ = ["SshTransport"]
 
@@ -92,7 +92,7 @@ class SshTransport(ShellTransport):
             done = self.shell(within(folder, "tar -xof -"), timeout_s=COPY_S, stdin=packed)
         if done.code:
             raise StageFailed(
-                f"{self.name}: files cannot be written into {folder} ({done.last_line})", hint=full(done.err)
+                f"{self.name}: files cannot be written into {folder} ({reason(done)})", hint=full(done.err)
             )
 
     def pull(self, names: Sequence[str], folder: str, to: Path) -> None:

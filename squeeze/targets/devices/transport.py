@@ -11,7 +11,7 @@ from typing import IO, ClassVar
 from squeeze.errors import MissingBackend, StageFailed
 from squeeze.targets.devices.commands import Done, Late
 
-__all__ = ["COPY_S", "QUICK_S", "ShellTransport", "Transport", "full", "within"]
+__all__ = ["COPY_S", "QUICK_S", "ShellTransport", "Transport", "full", "reason", "within"]
 
 QUICK_S = 30.0  # for commands that only look or tidy up
 COPY_S = 600.0  # for the bundle over a slow wireless network
@@ -149,11 +149,18 @@ class ShellTransport(Transport):
 
 def full(said: str) -> str:
     """The hint when a device had no room, from the words of whoever could not write."""
-    signs = ("No space left", "Disk quota exceeded")
     wanted = "make room there (about 60 MB and the models), or name another folder with --device-dir"
-    return wanted if any(sign in said for sign in signs) else ""
+    return wanted if any(sign in said for sign in NO_ROOM) else ""
 
 
+def reason(done: Done) -> str:
+    """The line that says why files could not be written: not always the last one."""
+    lines = done.err.splitlines()
+    told = (line.strip() for line in lines if any(sign in line for sign in NO_ROOM))
+    return next(told, done.last_line)
+
+
+NO_ROOM = ("No space left", "Disk quota exceeded")
 MACHINES: Mapping[str, str] = {"Linux x86_64": "linux-x86_64", "Linux aarch64": "linux-arm64"}
 
 

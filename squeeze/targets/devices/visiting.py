@@ -82,9 +82,9 @@ def transport(address: Address, habits: Habits, scratch: Path) -> Transport:
     """The way to a device."""
     match address:
         case Adb():
-            return AdbTransport(address, habits.adb, _folder(habits.folder or adb.BASE))
+            return AdbTransport(address, habits.adb, _folder(habits.folder, adb.BASE))
         case Ssh():
-            return SshTransport(address, habits.ssh, _folder(habits.folder or ssh.BASE))
+            return SshTransport(address, habits.ssh, _folder(habits.folder, ssh.BASE))
         case Qemu():
             return QemuTransport(address, scratch)
         case Estimate():
@@ -93,8 +93,9 @@ def transport(address: Address, habits: Habits, scratch: Path) -> Transport:
             raise UsageError(f"{address}: is this machine, not a device")
 
 
-def _folder(text: str) -> str:
+def _folder(given: str | None, usual: str) -> str:
     """A folder for our own files."""
+    text = usual if given is None else given
     parts = PurePosixPath(text).parts
     if text.startswith("-") or "\n" in text or ".." in parts or not {*parts} - {"/", "."}:
         raise UsageError(f"--device-dir {text!r}: not a folder that could hold our files")

@@ -77,7 +77,7 @@ def living(folder: Path) -> list[int]:
     return found
 
 
-def until(true: Callable[[], object], seconds: float = 20.0) -> None:
+def until(true: Callable[[], object], seconds: float = 120.0) -> None:
     """Wait for something that happens in another process."""
     end = time.monotonic() + seconds
     while not true():
