@@ -11,6 +11,7 @@ estimate:DEVICE           a device that is not there
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -87,6 +88,7 @@ class Estimate:
 
 
 Address: TypeAlias = Cpu | Gpu | Adb | Ssh | Qemu | Estimate
+ALONE: Mapping[str, Address] = {"cpu": Cpu(), "gpu": Gpu(), "adb": Adb()}
 
 
 def parse(text: str) -> Address:
@@ -100,9 +102,9 @@ def parse(text: str) -> Address:
     >>> parse("adb"), str(parse("qemu:cortex-a76"))
     (Adb(serial=None), 'qemu:cortex-a76')
     """
-    kind, colon, rest = text.partition(":")
-    if not colon and text in ("cpu", "gpu", "adb"):
-        return {"cpu": Cpu(), "gpu": Gpu(), "adb": Adb()}[text]
+    kind, _, rest = text.partition(":")
+    if text in ALONE:
+        return ALONE[text]
     if kind == "ssh" and (found := SSH.fullmatch(rest)) and _port(found[3]):
         user, host, port = found.groups()
         return Ssh(host.strip("[]"), user, int(port) if port else None)

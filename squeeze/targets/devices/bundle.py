@@ -143,7 +143,8 @@ def key(abi: Abi, sources: Sources) -> str:
     """Digest of all that a bundle is made of; of a download, its version."""
     given = {name: _digest(path) for name, path in _given(sources).items()}
     wanted = {"abi": abi.name, "version": sources.version, "device_libc": sources.device_libc}
-    return artifact.digest_json({"code": artifact.digest_files(CODE), "given": given, **wanted})
+    code = {path.name: artifact.digest_file(path) for path in sorted(CODE.glob("*.[ch]"))}
+    return artifact.digest_json({"code": code, "given": given, **wanted})
 
 
 def _given(sources: Sources) -> Mapping[str, Path]:

@@ -169,7 +169,7 @@ class Session:
             raise StageFailed(f"{self.transport.name}: cannot {what} ({done.last_line})")
 
     def _result(self, words: Sequence[str], timeout_s: float, what: str) -> dict[str, Any]:
-        """Start the runner and read its answer; each has its own name, so none is taken for an earlier one."""
+        """Start the runner and read its answer; each has its own name: none is taken for an earlier one."""
         self._answers += 1
         name = f"result.{self._answers}.json"
         home = f"../{PurePosixPath(self._home).name}"

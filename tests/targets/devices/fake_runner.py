@@ -46,7 +46,7 @@ def read(path: str) -> tuple[dict[str, str], list[dict[str, Any]]]:
 
 
 def golden(number: int, model: dict[str, Any], *, outputs: bool) -> dict[str, Any]:
-    told = []
+    told: list[list[dict[str, Any]]] = []
     for at, feed in enumerate(model["feeds"]):
         found = model["session"].run(None, feed)
         told.append([])
