@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from squeeze.budget import BYTES, TIME, Units, read_limit
 from squeeze.errors import UsageError
@@ -25,6 +25,10 @@ from squeeze.stages.gate.stage import Check
 from squeeze.targets import gpu
 from squeeze.targets.compare import against_report, interleaved
 from squeeze.targets.cpu import CPU, Settings, Where, measure
+from squeeze.targets.devices import functional, measured
+from squeeze.targets.devices.address import Cpu, Gpu, Qemu, parse
+from squeeze.targets.devices.results import FunctionalReport
+from squeeze.targets.devices.visiting import Habits, visit
 from squeeze.targets.limits import Verdict, at_least, at_most, disturbed, latency, overall, spread, throughput
 from squeeze.targets.measurement import Comparison, Estimate, Measurement, Report
 from squeeze.targets.quantiles import QUANTILES
@@ -36,6 +40,8 @@ __all__ = [
     "Budget",
     "Judgement",
     "bench",
+    "check",
+    "is_functional",
     "judge",
     "parse_budget",
     "parse_shape",
@@ -57,8 +63,12 @@ EXAMPLE = "write budgets like p95=5ms, size=8MB, rss=200MB, load=300ms, throughp
 class BenchOptions(Frozen):
     """How to measure."""
 
-    target: Literal["cpu", "gpu"] = "cpu"
+    target: str = "cpu"
     """where to measure"""
+    keep: bool = False
+    """on a device: leave the runner there for the next time"""
+    device_dir: str | None = None
+    """on a device: the folder for our files"""
     provider: Literal["cuda", "tensorrt"] = "cuda"
     """what runs ONNX files on a GPU: ONNX Runtime's CUDA or TensorRT provider; plans need neither"""
     cuda_graph: bool = False
@@ -91,6 +101,11 @@ class BenchOptions(Frozen):
     """of inputs and order"""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """of the intervals"""
+
+    @field_validator("target")
+    @classmethod
+    def _is_a_target(cls, text: str) -> str:
+        return str(parse(text))
 
 
 class Budget(Frozen):
@@ -160,12 +175,36 @@ def bench(models: Sequence[Path], options: BenchOptions, progress: Progress) -> 
     report, reference = _baseline(options)
     chosen = [subject for path in models for subject in find(path, options.form)]
     subjects = _distinct([*reference, *chosen])
-    measurements = measure(subjects, _settings(options), progress, _where(options, subjects))
+    measurements = _measure(subjects, options, progress)
     return BenchReport(
         measurements=measurements,
         comparisons=_compare(measurements, report),
         baseline=measurements[0].name if reference else None,
     )
+
+
+def check(models: Sequence[Path], options: BenchOptions, progress: Progress) -> FunctionalReport:
+    """Run models on an emulated core and compare what they compute with this machine.
+
+    Args:
+        models: ONNX or ORT files, or bundle folders.
+        options: with a target whose results are functional.
+        progress: told of each model.
+
+    Raises:
+        UsageError: something that is not there or not a model.
+        MissingBackend: no emulator, or no runner for its kind of device.
+        ParityFailed: it computes something else.
+    """
+    subjects = _distinct([subject for path in models for subject in find(path, options.form)])
+    with visit(parse(options.target), _habits(options), progress) as session:
+        results = functional.check(subjects, _settings(options), session, progress)
+    return FunctionalReport(results=results)
+
+
+def is_functional(options: BenchOptions) -> bool:
+    """Whether the target tells what a model computes, and not how fast."""
+    return isinstance(parse(options.target), Qemu)
 
 
 def judge(report: BenchReport, budgets: Sequence[Budget], confidence: float | None = None) -> Judgement:
@@ -199,12 +238,30 @@ def _settings(options: BenchOptions) -> Settings:
     return Settings(**{name: getattr(options, name) for name in names})
 
 
-def _where(options: BenchOptions, subjects: Sequence[Subject]) -> Where:
-    """The target; what it lacks is found out before anything is measured."""
-    if options.target == "cpu":
-        return CPU
+def _measure(
+    subjects: Sequence[Subject], options: BenchOptions, progress: Progress
+) -> tuple[Measurement, ...]:
+    """Measure on the target; what it lacks is found out before anything is measured."""
+    address, settings = parse(options.target), _settings(options)
+    match address:
+        case Cpu():
+            return measure(subjects, settings, progress, CPU)
+        case Gpu():
+            return measure(subjects, settings, progress, _gpu(options, subjects))
+        case Qemu():
+            raise UsageError(f"{address}: emulated, nothing can be measured there")
+        case _:
+            with visit(address, _habits(options), progress) as session:
+                return measured.measure(subjects, settings, session, progress)
+
+
+def _gpu(options: BenchOptions, subjects: Sequence[Subject]) -> Where:
     pinned = gpu.Pinned(options.provider, options.cuda_graph, options.spin, options.transfers)
     return gpu.find(subjects, pinned)
+
+
+def _habits(options: BenchOptions) -> Habits:
+    return Habits(keep=options.keep, folder=options.device_dir)
 
 
 def _baseline(options: BenchOptions) -> tuple[BenchReport | None, tuple[Subject, ...]]:

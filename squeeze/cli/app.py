@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from squeeze import __version__
-from squeeze.cli import benching, chain, inspect, measure, reporting, searching, setup
+from squeeze.cli import benching, chain, devices, inspect, measure, reporting, searching, setup
 from squeeze.cli.output import emit
 
 __all__ = ["app"]
@@ -58,3 +58,4 @@ COMMANDS = (
 )
 for function, example in COMMANDS:
     app.command(epilog=example)(function)
+app.add_typer(devices.app, name="device")

@@ -12,7 +12,7 @@ from squeeze.cli.options import AsJson, Budgets, checked
 from squeeze.cli.output import emit, emit_json, exit_code, shown, writable
 
 if TYPE_CHECKING:
-    from squeeze.bench import BenchReport, Judgement
+    from squeeze.bench import BenchOptions, BenchReport, Judgement
 
 __all__ = ["bench"]
 
@@ -31,7 +31,19 @@ Length: TypeAlias = Annotated[
 Shapes: TypeAlias = Annotated[
     list[str] | None, typer.Option(metavar="INPUT=1x128", help="Whole shape of an input; repeatable.")
 ]
-Target: TypeAlias = Annotated[str, typer.Option(metavar="cpu|gpu", help="Where to measure.")]
+Target: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="TARGET",
+        help="Where: cpu, gpu, adb[:SERIAL], ssh:[USER@]HOST[:PORT]; qemu:CPU compares outputs only.",
+    ),
+]
+Keep: TypeAlias = Annotated[
+    bool, typer.Option("--keep", help="On a device: leave the runner there for the next time.")
+]
+DeviceDir: TypeAlias = Annotated[
+    str | None, typer.Option("--device-dir", metavar="DIR", help="On a device: folder for our files.")
+]
 Provider: TypeAlias = Annotated[
     str, typer.Option(metavar="cuda|tensorrt", help="On a GPU: ONNX Runtime's provider for ONNX files.")
 ]
@@ -53,7 +65,12 @@ Junit: TypeAlias = Annotated[
 Markdown: TypeAlias = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Also write the report as Markdown.")
 ]
-NAMES = {"sequence": "seq", "min_runs": "min-runs", "min_seconds": "seconds"}  # of options, by key
+NAMES = {
+    "sequence": "seq",
+    "min_runs": "min-runs",
+    "min_seconds": "seconds",
+    "device_dir": "device-dir",
+}  # of options, by key
 LEAST_MAX_S = 60.0  # one model may take a minute, or three times the timed seconds asked for
 
 
@@ -71,6 +88,8 @@ def bench(
     cuda_graph: CudaGraph = False,
     no_spin: NoSpin = False,
     no_transfers: NoTransfers = False,
+    keep: Keep = False,
+    device_dir: DeviceDir = None,
     min_runs: MinRuns = 200,
     seconds: Seconds = 3.0,
     confidence: Confidence = 0.95,
@@ -88,16 +107,43 @@ def bench(
     values: dict[str, Any] = {"target": target, "form": form, "baseline": baseline}
     values |= {"threads": threads, "batch": batch, "transfers": not no_transfers}
     values |= {"provider": provider, "cuda_graph": cuda_graph, "spin": not no_spin}
+    values |= {"keep": keep, "device_dir": device_dir}
     values |= {"sequence": seq, "shapes": dict(library.parse_shape(text) for text in shape or ())}
     values |= {"min_runs": min_runs, "min_seconds": seconds, "max_seconds": max(LEAST_MAX_S, 3 * seconds)}
     options = checked(library.BenchOptions, {**values, "confidence": confidence}, NAMES)
     budgets = [library.parse_budget(text) for text in budget or ()]
     _prepare(junit, markdown, judged=bool(budgets))
+    if library.is_functional(options):
+        return _check(models, options, markdown, judged=bool(budgets or baseline), as_json=as_json)
     with shown() as progress:
         report = library.bench(models, options, progress)
     judgement = library.judge(report, budgets) if budgets else None
     _write(report, judgement, junit, markdown, as_json=as_json)
     return exit_code(judgement.verdict if judgement else None)
+
+
+def _check(
+    models: list[Path], options: BenchOptions, markdown: Path | None, *, judged: bool, as_json: bool
+) -> int:
+    """What a model computes on an emulated core."""
+    from squeeze import bench as library
+    from squeeze.errors import UsageError
+    from squeeze.targets.devices.formats import functional
+
+    if judged:
+        raise UsageError(
+            f"{options.target}: emulated, it has no times to judge or compare",
+            hint="leave --budget and --baseline out",
+        )
+    with shown() as progress:
+        report = library.check(models, options, progress)
+    if markdown is not None:
+        markdown.write_text(functional(report), encoding="utf-8")
+    if as_json:
+        emit_json(report.plain())
+    else:
+        emit(functional(report).rstrip("\n"))
+    return 0
 
 
 def _write(

@@ -1,0 +1,121 @@
+"""Where a model can run, as it is written on the command line and in profiles.
+
+cpu                       this machine's processor
+gpu                       this machine's NVIDIA GPU
+adb[:SERIAL]              an Android device
+ssh:[USER@]HOST[:PORT]    a machine that OpenSSH reaches
+qemu:CPU                  an emulated arm64 core: what it computes, never how fast
+estimate:DEVICE           a device that is not there
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from squeeze.errors import UsageError
+
+__all__ = ["Adb", "Address", "Cpu", "Estimate", "Gpu", "Qemu", "Ssh", "parse"]
+
+FORMS = "cpu, gpu, adb[:SERIAL], ssh:[USER@]HOST[:PORT], qemu:CPU or estimate:DEVICE"
+WORD = r"[A-Za-z0-9_][A-Za-z0-9._-]*"  # never begins with a dash: it ends up on other programs' command lines
+# An address of IPv6 stands in brackets where a port could follow.
+SSH = re.compile(rf"(?:({WORD})@)?({WORD}|\[[0-9A-Fa-f:.]+\])(?::([0-9]{{1,5}}))?")
+SERIAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:-]*")
+MOST_PORT = 65_535
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """This machine's processor."""
+
+    def __str__(self) -> str:
+        return "cpu"
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """This machine's GPU."""
+
+    def __str__(self) -> str:
+        return "gpu"
+
+
+@dataclass(frozen=True)
+class Adb:
+    """An Android device; without a serial number the only one that is there."""
+
+    serial: str | None = None
+
+    def __str__(self) -> str:
+        return f"adb:{self.serial}" if self.serial else "adb"
+
+
+@dataclass(frozen=True)
+class Ssh:
+    """A machine behind OpenSSH; what is None is left to the user's own configuration."""
+
+    host: str
+    user: str | None = None
+    port: int | None = None
+
+    def __str__(self) -> str:
+        user = f"{self.user}@" if self.user else ""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"ssh:{user}{host}" + (f":{self.port}" if self.port else "")
+
+
+@dataclass(frozen=True)
+class Qemu:
+    """An emulated core."""
+
+    cpu: str
+
+    def __str__(self) -> str:
+        return f"qemu:{self.cpu}"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A device that is only known by its figures."""
+
+    device: str
+
+    def __str__(self) -> str:
+        return f"estimate:{self.device}"
+
+
+Address: TypeAlias = Cpu | Gpu | Adb | Ssh | Qemu | Estimate
+ALONE: Mapping[str, Address] = {"cpu": Cpu(), "gpu": Gpu(), "adb": Adb()}
+
+
+def parse(text: str) -> Address:
+    """Read a target.
+
+    Raises:
+        UsageError: it is none of the six forms.
+
+    >>> parse("ssh:pi@10.0.0.7:2222")
+    Ssh(host='10.0.0.7', user='pi', port=2222)
+    >>> parse("adb"), str(parse("qemu:cortex-a76"))
+    (Adb(serial=None), 'qemu:cortex-a76')
+    """
+    kind, _, rest = text.partition(":")
+    if text in ALONE:
+        return ALONE[text]
+    if kind == "ssh" and (found := SSH.fullmatch(rest)) and _port(found[3]):
+        user, host, port = found.groups()
+        return Ssh(host.strip("[]"), user, int(port) if port else None)
+    if kind == "adb" and SERIAL.fullmatch(rest):
+        return Adb(rest)
+    if kind == "qemu" and re.fullmatch(WORD, rest):
+        return Qemu(rest)
+    if kind == "estimate" and re.fullmatch(WORD, rest):
+        return Estimate(rest)
+    raise UsageError(f"target {text!r}: no such target", hint=f"write {FORMS}")
+
+
+def _port(text: str | None) -> bool:
+    return text is None or 0 < int(text) <= MOST_PORT
