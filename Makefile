@@ -32,12 +32,10 @@ smoke: install ## run the smallest profile, in seconds
 	$(BIN)/squeeze run profiles/smoke.toml
 bench: install ## measure the demo's exported model
 	$(BIN)/squeeze run $(PROFILE) --until bench
-
 test: install ## run the test suite (JOBS=0 for one process, when something else runs)
 	$(TEST)
 test-devices: install ## test devices with nothing missing: emulated arm64, ssh (apt-get installs what they need)
-	tools/device_parts.sh $(BIN)/squeeze
-	SQUEEZE_DEVICES=all $(TEST) tests/targets/devices
+	tools/device_parts.sh $(BIN)/squeeze && SQUEEZE_DEVICES=all $(TEST) tests/targets/devices
 cov: install ## run the test suite and hold its branch coverage against the limits
 	$(TEST) --cov --cov-report=
 	$(BIN)/coverage report

@@ -104,13 +104,12 @@ def bench(
     """
     from squeeze import bench as library
 
-    values: dict[str, Any] = {"target": target, "form": form, "baseline": baseline}
-    values |= {"threads": threads, "batch": batch, "transfers": not no_transfers}
-    values |= {"provider": provider, "cuda_graph": cuda_graph, "spin": not no_spin}
-    values |= {"keep": keep, "device_dir": device_dir}
+    values: dict[str, Any] = {"target": target, "form": form, "baseline": baseline, "keep": keep}
+    values |= {"threads": threads, "batch": batch, "transfers": not no_transfers, "device_dir": device_dir}
+    values |= {"provider": provider, "cuda_graph": cuda_graph, "spin": not no_spin, "confidence": confidence}
     values |= {"sequence": seq, "shapes": dict(library.parse_shape(text) for text in shape or ())}
     values |= {"min_runs": min_runs, "min_seconds": seconds, "max_seconds": max(LEAST_MAX_S, 3 * seconds)}
-    options = checked(library.BenchOptions, {**values, "confidence": confidence}, NAMES)
+    options = checked(library.BenchOptions, values, NAMES)
     budgets = [library.parse_budget(text) for text in budget or ()]
     _prepare(junit, markdown, judged=bool(budgets))
     if library.is_functional(options):

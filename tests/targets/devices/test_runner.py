@@ -46,8 +46,9 @@ def start(bundle, folder: Path, *words: str, **options) -> subprocess.Popen[str]
     argv = [word.replace("@", str(bundle.path)) for word in bundle.result["start"]]
     library = str(bundle.path / bundle.result["library"])
     argv += [library if word == "LIBRARY" else word for word in words]
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    return subprocess.Popen(argv, cwd=folder, text=True, **pipes, **options)
+    return subprocess.Popen(
+        argv, cwd=folder, text=True, stdin=subprocess.PIPE, stderr=subprocess.PIPE, **options
+    )
 
 
 def planned(folder: Path, path: Path, **other) -> Path:
@@ -130,10 +131,8 @@ def test_it_ends_when_its_parent_goes(bundle, tmp_path):
     process = start(bundle, tmp_path, "run", "LIBRARY", plan.name, "result.json")
     stands.until(lambda: (tmp_path / "result.json.partial").exists())
     assert process.poll() is None
-    process.stdin.close()
-    assert process.wait(timeout=20) == 7
-    process.stdout.close()
-    process.stderr.close()
+    process.communicate(timeout=20)  # closes its standard input
+    assert process.returncode == 7
     assert not (tmp_path / "result.json").exists()
 
 

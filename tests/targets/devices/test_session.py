@@ -77,6 +77,7 @@ def test_a_measurement_has_what_the_runner_said(visit, subjects, tmp_path):
     assert found.block_widths == ((6,) * 20,) * 2
     assert found.cores == (1,)
     assert found.p50.value == pytest.approx(1.01)
+    assert found.sequence is not None
     assert found.sequence.maximum == 6
     assert found.environment["cpu"] == "Test Board (0xd0b)"
     assert found.environment["differences"][0]["largest"] == 0.0

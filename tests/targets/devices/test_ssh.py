@@ -140,6 +140,15 @@ def test_a_measurement(board, subjects, tmp_path):
     assert not (tmp_path / "device").exists()
 
 
+def test_a_measurement_with_the_runner_in_c(server, subjects, tmp_path):
+    way = SshTransport(Ssh("board"), server.client, str(tmp_path / "device"))
+    with Session(way, stands.real_bundles(stands.ABI), Silent()) as session:
+        [found] = measure(subjects, QUICK, session, Silent())
+    assert found.runs >= 40
+    assert found.environment["differences"][0]["unequal"] == 0
+    assert not (tmp_path / "device").exists()
+
+
 def test_words_reach_the_device_as_they_are(server, tmp_path):
     way = SshTransport(Ssh("board"), server.client, str(tmp_path))
     code = "import json, sys; print(json.dumps(sys.argv[1:]))"
