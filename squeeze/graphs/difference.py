@@ -25,6 +25,7 @@ from squeeze.graphs.watching import Feed, watch
 __all__ = ["SHOWN", "Difference", "by_site", "lost", "told"]
 
 SHOWN = 6
+ONE = np.ones(1, dtype=np.float32)
 Array = NDArray[Any]
 Values = dict[str, Array]
 
@@ -92,7 +93,7 @@ def _products(source: ir.Model, nodes: Mapping[str | None, ir.Node]) -> Iterator
         if site not in nodes:
             continue
         before, weights, bias = sites.entering(node), sites.matrix(node), sites.bias(node)
-        names, rounded = _reading(nodes[site])
+        names, rounded = _reading(nodes[site], str(before.name))
         yield Probe(site, gives[site], (str(before.name), *names), rounded, partial(_affine, weights, bias))
 
 
@@ -100,14 +101,25 @@ def _affine(weights: Array, bias: Array, x: Array) -> Array:
     return x @ weights + bias
 
 
-def _reading(node: ir.Node) -> tuple[tuple[str, ...], Callable[..., Array]]:
-    """Names of what a product reads, and how to make its input of them."""
+def _reading(node: ir.Node, before: str) -> tuple[tuple[str, ...], Callable[..., Array]]:
+    """Names of what a product reads, and how to make its input, named `before` in the source, of them."""
     x = sites.entering(node)
     if node.op_type != "MatMulInteger":
-        return (str(x.name),), lambda _, read: read
+        factors = _factors(x, before)
+        return (str(x.name),), lambda _, read: read / factors
     ranges = x.producer()
     assert ranges is not None
     return tuple(str(value.name) for value in ranges.outputs), lambda _, q, s, z: (q - z.astype(float)) * s
+
+
+def _factors(x: ir.Value, before: str) -> Array:
+    """What a product's input was multiplied by before it was rounded (SmoothQuant), 1 where it was not."""
+    while (node := x.producer()) is not None and node.op_type in ("DequantizeLinear", "QuantizeLinear"):
+        x = sites.entering(node)
+    if x.name == before or node is None or node.op_type != "Mul":
+        return ONE
+    found = [constant(value) for value in node.inputs if value is not None and value.name != before]
+    return found[0] if len(found) == 1 and found[0] is not None else ONE
 
 
 def _squares(probe: Probe, old: Values, new: Values) -> NDArray[np.float64]:

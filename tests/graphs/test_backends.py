@@ -172,6 +172,25 @@ def test_ranges_are_cut_as_asked_for(made, method, forms, tmp_path):
     assert max(cut) < 0.3
 
 
+@pytest.mark.parametrize("divided", [True, False])
+def test_factors_before_a_product_must_be_taken_out_of_its_weights(divided, exported, tmp_path):
+    fp32, site = exported("dense")[1], "layers.0.up"
+    model = onnx.load(fp32)
+    place, node = next((i, one) for i, one in enumerate(model.graph.node) if one.name == site)
+    factors = np.geomspace(0.1, 10, 32).astype(np.float32)
+    if divided:
+        [weights] = [one for one in model.graph.initializer if one.name == node.input[1]]
+        smooth = numpy_helper.to_array(weights) / factors[:, None]
+        weights.CopyFrom(numpy_helper.from_array(smooth, weights.name))
+    model.graph.initializer.append(numpy_helper.from_array(factors, "factors"))
+    model.graph.node.insert(place, onnx.helper.make_node("Mul", [node.input[0], "factors"], ["smoothed"]))
+    node.input[0] = "smoothed"
+    onnx.save(model, tmp_path / "smooth.onnx")
+    found = {each.site: each for each in by_site(fp32, tmp_path / "smooth.onnx", feeds(4), threads=1)}
+    assert found[site].input < 1e-6
+    assert (found[site].output < 1e-6) is divided
+
+
 def test_nncf_gives_products_back_until_the_score_holds(forms, exported, tmp_path):
     fp32, whole = forms("dense", "nncf static")
     texts = feeds(12)

@@ -1,8 +1,11 @@
-"""The form int8-static by NNCF (nncf.quantize_with_accuracy_control on the ONNX graph).
+"""The form int8-static by NNCF on the ONNX graph.
 
 Activations are symmetric (its preset `performance`): for a transformer it would take zero-points otherwise,
-which TensorRT refuses. Where the score falls by more than is allowed, it gives products back to float, those
-first whose rounding costs most.
+which TensorRT refuses. SmoothQuant moves outliers from activations into weights, by factors before a product.
+
+Where the score falls by more than is allowed, NNCF starts again with accuracy control, which gives products
+back to float, those first whose rounding costs most. Then it goes without SmoothQuant: a product that is
+given back gets its first weights back and keeps the factors, and so computes something else (nncf 3.4).
 """
 
 from __future__ import annotations
@@ -50,6 +53,10 @@ class Control:
     score: Callable[[NDArray[np.float32], NDArray[np.int64]], float]
     drop: float
 
+    def of(self, graph: Any, threads: int) -> float:
+        """The score of an onnx.ModelProto."""
+        return _scored(graph, zip(self.feeds, self.labels.tolist(), strict=True), self, threads)[0]
+
 
 def static(
     source: Path,
@@ -82,42 +89,64 @@ def static(
     with tempfile.TemporaryDirectory() as folder, _silent(nncf):
         given, made = Path(folder) / "given.onnx", Path(folder) / "made.onnx"
         ready = prepare(source, given)
-        items = list(zip(control.feeds, control.labels.tolist(), strict=True))
+        graph, texts = onnx.load(given), nncf.Dataset(list(feeds))
+        asked = {**_settings(nncf, ready), "subset_size": len(feeds)}
         with guarded(source, "cannot be run"), _told(nncf, source):
-            model = nncf.quantize_with_accuracy_control(
-                onnx.load(given),
-                nncf.Dataset(list(feeds)),
-                nncf.Dataset(items, lambda item: item[0]),
-                lambda graph, some: _scored(graph, some, control, threads),
-                max_drop=control.drop,
-                drop_type=nncf.DropType.ABSOLUTE,
-                subset_size=len(feeds),
-                **_settings(nncf, ready, method, weight_bits),
-            )
+            smooth = _advanced(nncf, method, weight_bits, smooth=True)
+            model = nncf.quantize(graph, texts, advanced_parameters=smooth, **asked)
+            lost = control.of(graph, threads) - control.of(model, threads)
+            if lost > control.drop:
+                plain = _advanced(nncf, method, weight_bits, smooth=False)
+                model = _controlled(nncf, graph, texts, control, threads, plain, asked)
         onnx.save(model, made)
         finish(made, target, ready)
 
 
-def _settings(nncf: ModuleType, ready: Ready, method: Method, weight_bits: int) -> dict[str, Any]:
-    """What is quantized and how."""
-    advanced = installed("nncf.quantization.advanced_parameters")
-    ranges = installed("nncf.quantization.range_estimator").RangeEstimatorParametersSet
+def _controlled(
+    nncf: ModuleType,
+    graph: Any,
+    texts: Any,
+    control: Control,
+    threads: int,
+    advanced: Any,
+    asked: Mapping[str, Any],
+) -> Any:
+    """The graph with as many products in float as the score asks for."""
+    items = list(zip(control.feeds, control.labels.tolist(), strict=True))
+    return nncf.quantize_with_accuracy_control(
+        graph,
+        texts,
+        nncf.Dataset(items, lambda item: item[0]),
+        lambda model, some: _scored(model, some, control, threads),
+        max_drop=control.drop,
+        drop_type=nncf.DropType.ABSOLUTE,
+        advanced_quantization_parameters=advanced,
+        advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(num_ranking_workers=1),
+        **asked,
+    )
+
+
+def _settings(nncf: ModuleType, ready: Ready) -> dict[str, Any]:
+    """What is quantized."""
     return {
         "model_type": nncf.ModelType.TRANSFORMER,
         "preset": nncf.QuantizationPreset.PERFORMANCE,
         "ignored_scope": nncf.IgnoredScope(names=list(ready.others), validate=False),
-        "advanced_quantization_parameters": nncf.AdvancedQuantizationParameters(
-            overflow_fix=advanced.OverflowFix.ENABLE if weight_bits == 7 else advanced.OverflowFix.DISABLE,
-            activations_range_estimator_params=getattr(ranges, METHODS[method]),
-            disable_bias_correction=True,  # nothing would tell a shifted bias from a wrong one
-            # A product that is given back to float gets its first weights back, but keeps the factors that
-            # SmoothQuant put before it: it would compute something else (nncf 3.4).
-            smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=-1),
-        ),
-        "advanced_accuracy_restorer_parameters": nncf.AdvancedAccuracyRestorerParameters(
-            num_ranking_workers=1
-        ),
     }
+
+
+def _advanced(nncf: ModuleType, method: Method, weight_bits: int, *, smooth: bool) -> Any:
+    """How it is quantized; `smooth` is for SmoothQuant (Xiao et al. 2023, arXiv:2211.10438)."""
+    fix = installed("nncf.quantization.advanced_parameters").OverflowFix
+    ranges = installed("nncf.quantization.range_estimator").RangeEstimatorParametersSet
+    # A negative alpha switches it off.
+    alphas = {} if smooth else {"smooth_quant_alphas": nncf.AdvancedSmoothQuantParameters(matmul=-1)}
+    return nncf.AdvancedQuantizationParameters(
+        overflow_fix=fix.ENABLE if weight_bits == 7 else fix.DISABLE,
+        activations_range_estimator_params=getattr(ranges, METHODS[method]),
+        disable_bias_correction=True,  # nothing would tell a shifted bias from a wrong one
+        **alphas,
+    )
 
 
 def _scored(graph: Any, items: Iterable[Item], control: Control, threads: int) -> tuple[float, list[float]]:
@@ -142,7 +171,7 @@ def _silent(nncf: ModuleType) -> Iterator[None]:
 def _told(nncf: ModuleType, source: Path) -> Iterator[None]:
     """Its errors as one line. Its own classes have no base that is theirs alone."""
     found = vars(nncf.errors).values()
-    ours = tuple(one for one in found if isinstance(one, type) and issubclass(one, Exception))
+    ours: tuple[type[Exception], ...] = tuple(one for one in found if isinstance(one, type))
     try:
         yield
     except (*ours, AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:

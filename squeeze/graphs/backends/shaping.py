@@ -124,13 +124,14 @@ def _sign(graph: ir.Graph) -> None:
         if step is None or zero is None or zero.dtype != np.uint8:
             continue
         assert not zero.any()  # symmetric ranges were asked for
-        signed = [
-            initializer(
-                graph, f"{narrow.inputs[1].name}.int8", np.asarray(step * (255 / 127), dtype=np.float32)
-            ),
-            initializer(graph, f"{narrow.inputs[2].name}.int8", np.zeros_like(zero, dtype=np.int8)),
-        ]
-        for node in (narrow, *(use.node for use in narrow.outputs[0].uses())):
+        name, made = narrow.inputs[0], narrow.outputs[0]
+        assert name is not None
+        wider = np.asarray(step * (255 / 127), dtype=np.float32)
+        signed = (
+            initializer(graph, f"{name.name}.scale.int8", wider),
+            initializer(graph, f"{name.name}.zero.int8", np.zeros_like(zero, dtype=np.int8)),
+        )
+        for node in (narrow, *(use.node for use in made.uses())):
             for place, value in enumerate(signed, start=1):
                 node.replace_input_with(place, value)
-        narrow.outputs[0].type = None
+        made.type = ir.TensorType(ir.DataType.INT8)
