@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import openvino
@@ -18,36 +18,41 @@ from run_openvino import open_model
 from serving import feed
 
 NAME = "model.xml"
+Texts = Sequence[Sequence[int]]
 
 
 def main() -> None:
     """What the arguments say."""
     way, source, target, texts = sys.argv[1:]
-    known = json.loads(Path(texts).read_text(encoding="utf-8"))
-    model = openvino.Core().read_model(source)
+    known: Texts = json.loads(Path(texts).read_text(encoding="utf-8"))
     file = Path(target) / NAME
-    if way == "int8":
-        openvino.save_model(quantized(model, known), file)
-    else:
-        openvino.save_model(model, file, compress_to_fp16=False)
+    WAYS[way](openvino.Core().read_model(source), file, known)
     for length in (None, len(known[0])):
         made = open_model(str(file), length)
         made.run(feed(known[0], made.inputs))
 
 
-def quantized(model: openvino.Model, texts: Sequence[Sequence[int]]) -> openvino.Model:
+def keep(model: openvino.Model, file: Path, texts: Texts) -> None:  # noqa: ARG001 - called like the other
+    """The fp32 graph as it is; by default constants would be stored in fp16."""
+    openvino.save_model(model, file, compress_to_fp16=False)
+
+
+def quantize(model: openvino.Model, file: Path, texts: Texts) -> None:
     """Post-training quantization as NNCF documents it for transformers."""
     import nncf
 
     inputs = [each.any_name for each in model.inputs]
-    return nncf.quantize(
+    made = nncf.quantize(
         model,
         nncf.Dataset([feed(text, inputs) for text in texts]),
         model_type=nncf.ModelType.TRANSFORMER,
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(texts),
     )
+    openvino.save_model(made, file)
 
+
+WAYS: Mapping[str, Callable[[openvino.Model, Path, Texts], None]] = {"fp32": keep, "int8": quantize}
 
 if __name__ == "__main__":
     main()
