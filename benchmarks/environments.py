@@ -110,7 +110,7 @@ class Worker:
         """Send a request and wait, asleep, for its answer.
 
         Args:
-            do: what is to be done; see benchmarks/peers/serving.py.
+            do: what is to be done; see benchmarks/peer_tools/serving.py.
             name: of the model.
             request: the rest.
 

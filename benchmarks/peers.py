@@ -2,10 +2,10 @@
 
     python -m benchmarks.peers runs/students --set sst2 --seed 0
 
-Environments are made below --environments from the pins in benchmarks/peers/ and kept. Every file is made by
-the tool's own functions there, and run by a process there that sleeps until it is asked: so all files of a
-model are timed in turns, block by block in random order, on one core, although their libraries could not
-be loaded side by side. The labels that a file gives stand beside its time, for what is wrong can be fast.
+Environments are made below --environments from the pins in benchmarks/peer_tools/ and kept. Every file is
+made by the tool's own functions there, and run by a process there that sleeps until it is asked: so all files
+of a model are timed in turns, block by block in random order, on one core, although their libraries could
+not be loaded side by side. The labels that a file gives stand beside its time, for what is wrong can be fast.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from squeeze.stages.export.stage import ExportSection
 
 __all__ = ["OURS", "WAYS", "Contestant", "Subject", "Way", "main", "measured"]
 
-SCRIPTS = Path(__file__).resolve().parent / "peers"
+SCRIPTS = Path(__file__).resolve().parent / "peer_tools"
 OPTIMUM, OPENVINO, SQUEEZE = "onnxruntime", "openvino", "squeeze"
 PINNED: Mapping[str, tuple[str, ...]] = {
     OPTIMUM: ("optimum-onnx", "optimum", "transformers", "torch", "onnxruntime"),

@@ -71,6 +71,6 @@ def _fastest(models: Record, default: str) -> Iterator[str]:
             name = min(mine, key=lambda each: mine[each]["against"][default]["value"])
             against = mine[name]["against"][default]
             yield (
-                f"- {model}, {default}, at least as fast as the fastest file in {runtime} ({name}, "
-                f"{interval(against)} of its time): {reaches_interval(against, AS_FAST)}"
+                f"- {model}: the fastest file in {runtime}, {name}, takes {interval(against)} of the time of "
+                f"{default}, at least {AS_FAST:g}: {reaches_interval(against, AS_FAST)}"
             )

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import environments, peers
+from benchmarks import peers
 from benchmarks.environments import Worker, environment, run, versions
 from benchmarks.peers import OURS, PINNED, WAYS, Contestant, Subject, measured
 from benchmarks.peers_section import peers as section
 from squeeze.errors import MissingBackend, StageFailed
 
-SCRIPTS = Path(peers.__file__).parent / "peers"
+SCRIPTS = Path(peers.__file__).parent / "peer_tools"
 WORKER = f"""
 import sys
 sys.path.insert(0, {str(SCRIPTS)!r})
@@ -94,9 +94,12 @@ def pip(folder, code, told=""):
 
 def test_an_environment_is_made_once_and_again_when_its_pins_change(tmp_path, monkeypatch):
     made = []
-    monkeypatch.setattr(
-        environments.venv, "create", lambda folder, **_: made.append(folder) or pip(folder, 0)
-    )
+
+    def create(folder, **_):
+        made.append(folder)
+        pip(folder, 0)
+
+    monkeypatch.setattr("venv.create", create)
     pins, folder = tmp_path / "tool.txt", tmp_path / "environments" / "tool"
     pins.write_text("tool==1\n")
     assert environment(folder, pins) == environment(folder, pins) == folder / "bin" / "python"
@@ -109,7 +112,7 @@ def test_an_environment_is_made_once_and_again_when_its_pins_change(tmp_path, mo
 
 def test_an_environment_that_cannot_be_made_is_one_line_and_not_kept(tmp_path, monkeypatch):
     told = "ERROR: No matching distribution found for tool==1"
-    monkeypatch.setattr(environments.venv, "create", lambda folder, **_: pip(folder, 1, told))
+    monkeypatch.setattr("venv.create", lambda folder, **_: pip(folder, 1, told))
     pins, folder = tmp_path / "tool.txt", tmp_path / "tool"
     pins.write_text("tool==1\n")
     with pytest.raises(MissingBackend, match=re.escape(f"pip cannot install tool.txt ({told})")) as caught:
@@ -179,7 +182,5 @@ def test_a_report_judges_our_default_against_every_file(record):
     assert cells["fast and wrong"][4] == "50.0"
     assert cells["unreadable"][-1] == "not made: status 1 (a / b)"
     assert cells[OURS[1]][-1].strip() == ""
-    assert lines[-1].startswith(
-        f"- tiny, {OURS[1]}, at least as fast as the fastest file in b (fast and wrong, "
-    )
-    assert lines[-1].endswith(": fail")
+    assert lines[-1].startswith("- tiny: the fastest file in b, fast and wrong, takes 0.250 ")
+    assert lines[-1].endswith(f" of the time of {OURS[1]}, at least 1: fail")

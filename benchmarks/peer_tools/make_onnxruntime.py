@@ -63,9 +63,12 @@ def dynamic(source: Path, target: Path, texts: Texts, **settings: Any) -> None: 
 
 
 def static(source: Path, target: Path, texts: Texts, **settings: Any) -> None:
-    """Static quantization by ONNX Runtime in QDQ, after the clean-up that it asks for."""
+    """Static quantization by ONNX Runtime in QDQ, after the clean-up that it asks for.
+
+    Without symbolic inference of shapes, which ends at an operator of our graph that it does not know.
+    """
     clean = target / "clean.onnx"
-    quant_pre_process(source, clean)
+    quant_pre_process(source, clean, skip_symbolic_shape=True)
     quantize_static(clean, target / NAME, _Reader(clean, texts), **settings)
     clean.unlink()
 
