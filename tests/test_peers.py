@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
-from pathlib import Path
 
 import pytest
 
-from benchmarks import peers
 from benchmarks.environments import Worker, environment, run, versions
-from benchmarks.peers import OURS, PINNED, WAYS, Contestant, Subject, measured
+from benchmarks.peer_files import OURS, SCRIPTS, WAYS, Contestant, Subject
+from benchmarks.peers import PINNED, measured
 from benchmarks.peers_section import peers as section
 from squeeze.errors import MissingBackend, StageFailed
 
-SCRIPTS = Path(peers.__file__).parent / "peer_tools"
 WORKER = f"""
 import sys
 sys.path.insert(0, {str(SCRIPTS)!r})
