@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 __all__ = [
     "BINS",
     "METHODS",
+    "SHARE",
     "Histogram",
     "Method",
     "collect",

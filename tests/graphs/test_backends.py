@@ -255,6 +255,18 @@ def test_a_quantizer_that_gives_up_is_one_line(exported, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_error_of_nncf_is_one_line(exported, tmp_path, monkeypatch):
+    nncf = pytest.importorskip("nncf")
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise nncf.ValidationError("no such scope\nsee the manual")
+
+    monkeypatch.setattr(nncf, "quantize", fails)
+    with pytest.raises(StageFailed, match=r"NNCF gave up: no such scope$"):
+        write("nncf static", exported("dense")[1], tmp_path / "form.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_text_that_the_graph_cannot_run_is_told(exported, tmp_path):
     wrong = [{"input_ids": np.ones((1, 3), dtype=np.int64)}]
     with pytest.raises(StageFailed, match="attention_mask"):

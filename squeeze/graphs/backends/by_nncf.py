@@ -170,10 +170,10 @@ def _silent(nncf: ModuleType) -> Iterator[None]:
 @contextlib.contextmanager
 def _told(nncf: ModuleType, source: Path) -> Iterator[None]:
     """Its errors as one line. Its own classes have no base that is theirs alone."""
-    found = vars(nncf.errors).values()
-    ours: tuple[type[Exception], ...] = tuple(one for one in found if isinstance(one, type))
+    own = (one for one in vars(nncf.errors).values() if isinstance(one, type))
+    kinds: tuple[type[Exception], ...] = (*own, AssertionError, KeyError, RuntimeError, TypeError, ValueError)
     try:
         yield
-    except (*ours, AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
+    except kinds as error:
         line = (str(error).splitlines() or [type(error).__name__])[0]
         raise StageFailed(f"{source}: NNCF gave up: {line}") from error
