@@ -2,8 +2,8 @@
 
 A form is what squeeze/graphs/int8.py and static.py say, whoever makes it: products with constant weights are
 integer ones, tables are looked up before they are widened, everything else stays float. Left to themselves
-both libraries take tables for weights and widen the whole of them on every call. So tables are stored before,
-as squeeze/graphs/tables.py says, and the library is shown MatMul nodes that have names.
+both libraries widen the whole table of pieces before its look-up in int8-static, and leave positions float. So
+tables are stored before, as squeeze/graphs/tables.py says, and the library is shown MatMul nodes with names.
 """
 
 from __future__ import annotations
