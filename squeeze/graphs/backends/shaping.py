@@ -2,8 +2,9 @@
 
 A form is what squeeze/graphs/int8.py and static.py say, whoever makes it: products with constant weights are
 integer ones, tables are looked up before they are widened, everything else stays float. Left to themselves
-both libraries widen the whole table of pieces before its look-up in int8-static, and leave positions float. So
-tables are stored before, as squeeze/graphs/tables.py says, and the library is shown MatMul nodes with names.
+both libraries widen the whole table of pieces before its look-up in int8-static, and leave positions float.
+So tables are stored before, as squeeze/graphs/tables.py says, and the library is shown MatMul nodes with
+names.
 """
 
 from __future__ import annotations
