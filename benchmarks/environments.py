@@ -60,18 +60,18 @@ def versions(pins: Path, names: Sequence[str]) -> dict[str, str]:
     return {name: pinned[name] for name in names}
 
 
-def run(command: Sequence[str | Path], where: Mapping[str, str]) -> None:
+def run(command: Sequence[str | Path], folder: Path) -> None:
     """Run a script of another environment to its end.
 
     Args:
-        command: Python, script, arguments.
-        where: environment variables beside those that every such process gets.
+        command: Python, script, arguments; whole paths.
+        folder: where it runs, for some tools leave files there when they fail.
 
     Raises:
         StageFailed: it ended with an error.
     """
     ran = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, check=False, env=_variables(where)
+        list(map(str, command)), capture_output=True, text=True, check=False, env=_variables({}), cwd=folder
     )
     if ran.returncode:
         raise StageFailed(_death(ran.returncode, ran.stderr))

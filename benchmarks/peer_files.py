@@ -209,6 +209,6 @@ def _made(way: Way, source: Path, subject: Subject, pythons: Mapping[str, Path],
         typer.echo(f"{subject.name}: making {folder.name}", err=True)
         partial = Path(tempfile.mkdtemp(dir=folder.parent))
         script, texts = SCRIPTS / f"make_{way.place}.py", subject.fp32.with_name("texts.json")
-        run([pythons[way.place], script, way.making, source, partial, texts], {})
+        run([pythons[way.place], script, way.making, source.absolute(), partial, texts], partial)
         partial.rename(folder)
     return folder / ("model.xml" if way.place == OPENVINO else "model.onnx")
