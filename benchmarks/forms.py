@@ -119,6 +119,8 @@ def _feed(length: int, seed: int) -> dict[str, Any]:
 
 def measured(variants: list[Variant], length: int, blocks: int, seed: int) -> dict[str, Any]:
     """Latency, size and logits of each file against the first, all in turns on random tokens."""
+    from squeeze.graphs.weights import bytes_by_kind
+
     sessions = {each.name: each.open() for each in variants}
     feeds = [_feed(length, place) for place in range(CALLS)]
     answers = {name: _answers(session, feeds) for name, session in sessions.items()}
@@ -138,7 +140,7 @@ def measured(variants: list[Variant], length: int, blocks: int, seed: int) -> di
             "against_fp32": ratio(times[each.name], times["fp32"]),
             "bytes": each.path.stat().st_size,
             "size_against_fp32": round(each.path.stat().st_size / size, 4),
-            "stored": _stored(each.path),
+            "stored": bytes_by_kind(each.path),
             "largest_difference": float(np.abs(answers[each.name] - answers["fp32"]).max()),
         }
         for each in variants
@@ -160,19 +162,6 @@ def _block(session: Any, feeds: list[dict[str, Any]]) -> list[float]:
         session.run(["logits"], feed)
         taken.append(1e3 * (time.perf_counter() - start))
     return taken
-
-
-def _stored(path: Path) -> dict[str, int]:
-    """Bytes by what they hold: codes of a product-quantized table, other integers, floats, the graph."""
-    import onnx_ir as ir
-
-    found = {"codes": 0, "integers": 0, "floats": 0}
-    for each in ir.load(path).graph.initializers.values():
-        assert each.const_value is not None
-        floating = each.const_value.dtype.is_floating_point()
-        kind = "codes" if "codes" in str(each.name) else "floats" if floating else "integers"
-        found[kind] += each.const_value.nbytes
-    return {**found, "graph": path.stat().st_size - sum(found.values())}
 
 
 def _show(name: str, found: Mapping[str, Any]) -> None:

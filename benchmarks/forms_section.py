@@ -59,7 +59,8 @@ def _aims(models: Record) -> Iterator[str]:
             yield said
     for model, found in models.items():
         for name in ("fp32", *(name for name, _ in SMALLEST.values())):
-            held = ", ".join(f"{kind} {size / 1e6:.2f}" for kind, size in found[name]["stored"].items())
+            stored = {kind: size for kind, size in found[name]["stored"].items() if size}
+            held = ", ".join(f"{kind} {size / 1e6:.2f}" for kind, size in stored.items())
             yield f"- {model}, {name}, MB: {held}"
 
 

@@ -225,7 +225,7 @@ def _in_runtime(folder: Path, made: Mapping[str, Artifact]) -> dict[str, Any]:
 
     from squeeze.core.metrics import quality
     from squeeze.data import dataset
-    from squeeze.distillation.material import PREDICTIONS
+    from squeeze.distillation.config import PREDICTIONS
     from squeeze.models import tokens
     from squeeze.models.storage import load_student
 

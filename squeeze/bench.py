@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
 
@@ -25,14 +26,15 @@ from squeeze.stages.gate.stage import Check
 from squeeze.targets import gpu
 from squeeze.targets.compare import against_report, interleaved
 from squeeze.targets.cpu import CPU, Settings, Where, measure
-from squeeze.targets.devices import functional, measured
 from squeeze.targets.devices.address import Cpu, Gpu, Qemu, parse
-from squeeze.targets.devices.results import FunctionalReport
-from squeeze.targets.devices.visiting import Habits, visit
 from squeeze.targets.limits import Verdict, at_least, at_most, disturbed, latency, overall, spread, throughput
 from squeeze.targets.measurement import Comparison, Estimate, Measurement, Report
 from squeeze.targets.quantiles import QUANTILES
 from squeeze.targets.subjects import Subject, find
+
+if TYPE_CHECKING:
+    from squeeze.targets.devices.results import FunctionalReport
+    from squeeze.targets.devices.session import Session
 
 __all__ = [
     "BenchOptions",
@@ -196,8 +198,11 @@ def check(models: Sequence[Path], options: BenchOptions, progress: Progress) -> 
         MissingBackend: no emulator, or no runner for its kind of device.
         ParityFailed: it computes something else.
     """
+    from squeeze.targets.devices import functional
+    from squeeze.targets.devices.results import FunctionalReport
+
     subjects = _distinct([subject for path in models for subject in find(path, options.form)])
-    with visit(parse(options.target), _habits(options), progress) as session:
+    with _visit(options, progress) as session:
         results = functional.check(subjects, _settings(options), session, progress)
     return FunctionalReport(results=results)
 
@@ -251,7 +256,9 @@ def _measure(
         case Qemu():
             raise UsageError(f"{address}: emulated, nothing can be measured there")
         case _:
-            with visit(address, _habits(options), progress) as session:
+            from squeeze.targets.devices import measured
+
+            with _visit(options, progress) as session:
                 return measured.measure(subjects, settings, session, progress)
 
 
@@ -260,8 +267,11 @@ def _gpu(options: BenchOptions, subjects: Sequence[Subject]) -> Where:
     return gpu.find(subjects, pinned)
 
 
-def _habits(options: BenchOptions) -> Habits:
-    return Habits(keep=options.keep, folder=options.device_dir)
+def _visit(options: BenchOptions, progress: Progress) -> AbstractContextManager[Session]:
+    """A session on the target, whose code is loaded for devices only."""
+    from squeeze.targets.devices.visiting import Habits, visit
+
+    return visit(parse(options.target), Habits(keep=options.keep, folder=options.device_dir), progress)
 
 
 def _baseline(options: BenchOptions) -> tuple[BenchReport | None, tuple[Subject, ...]]:

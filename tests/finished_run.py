@@ -17,8 +17,8 @@ from safetensors.numpy import save_file
 
 from squeeze import artifact
 from squeeze.data.dataset import write_split, write_unlabelled
+from squeeze.distillation.config import PREDICTIONS
 from squeeze.registry import STAGES
-from squeeze.report.evidence.answers import PREDICTIONS
 from tests import tiny_onnx
 from tests.measured import measurement
 

@@ -17,6 +17,7 @@ from squeeze.training.config import Schedule
 
 __all__ = [
     "ARCH",
+    "PREDICTIONS",
     "AugmentSection",
     "CacheReport",
     "DistilConfig",
@@ -32,6 +33,8 @@ __all__ = [
 ]
 
 
+PREDICTIONS = "predictions.safetensors"
+"""File of the answers, logits by split, in the folder of a teacher and of a student."""
 ARCH = "arch.json"
 """File of a `[student]` section that a search has chosen."""
 

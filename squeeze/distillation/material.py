@@ -17,7 +17,14 @@ from squeeze.data import dataset
 from squeeze.data.dataset import Dataset, Split
 from squeeze.data.teacher_cache import Spent
 from squeeze.distillation import pool as pools
-from squeeze.distillation.config import CacheReport, DistilConfig, Phase, PhaseReport, VocabularyReport
+from squeeze.distillation.config import (
+    PREDICTIONS,
+    CacheReport,
+    DistilConfig,
+    Phase,
+    PhaseReport,
+    VocabularyReport,
+)
 from squeeze.distillation.objective import needed
 from squeeze.distillation.phases import Ground, run_phase
 from squeeze.distillation.pool import Pool
@@ -32,7 +39,6 @@ from squeeze.models.tokens import Encodings
 from squeeze.stage import Work
 
 __all__ = [
-    "PREDICTIONS",
     "Answers",
     "Material",
     "Reading",
@@ -48,8 +54,6 @@ __all__ = [
 
 Answers = dict[str, NDArray[np.float32]]
 """Logits (N, K) by split."""
-PREDICTIONS = "predictions.safetensors"
-"""File of the answers, in the folder of a teacher and of a student."""
 
 
 @dataclass(frozen=True)

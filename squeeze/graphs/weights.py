@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import onnx_ir as ir
 
-__all__ = ["KINDS", "Kind", "bytes_by_kind"]
+__all__ = ["Kind", "bytes_by_kind"]
 
-Kind = Literal["table of pieces", "positions", "products", "steps and zeros", "biases and norms", "graph"]
-KINDS: tuple[Kind, ...] = (
-    "table of pieces",
-    "positions",
-    "products",
-    "steps and zeros",
-    "biases and norms",
-    "graph",
-)
-"""Tables that are looked up by token and by place, weights of products, what integers are multiplied with and
-moved by, vectors, and all that is no weight: nodes, names, shapes."""
+Kind = Literal[
+    "table of pieces", "codes", "positions", "products", "steps and zeros", "biases and norms", "graph"
+]
+"""Tables that are looked up by token, codes of a product-quantized one, tables that are looked up by place,
+weights of products, what integers are multiplied with and moved by, vectors, and all that is no weight:
+nodes, names, shapes."""
 
 LOOK_UPS = ("Gather", "GatherBlockQuantized")
 PRODUCTS = (
@@ -43,7 +38,7 @@ def bytes_by_kind(path: Path) -> dict[Kind, int]:
     Args:
         path: an ONNX file without external weights.
     """
-    found: dict[Kind, int] = dict.fromkeys(KINDS, 0)
+    found: dict[Kind, int] = dict.fromkeys(get_args(Kind), 0)
     for value in ir.load(path).graph.initializers.values():
         if value.const_value is not None:
             found[_kind(value)] += value.const_value.nbytes
@@ -61,6 +56,8 @@ def _kind(value: ir.Value) -> Kind:
     if axes < 2:  # integers are shapes, axes and indices
         return "biases and norms" if tensor.dtype.is_floating_point() else "graph"
     operators = set(_readers(value))
+    if "Gather" in operators and tensor.dtype == ir.DataType.UINT8:
+        return "codes"
     if operators & set(LOOK_UPS):
         return "table of pieces"
     if "Slice" in operators:

@@ -15,7 +15,7 @@ from squeeze.stages.bench.stage import BenchResult
 from squeeze.stages.distil.stage import DistilResult
 from squeeze.stages.export.stage import ExportResult
 from squeeze.stages.gate.stage import GateResult
-from squeeze.stages.prune.stage import PruneResult
+from squeeze.stages.prune.stage import Measured, PruneResult
 from squeeze.stages.quantize.stage import QuantizeResult
 from squeeze.stages.search.stage import SearchResult
 from squeeze.stages.teacher.stage import TeacherResult
@@ -23,20 +23,19 @@ from squeeze.targets.measurement import Measurement
 from squeeze.task import TaskSection
 
 __all__ = [
+    "TEACHER",
     "by_kind",
     "collect",
     "exported_rows",
     "parsed",
-    "pruned_rows",
-    "quantized_rows",
-    "student_row",
-    "teacher_row",
+    "torch_row",
     "with_retention",
 ]
 
 Result = TypeVar("Result", bound=Frozen)
 EncoderResult = DistilResult | PruneResult | QuantizeResult
-TEST = "test"
+InTorch = TeacherResult | EncoderResult | Measured
+TEST, TEACHER, STUDENT = "test", "teacher", "student (torch)"
 
 
 def collect(name: str, artifacts: Mapping[str, Artifact]) -> RunReport:
@@ -52,7 +51,7 @@ def collect(name: str, artifacts: Mapping[str, Artifact]) -> RunReport:
     bench = parsed(artifacts.get("measurements"), BenchResult)
     rows: list[ModelRow] = []
     if teacher is not None:
-        rows.append(teacher_row(teacher))
+        rows.append(torch_row(TEACHER, teacher))
     if encoder is not None:
         rows.extend(_rows(encoder))
     if export is not None:
@@ -76,59 +75,28 @@ def by_kind(stages: Mapping[str, Artifact]) -> dict[str, Artifact]:
     return {found.kind: found for found in stages.values()}
 
 
-def teacher_row(result: TeacherResult) -> ModelRow:
-    """The teacher is measured in torch, so it has no latency here."""
+def torch_row(name: str, found: InTorch) -> ModelRow:
+    """A model that was measured in torch, so it has no latency here."""
     return ModelRow(
-        name="teacher",
-        quality=result.quality,
-        embedding_parameters=result.embedding_parameters,
-        other_parameters=result.parameters - result.embedding_parameters,
-        size_bytes=result.size_bytes,
+        name=name,
+        quality=found.quality,
+        embedding_parameters=found.embedding_parameters,
+        other_parameters=found.parameters - found.embedding_parameters,
+        size_bytes=found.size_bytes,
     )
 
 
-def student_row(result: DistilResult) -> ModelRow:
-    """The student as it was trained."""
-    return ModelRow(
-        name="student (torch)",
-        quality=result.quality,
-        embedding_parameters=result.embedding_parameters,
-        other_parameters=result.parameters - result.embedding_parameters,
-        size_bytes=result.size_bytes,
-    )
-
-
-def pruned_rows(result: PruneResult) -> list[ModelRow]:
+def _pruned_rows(result: PruneResult) -> list[ModelRow]:
     """The student that was pruned, where it is not the teacher itself, and what it became."""
-    whole = result.before
-    before = ModelRow(
-        name="student (torch)",
-        quality=whole.quality,
-        embedding_parameters=whole.embedding_parameters,
-        other_parameters=whole.parameters - whole.embedding_parameters,
-        size_bytes=whole.size_bytes,
-    )
-    after = ModelRow(
-        name="pruned (torch)",
-        quality=result.quality,
-        embedding_parameters=result.embedding_parameters,
-        other_parameters=result.parameters - result.embedding_parameters,
-        size_bytes=result.size_bytes,
-    )
-    return [before, after] if result.source == "student" else [after]
+    after = torch_row("pruned (torch)", result)
+    return [torch_row(STUDENT, result.before), after] if result.source == "student" else [after]
 
 
-def quantized_rows(result: QuantizeResult) -> list[ModelRow]:
+def _quantized_rows(result: QuantizeResult) -> list[ModelRow]:
     """The model before it was rounded, and what it became; both are stored in float here."""
-    row = ModelRow(
-        name="student (torch)",
-        quality=result.before,
-        embedding_parameters=result.embedding_parameters,
-        other_parameters=result.parameters - result.embedding_parameters,
-        size_bytes=result.size_bytes,
-    )
-    after = {"name": f"{result.scheme} (torch)", "quality": result.quality, "size_bytes": None}
-    return [row, row.model_copy(update=after)]
+    row = torch_row(STUDENT, result)
+    after = {"name": f"{result.scheme} (torch)", "size_bytes": None}
+    return [row.model_copy(update={"quality": result.before}), row.model_copy(update=after)]
 
 
 def exported_rows(
@@ -155,7 +123,7 @@ def exported_rows(
 def with_retention(rows: Iterable[ModelRow]) -> list[ModelRow]:
     """Hold every model's macro-F1 on the test split against the first row's, which is the teacher's."""
     listed = list(rows)
-    best = listed[0].quality.get(TEST) if listed and listed[0].name == "teacher" else None
+    best = listed[0].quality.get(TEST) if listed and listed[0].name == TEACHER else None
     if best is None or best.macro_f1 == 0:
         return listed
     return [
@@ -193,10 +161,10 @@ def _encoder(found: Artifact | None) -> EncoderResult | None:
 
 def _rows(encoder: EncoderResult) -> list[ModelRow]:
     if isinstance(encoder, PruneResult):
-        return pruned_rows(encoder)
+        return _pruned_rows(encoder)
     if isinstance(encoder, QuantizeResult):
-        return quantized_rows(encoder)
-    return [student_row(encoder)]
+        return _quantized_rows(encoder)
+    return [torch_row(STUDENT, encoder)]
 
 
 def parsed(found: Artifact | None, kind: type[Result]) -> Result | None:

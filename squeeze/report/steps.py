@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from squeeze.artifact import Artifact
-from squeeze.report.collecting import exported_rows, parsed, student_row, teacher_row
+from squeeze.report.collecting import TEACHER, exported_rows, parsed, torch_row
 from squeeze.report.model import ModelRow
 from squeeze.stages.bench.stage import BenchResult
 from squeeze.stages.distil.stage import DistilResult
 from squeeze.stages.export.stage import ExportResult
-from squeeze.stages.prune.stage import Measured, PruneResult
+from squeeze.stages.prune.stage import PruneResult
 from squeeze.stages.quantize.stage import QuantizeResult
 from squeeze.stages.teacher.stage import TeacherResult
 
@@ -51,37 +51,23 @@ def _in_torch(stages: Mapping[str, Artifact]) -> Iterator[ModelRow]:
     """Before the export."""
     teacher = parsed(stages.get("teacher"), TeacherResult)
     if teacher is not None:
-        yield teacher_row(teacher)
+        yield torch_row(TEACHER, teacher)
     student = parsed(stages.get("distil"), DistilResult)
     if student is not None:
-        yield student_row(student).model_copy(update={"name": "student"})
+        yield torch_row("student", student)
     pruned = parsed(stages.get("prune"), PruneResult)
     if pruned is not None:
-        yield _measured("pruned: cut", pruned.cut)
-        yield _measured("pruned: recovered", pruned.cut.model_copy(update={"quality": pruned.quality}))
+        yield torch_row("pruned: cut", pruned.cut)
+        yield torch_row("pruned: recovered", pruned)
     rounded = parsed(stages.get("quantize"), QuantizeResult)
     if rounded is not None:
         yield from _rounded(rounded)
 
 
-def _measured(name: str, found: Measured) -> ModelRow:
-    return ModelRow(
-        name=name,
-        quality=found.quality,
-        embedding_parameters=found.embedding_parameters,
-        other_parameters=found.parameters - found.embedding_parameters,
-        size_bytes=found.size_bytes,
-    )
-
-
 def _rounded(found: QuantizeResult) -> Iterator[ModelRow]:
     """Without a size: weights are stored in float here."""
-    row = ModelRow(
-        name=f"{found.scheme}: rounded",
-        quality=found.rounded,
-        embedding_parameters=found.embedding_parameters,
-        other_parameters=found.parameters - found.embedding_parameters,
-    )
+    row = torch_row(f"{found.scheme}: rounded", found)
+    row = row.model_copy(update={"quality": found.rounded, "size_bytes": None})
     yield row
     if found.trained:
         yield row.model_copy(update={"name": f"{found.scheme}: trained", "quality": found.quality})

@@ -15,11 +15,11 @@ from squeeze.core.stats import CONFIDENCE
 from squeeze.errors import UsageError
 from squeeze.progress import Progress
 from squeeze.runtime import environment, usable_cores
-from squeeze.targets.measurement import LengthSummary, Measurement
-from squeeze.targets.noise import block_variation, remarks
+from squeeze.targets.figures import of_calls, of_starts
+from squeeze.targets.measurement import Measurement
+from squeeze.targets.noise import remarks
 from squeeze.targets.process import ask
-from squeeze.targets.quantiles import QUANTILES, estimate
-from squeeze.targets.subjects import Subject
+from squeeze.targets.subjects import Subject, model_bytes, shared_lengths
 
 __all__ = ["CPU", "START_TIMEOUT_S", "Settings", "Where", "measure"]
 
@@ -167,21 +167,13 @@ def _request(
         "cores": _cores(settings.threads),
         "shapes": {name: list(shape) for name, shape in settings.shapes.items()},
         "batch": settings.batch,
-        "lengths": _lengths(everyone, settings.sequence),
+        "lengths": shared_lengths(everyone, settings.sequence),
         "even": settings.even,
         "seed": settings.seed,
         "min_runs": settings.min_runs,
         "min_seconds": settings.min_seconds,
         "max_seconds": settings.max_seconds,
     }
-
-
-def _lengths(subjects: Sequence[Subject], sequence: int | None) -> list[int] | None:
-    """Lengths for everyone: the ones asked for, else those of the first model that knows any."""
-    if sequence is not None:
-        return [sequence]
-    known = (subject.lengths for subject in subjects if subject.lengths)
-    return next((list(lengths) for lengths in known), None)
 
 
 def _cores(threads: int) -> list[int]:
@@ -228,7 +220,7 @@ def _measurement(
         file=subject.path.name,
         form=subject.form,
         sha256=digest_file(subject.path),
-        size_bytes=_size(subject.path),
+        size_bytes=model_bytes(subject.path),
         tokenizer_bytes=subject.tokenizer_bytes,
         threads=settings.threads,
         cores=tuple(request["cores"]),
@@ -246,50 +238,14 @@ def _timing_figures(answer: Mapping[str, Any], settings: Settings) -> dict[str, 
     samples, widths, passes = answer["samples_ms"], answer["widths"], answer["passes"]
     ends = np.cumsum([len(block) * passes for block in widths])[:-1]
     blocks = [block.tolist() for block in np.split(np.asarray(samples), ends)]
+    shared = {"batch": settings.batch, "confidence": settings.confidence}
     return {
-        "batch": settings.batch,
-        "sequence": _summary(widths) if answer["has_length"] else None,
-        "warmup_runs": answer["warmup_runs"],
-        "warm": answer["warm"],
-        "samples_ms": tuple(samples),
-        "passes": passes,
-        "block_widths": tuple(map(tuple, widths)),
-        "runs": len(samples),
-        "confidence": settings.confidence,
-        **{name: estimate(blocks, share, settings.confidence) for name, share in QUANTILES.items()},
-        "throughput_per_s": settings.batch * len(samples) / (sum(samples) / 1e3),
-        "preemptions": answer["preemptions"],
-        "cv": block_variation(blocks, widths),
+        **of_calls(blocks, widths, has_length=answer["has_length"], **shared),
+        **{name: answer[name] for name in ("warmup_runs", "warm", "passes", "preemptions")},
     }
 
 
 def _start_figures(starts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Load time, first inference and memory of several fresh processes."""
-    loads = tuple(float(start["load_ms"]) for start in starts)
-    firsts = tuple(float(start["first_ms"]) for start in starts)
-    return {
-        "load_ms": float(np.median(loads)),
-        "loads_ms": loads,
-        "first_ms": float(np.median(firsts)),
-        "firsts_ms": firsts,
-        "rss_bytes": max(start["rss_bytes"] for start in starts),
-        "rss_baseline_bytes": max(start["rss_baseline_bytes"] for start in starts),
-    }
-
-
-def _size(path: Path) -> int:
-    """Bytes of a model file and of the external weights that exporters put beside it."""
-    beside = (path.with_name(path.name + suffix) for suffix in (".data", "_data"))
-    return path.stat().st_size + sum(other.stat().st_size for other in beside if other.is_file())
-
-
-def _summary(widths: Sequence[Sequence[int]]) -> LengthSummary:
-    """What lengths the calls had."""
-    every = np.concatenate([np.asarray(block) for block in widths])
-    return LengthSummary(
-        calls=len(every),
-        minimum=int(every.min()),
-        median=float(np.median(every)),
-        mean=float(every.mean()),
-        maximum=int(every.max()),
-    )
+    names = ("load_ms", "first_ms", "rss_bytes", "rss_baseline_bytes")
+    return of_starts(*([start[name] for start in starts] for name in names))

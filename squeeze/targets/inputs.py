@@ -5,9 +5,9 @@ Pure, and numpy only: the measuring process loads this and must stay small.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from squeeze.errors import StageFailed, UsageError
 
 __all__ = [
-    "BOUNDS",
     "DEFAULT_LENGTH",
     "TYPES",
     "Feed",
@@ -23,11 +22,13 @@ __all__ = [
     "Spec",
     "draw_lengths",
     "feed",
+    "first_that_runs",
     "has_length",
     "slots",
 ]
 
 Feed: TypeAlias = dict[str, NDArray[Any]]
+Found = TypeVar("Found")
 Fill = Literal["ids", "ones", "zeros", "positions", "normal"]
 
 DEFAULT_LENGTH = 128
@@ -114,6 +115,25 @@ def draw_lengths(
     share = generator.permuted(np.tile(np.arange(calls)[:, None], (1, batch)), axis=0)
     place = (share + generator.random((calls, batch))) / calls
     return ordered[(place * len(ordered)).astype(np.int64)]
+
+
+def first_that_runs(attempt: Callable[[int], Found], vocabulary: int | None) -> Found:
+    """What a model gives for ids below a bound: its vocabulary, else smaller and smaller ones are tried.
+
+    Args:
+        attempt: runs the model; raises StageFailed for ids that it has not.
+        vocabulary: number of its ids, where that is known.
+
+    Raises:
+        StageFailed: no bound is small enough; the error of the last one.
+    """
+    bounds = BOUNDS if vocabulary is None else (vocabulary,)
+    for bound in bounds[:-1]:
+        try:
+            return attempt(bound)
+        except StageFailed:
+            continue
+    return attempt(bounds[-1])
 
 
 def feed(

@@ -7,8 +7,9 @@ an earlier one or says that it cannot.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean, median
 from typing import Any, Final, Literal, Self
 
 from pydantic import Field, ValidationError
@@ -16,9 +17,11 @@ from pydantic import Field, ValidationError
 from squeeze.errors import UsageError
 from squeeze.schema import Frozen
 
-__all__ = ["VERSION", "Comparison", "Estimate", "LengthSummary", "Measurement", "Report"]
+__all__ = ["MEASUREMENTS", "VERSION", "Comparison", "Estimate", "LengthSummary", "Measurement", "Report"]
 
 VERSION: Final = 1
+MEASUREMENTS: Final = "measurements.json"
+"""File of the bench stage's report."""
 
 
 class Estimate(Frozen):
@@ -37,6 +40,17 @@ class LengthSummary(Frozen):
     median: float
     mean: float
     maximum: int
+
+    @classmethod
+    def of(cls, widths: Sequence[int]) -> Self:
+        """Of the tokens of each call, at least one."""
+        return cls(
+            calls=len(widths),
+            minimum=min(widths),
+            median=float(median(widths)),
+            mean=float(fmean(widths)),
+            maximum=max(widths),
+        )
 
 
 class Measurement(Frozen):

@@ -12,7 +12,7 @@ from typing import Any
 from squeeze.errors import MissingBackend, StageFailed, UsageError
 from squeeze.targets.inputs import Spec
 
-__all__ = ["CPU", "guarded", "installed", "open_session", "options", "specs"]
+__all__ = ["CPU", "config", "guarded", "installed", "open_session", "options", "specs"]
 
 CPU = "CPUExecutionProvider"
 UNREADABLE = ("InvalidProtobuf", "NoSuchFile", "NoModel")
@@ -85,12 +85,20 @@ def options(*, threads: int, spinning: bool = True, exact: bool = True) -> Any:
     made.intra_op_num_threads = threads
     made.inter_op_num_threads = 1
     made.log_severity_level = 4
-    made.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
+    for key, value in config(spinning=spinning, exact=exact).items():
+        made.add_session_config_entry(key, value)
+    return made
+
+
+def config(*, spinning: bool = True, exact: bool = True) -> dict[str, str]:
+    """Entries of a session's configuration, here and on devices; args are those of `options`."""
     # uint8 x int8 products saturate on x86 processors without VNNI. With this, weights that do not fit into
     # 7 bits are turned to uint8, whose kernel is exact and slower. Measured without VNNI only: by its source
     # ONNX Runtime may do the same where there is VNNI, which needs none of it.
-    made.add_session_config_entry("session.x64quantprecision", str(int(exact)))
-    return made
+    return {
+        "session.x64quantprecision": str(int(exact)),
+        "session.intra_op.allow_spinning": str(int(spinning)),
+    }
 
 
 def installed(module: str) -> ModuleType:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,18 @@ from typing import Any
 from squeeze import artifact
 from squeeze.errors import Corrupt, UsageError
 
-__all__ = ["FORM_FILES", "TOKENIZER", "Subject", "bundle_forms", "find", "shipped_form", "vocabulary_size"]
+__all__ = [
+    "FORM_FILES",
+    "TOKENIZER",
+    "Subject",
+    "bundle_forms",
+    "external_weights",
+    "find",
+    "model_bytes",
+    "shared_lengths",
+    "shipped_form",
+    "vocabulary_size",
+]
 
 TOKENIZER = "tokenizer.json"
 FORM_FILES: Mapping[str, str] = {
@@ -100,6 +111,25 @@ def shipped_form(forms: Mapping[str, str]) -> str:
     'int8-dynamic'
     """
     return list(forms)[-1]
+
+
+def shared_lengths(subjects: Sequence[Subject], sequence: int | None) -> list[int] | None:
+    """Lengths for models that are compared: the one asked for, else those of the first that knows any."""
+    if sequence is not None:
+        return [sequence]
+    known = (subject.lengths for subject in subjects if subject.lengths)
+    return next((list(lengths) for lengths in known), None)
+
+
+def external_weights(path: Path) -> list[Path]:
+    """Files that exporters put beside a model and name after it."""
+    beside = (path.with_name(path.name + suffix) for suffix in (".data", "_data"))
+    return [other for other in beside if other.is_file()]
+
+
+def model_bytes(path: Path) -> int:
+    """Bytes of a model file with its external weights."""
+    return sum(each.stat().st_size for each in (path, *external_weights(path)))
 
 
 def vocabulary_size(tokenizer: Path) -> int:

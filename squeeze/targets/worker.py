@@ -25,14 +25,24 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from squeeze.errors import SqueezeError, StageFailed
+from squeeze.errors import SqueezeError
 from squeeze.targets import sessions
-from squeeze.targets.inputs import BOUNDS, DEFAULT_LENGTH, Feed, Slot, draw_lengths, feed, has_length, slots
+from squeeze.targets.inputs import (
+    DEFAULT_LENGTH,
+    Feed,
+    Slot,
+    draw_lengths,
+    feed,
+    first_that_runs,
+    has_length,
+    slots,
+)
 from squeeze.targets.ort import guarded, specs
 
 __all__ = ["main"]
@@ -114,13 +124,7 @@ def first_run(request: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple[Mo
         The model, and how long loading and the first inference took, in milliseconds.
     """
     lengths = None if request["lengths"] is None else [_median(request["lengths"])]
-    bounds = BOUNDS if wanted["bound"] is None else (int(wanted["bound"]),)
-    for bound in bounds[:-1]:
-        try:
-            return _load_and_run(request, wanted, lengths, bound)
-        except StageFailed:
-            continue
-    return _load_and_run(request, wanted, lengths, bounds[-1])
+    return first_that_runs(partial(_load_and_run, request, wanted, lengths), wanted["bound"])
 
 
 def _load_and_run(

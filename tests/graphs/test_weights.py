@@ -57,3 +57,11 @@ def test_what_is_rounded_takes_its_share_of_the_float_file(form, smaller, fp32, 
     wide = [sites.matrix(node).size for node in sites.wide(ir.load(fp32)).values()]
     kept = before["products"] - 4 * int(np.sum(wide))
     assert found["products"] == kept + 4 * int(np.sum(wide)) / smaller
+
+
+def test_codes_of_a_product_quantized_table_are_bytes_in_every_form(tmp_path):
+    table = EmbeddingShape(kind="product", width=32, subvectors=4, codewords=16)
+    encoder = tiny.encoder(embedding=table)
+    lean.export(encoder, tmp_path / "model.onnx", 20)
+    for path in (tmp_path / "model.onnx", made("int8-dynamic", tmp_path / "model.onnx", tmp_path)):
+        assert bytes_by_kind(path)["codes"] == encoder.shape.vocabulary * 4

@@ -13,11 +13,10 @@ import pytest
 
 from squeeze import pipeline
 from squeeze.cli import main
-from squeeze.distillation import material
 from squeeze.errors import SqueezeError, UsageError
 from squeeze.progress import Silent
 from squeeze.report import page as pages
-from squeeze.report.evidence import answers, gather
+from squeeze.report.evidence import gather
 from squeeze.report.page import MOST_BYTES, to_html
 from tests import finished_run
 from tests.report import page_checks
@@ -94,10 +93,6 @@ def test_the_bytes_add_up_to_the_file(run):
     assert sum(found.inside.bytes.values()) == size
     assert found.inside.bytes["table of pieces"] == 10 * 8 * 4
     assert found.inside.bytes["products"] == 8 * 3 * 4
-
-
-def test_answers_are_read_from_the_file_that_the_teacher_writes():
-    assert answers.PREDICTIONS == material.PREDICTIONS
 
 
 def test_without_texts_no_text_is_quoted(run, html):

@@ -9,9 +9,9 @@ import pytest
 from squeeze.progress import Silent
 from squeeze.runtime import usable_cores
 from squeeze.stage import Work
-from squeeze.stages.bench.run import FILE, _settings
+from squeeze.stages.bench.run import _settings
 from squeeze.stages.bench.stage import STAGE, BenchConfig, BenchResult
-from squeeze.targets.measurement import Report
+from squeeze.targets.measurement import MEASUREMENTS, Report
 from tests import tiny_onnx as tiny
 
 SECTION = {"min_runs": 20, "min_seconds": 0.0, "max_seconds": 10.0, "starts": 1, "threads": 64}
@@ -41,11 +41,11 @@ def test_every_form_is_measured_on_the_lengths_of_the_bundle(done):
 
 def test_samples_stand_in_the_file_and_not_in_the_manifest(done):
     result, out = done
-    report = Report.read(out / FILE)
+    report = Report.read(out / MEASUREMENTS)
     assert all(len(each.samples_ms) == each.runs >= 20 for each in report.measurements)
     assert all(each.samples_ms == () for each in result.measurements)
     assert report.comparisons[0].interleaved
-    assert json.loads((out / FILE).read_text())["version"] == 1
+    assert json.loads((out / MEASUREMENTS).read_text())["version"] == 1
 
 
 def test_the_result_survives_json(done):

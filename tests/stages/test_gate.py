@@ -11,9 +11,9 @@ from squeeze.budget import BudgetSection
 from squeeze.core.metrics import Quality
 from squeeze.errors import ProfileError
 from squeeze.stage import Work
-from squeeze.stages.gate.run import FILE, MEASUREMENTS, judge
+from squeeze.stages.gate.run import FILE, judge
 from squeeze.stages.gate.stage import STAGE, GateConfig, GateResult
-from squeeze.targets.measurement import Report
+from squeeze.targets.measurement import MEASUREMENTS, Report
 from tests import tiny_onnx as tiny
 from tests.measured import ends, measurement
 

@@ -12,8 +12,7 @@ from pydantic import ValidationError
 from safetensors.numpy import load_file
 
 from squeeze.artifact import Artifact
-from squeeze.distillation.config import Loss, Phase
-from squeeze.distillation.material import PREDICTIONS
+from squeeze.distillation.config import PREDICTIONS, Loss, Phase
 from squeeze.errors import GateFailed, ProfileError
 from squeeze.models.storage import load_student
 from squeeze.quantization import sites, storage
@@ -172,6 +171,7 @@ def test_steps_are_learned(where, tmp_path):
     ("section", "message"),
     [
         ({"scheme": "int3"}, "int8-dynamic"),
+        ({"scheme": "int4-weight", "weight_bits": 7}, "int4-weight has four"),
         ({"weight_bits": 6}, "7 or 8"),
         ({"method": "ptq", "phases": [QAT]}, "ptq trains nothing"),
         ({"phases": []}, "`phases` is empty"),
@@ -189,13 +189,15 @@ def test_settings_that_make_no_sense_are_refused(section, message):
 
 
 def test_the_fastest_form_that_keeps_the_floor_is_taken():
-    section = QuantizeSection(scheme="auto")
+    section = QuantizeSection(scheme="auto", weight_bits=7)
     student = FakeQuantized(tiny.encoder(), Plan("int8-dynamic"))
     latencies: dict[Scheme, float] = {"int4-weight": 1.0, "int8-static": 1.5, "int8-dynamic": 2.0}
     order = [
         choosing.Contender(section.of(scheme), Rounded(student, {}), ms) for scheme, ms in latencies.items()
     ]
     scores = {"int8-dynamic": 0.899, "int8-static": 0.898, "int4-weight": 0.880}
+    assert [each.settings.weight_bits for each in order] == [None, 7, 7]
+    assert [each.settings.int8_bits for each in order] == [7, 7, 7]
     made: list[str] = []
 
     def make(each: choosing.Contender) -> tuple[str, float]:

@@ -15,8 +15,8 @@ from squeeze.errors import Corrupt, GateFailed, ProfileError
 from squeeze.models.encoder import EncoderShape
 from squeeze.stages.distil.run import run as distil
 from squeeze.stages.search import finalists, ground
-from squeeze.stages.search.run import TABLE, run
-from squeeze.stages.search.stage import SearchConfig, SearchResult
+from squeeze.stages.search.run import run
+from squeeze.stages.search.stage import TABLE, SearchConfig, SearchResult
 from tests import tiny
 from tests.distilled import KD, config, inputs
 

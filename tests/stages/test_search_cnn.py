@@ -13,14 +13,16 @@ import pytest
 from squeeze.cli import main
 from squeeze.costs import resnet as costs
 from squeeze.data.images import Images
+from squeeze.distillation.config import ARCH
 from squeeze.errors import GateFailed, UsageError
 from squeeze.models.resnet import ResNetShape
 from squeeze.progress import Silent
 from squeeze.scores import cnn_table
 from squeeze.stages.search.cnn import judging
-from squeeze.stages.search.cnn.run import ARCH, TABLE, search
+from squeeze.stages.search.cnn.run import search
 from squeeze.stages.search.cnn.settings import CnnLimits, CnnResult, CnnSearch, Score
 from squeeze.stages.search.cnn.space import SPACES, CnnCandidate, all_of
+from squeeze.stages.search.stage import TABLE
 
 SIZE = (8, 8)
 

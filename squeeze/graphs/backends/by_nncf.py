@@ -53,9 +53,14 @@ class Control:
     score: Callable[[NDArray[np.float32], NDArray[np.int64]], float]
     drop: float
 
+    @property
+    def items(self) -> list[Item]:
+        """Calls with their answers."""
+        return list(zip(self.feeds, self.labels.tolist(), strict=True))
+
     def of(self, graph: Any, threads: int) -> float:
         """The score of an onnx.ModelProto."""
-        return _scored(graph, zip(self.feeds, self.labels.tolist(), strict=True), self, threads)[0]
+        return _scored(graph, self.items, self, threads)[0]
 
 
 def static(
@@ -112,11 +117,10 @@ def _controlled(
     asked: Mapping[str, Any],
 ) -> Any:
     """The graph with as many products in float as the score asks for."""
-    items = list(zip(control.feeds, control.labels.tolist(), strict=True))
     return nncf.quantize_with_accuracy_control(
         graph,
         texts,
-        nncf.Dataset(items, lambda item: item[0]),
+        nncf.Dataset(control.items, lambda item: item[0]),
         lambda model, some: _scored(model, some, control, threads),
         max_drop=control.drop,
         drop_type=nncf.DropType.ABSOLUTE,

@@ -86,7 +86,7 @@ def examine(path: Path) -> Readiness:
         raise UsageError(f"{path}: {'empty file' if path.is_file() else 'no such file'}")
     try:
         model = ir.load(path)
-    except Exception as error:
+    except Exception as error:  # onnx-ir and protobuf raise whatever comes
         line = (str(error).splitlines() or [type(error).__name__])[0]
         raise UsageError(f"{path}: not a readable ONNX model ({line})", hint="give an .onnx file") from error
     return inspect(model, path.name)

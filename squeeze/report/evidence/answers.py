@@ -14,13 +14,13 @@ from safetensors.numpy import load_file
 
 from squeeze.core.metrics import confusion, softmax
 from squeeze.data.dataset import Dataset, Split
+from squeeze.distillation.config import PREDICTIONS
 from squeeze.errors import Corrupt, SqueezeError
 from squeeze.predict import predict
 from squeeze.progress import Progress
 
-__all__ = ["MOST_ROWS", "PREDICTIONS", "Answers", "Change", "Kind", "SplitAnswers", "read"]
+__all__ = ["MOST_ROWS", "Answers", "Change", "Kind", "SplitAnswers", "read"]
 
-PREDICTIONS = "predictions.safetensors"  # squeeze/distillation/material.py, which loads torch, writes it
 SEEN = ("train", "validation")  # splits that something was chosen on
 MOST_ROWS = 20_000  # texts of a split that are answered: a minute at 3 ms each
 

@@ -16,6 +16,7 @@ from squeeze.data.dataset import Dataset
 from squeeze.errors import Corrupt
 from squeeze.progress import Progress
 from squeeze.report.collecting import by_kind, collect, parsed
+from squeeze.report.comparing import shipped
 from squeeze.report.evidence import answers as answering
 from squeeze.report.evidence.answers import Answers
 from squeeze.report.evidence.inside import Inside, look
@@ -23,15 +24,12 @@ from squeeze.report.evidence.origin import Origin, origins
 from squeeze.report.model import RunReport
 from squeeze.stages.data.stage import DataResult
 from squeeze.stages.export.stage import ExportResult
-from squeeze.stages.search.stage import Row
-from squeeze.targets.measurement import Report
-from squeeze.targets.subjects import shipped_form
+from squeeze.stages.search.stage import TABLE, Row
+from squeeze.targets.measurement import MEASUREMENTS, Report
 
 __all__ = ["Evidence", "gather"]
 
 Found = TypeVar("Found")
-MEASUREMENTS = "measurements.json"  # of the bench stage
-SEARCHED = "search.json"  # of the search stage
 
 
 @dataclass(frozen=True)
@@ -78,10 +76,11 @@ def gather(name: str, stages: Mapping[str, Artifact], progress: Progress) -> Evi
     data, bundle = stages.get("data"), stages.get("export")
     texts = None if data is None else dataset.load(data.path)
     export = parsed(bundle, ExportResult)
-    form = None if export is None or not export.forms else _judged(report, export)
-    shipped = None
+    row = shipped(report)
+    form = None if row is None else row.name
+    file = None
     if bundle is not None and export is not None and form is not None:
-        shipped = (bundle.path, form, export.forms[form].file)
+        file = (bundle.path, form, export.forms[form].file)
     return Evidence(
         report=report,
         stages=stages,
@@ -90,17 +89,10 @@ def gather(name: str, stages: Mapping[str, Artifact], progress: Progress) -> Evi
         form=form,
         bench=_bench(stages.get("bench")),
         searched=_searched(stages.get("search")),
-        answers=_answers(report, stages, texts, shipped, progress),
-        inside=None if shipped is None else look(shipped[0], shipped[2], _validation(texts)),
+        answers=_answers(report, stages, texts, file, progress),
+        inside=None if file is None else look(file[0], file[2], _validation(texts)),
         origins=origins(stages),
     )
-
-
-def _judged(report: RunReport, export: ExportResult) -> str:
-    """The form that the gate judged, else the one that ships."""
-    if report.gate is not None and report.gate.form in export.forms:
-        return report.gate.form
-    return shipped_form({name: made.file for name, made in export.forms.items()})
 
 
 def _answers(
@@ -129,7 +121,7 @@ def _bench(found: Artifact | None) -> Report | None:
 def _searched(found: Artifact | None) -> Sequence[Row]:
     if found is None:
         return ()
-    return _document(found.path / SEARCHED, _rows)
+    return _document(found.path / TABLE, _rows)
 
 
 def _rows(text: bytes) -> Sequence[Row]:

@@ -11,12 +11,10 @@ from squeeze.stage import Work
 from squeeze.stages.bench.stage import BenchConfig, BenchResult
 from squeeze.targets.compare import interleaved
 from squeeze.targets.cpu import Settings, measure
-from squeeze.targets.measurement import Measurement, Report
+from squeeze.targets.measurement import MEASUREMENTS, Measurement, Report
 from squeeze.targets.subjects import find
 
-__all__ = ["FILE", "run"]
-
-FILE = "measurements.json"
+__all__ = ["run"]
 
 
 def run(config: BenchConfig, inputs: Mapping[str, Artifact], work: Work) -> BenchResult:
@@ -28,7 +26,7 @@ def run(config: BenchConfig, inputs: Mapping[str, Artifact], work: Work) -> Benc
         measured = tuple(_noted(each, config.bench.threads) for each in measured)
     comparisons = tuple(interleaved(measured[0], each) for each in measured[1:])
     report = Report(measurements=measured, comparisons=comparisons)
-    write_json(work.out / FILE, report.plain())
+    write_json(work.out / MEASUREMENTS, report.plain())
     return BenchResult(measurements=tuple(each.without_samples() for each in measured))
 
 

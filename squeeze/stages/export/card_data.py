@@ -1,15 +1,15 @@
 """The metadata of the model card, as the Hugging Face hub reads it (hub-docs, modelcard.md).
 
-What is not known is left out, and no path of the machine that made the bundle is told. It is written by hand:
-a library's order of keys would be part of the bundle's bytes, and change with its version.
+What is not known is left out, and no path of the machine that made the bundle is told.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import yaml
 
 from squeeze.artifact import Artifact
 from squeeze.core.metrics import Quality
@@ -85,18 +85,18 @@ def source_of(dataset: Artifact, split: str) -> str:
 
 
 def front_matter(value: Mapping[str, Any]) -> str:
-    r"""Metadata as YAML between its lines of dashes; texts are written as JSON, which YAML reads.
+    """Metadata as YAML between its lines of dashes.
 
     >>> print(front_matter({"tags": ["a"], "model-index": [{"name": "b: c", "results": []}]}))
     ---
     tags:
-    - "a"
+    - a
     model-index:
-    - name: "b: c"
+    - name: 'b: c'
       results: []
     ---
     """
-    return "\n".join(["---", *_lines(value), "---"])
+    return f"---\n{yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=1_000)}---"
 
 
 def _results(data: Mapping[str, Any], quality: Mapping[str, Quality]) -> list[dict[str, Any]]:
@@ -138,19 +138,3 @@ def _name(entry: Any) -> str:
 
 def _on_hub(name: str) -> bool:
     return name.startswith(HUB) and not Path(name.removeprefix(HUB)).is_absolute()
-
-
-def _lines(value: Mapping[str, Any] | Sequence[Any]) -> Iterator[str]:
-    """Block style, items of a list flush with its key."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if isinstance(inner, Mapping | list) and inner:
-                yield f"{key}:"
-                indent = "" if isinstance(inner, list) else "  "
-                yield from (f"{indent}{line}" for line in _lines(inner))
-            else:
-                yield f"{key}: {json.dumps(inner, ensure_ascii=False)}"
-        return
-    for inner in value:
-        lines = list(_lines(inner)) if isinstance(inner, Mapping) else [json.dumps(inner, ensure_ascii=False)]
-        yield from (f"{'  ' if place else '- '}{line}" for place, line in enumerate(lines))

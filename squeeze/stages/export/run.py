@@ -18,7 +18,7 @@ from squeeze.core.metrics import quality
 from squeeze.data import dataset
 from squeeze.data.batches import pad
 from squeeze.data.dataset import Dataset
-from squeeze.distillation.material import PREDICTIONS
+from squeeze.distillation.config import PREDICTIONS
 from squeeze.errors import ParityFailed
 from squeeze.graphs import lean as graph
 from squeeze.graphs import ort_format

@@ -14,13 +14,12 @@ from squeeze.errors import Corrupt, ProfileError
 from squeeze.stage import Work
 from squeeze.stages.gate.stage import Check, GateConfig, GateResult
 from squeeze.targets.limits import Verdict, at_most, latency, overall, spread
-from squeeze.targets.measurement import Estimate, Measurement, Report
+from squeeze.targets.measurement import MEASUREMENTS, Estimate, Measurement, Report
 from squeeze.targets.quantiles import QUANTILES
 
-__all__ = ["FILE", "MEASUREMENTS", "judge", "run"]
+__all__ = ["FILE", "judge", "run"]
 
 FILE = "verdict.json"
-MEASUREMENTS = "measurements.json"
 SPLIT = "test"
 
 

@@ -14,7 +14,8 @@ from safetensors.numpy import load_file
 from squeeze.artifact import Artifact, write_json
 from squeeze.core.metrics import Quality
 from squeeze.data.dataset import Dataset
-from squeeze.distillation.material import PREDICTIONS, judge, predict
+from squeeze.distillation.config import PREDICTIONS
+from squeeze.distillation.material import judge, predict
 from squeeze.distillation.teachers import load_teacher
 from squeeze.errors import ProfileError
 from squeeze.models import slicing, storage, tokens, vocabulary

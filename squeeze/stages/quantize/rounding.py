@@ -52,7 +52,7 @@ def round_student(student: Encoder, settings: QuantizeSection, material: Materia
     assert settings.scheme != "auto"
     plan = Plan(
         scheme=settings.scheme,
-        weight_bits=settings.weight_bits,
+        weight_bits=settings.int8_bits,
         table_bits=settings.table_bits,
         # int4 steps follow the weights: the graph finds them again from the weights that are saved.
         learn_steps=settings.learn_steps and settings.method == "qat" and settings.scheme != "int4-weight",

@@ -12,9 +12,15 @@ from safetensors.numpy import load_file, save_file
 
 from squeeze.artifact import Artifact
 from squeeze.core.metrics import quality
-from squeeze.distillation.config import CacheReport, DistilConfig, DistilSection, PhaseReport, StudentSection
-from squeeze.distillation.material import (
+from squeeze.distillation.config import (
     PREDICTIONS,
+    CacheReport,
+    DistilConfig,
+    DistilSection,
+    PhaseReport,
+    StudentSection,
+)
+from squeeze.distillation.material import (
     Answers,
     Material,
     gather,
@@ -168,7 +174,7 @@ def _write_beside(folder: Path, made: Made, in_float: Answers) -> None:
     record = storage.Record(
         scheme=model.plan.scheme,
         method=settings.method,
-        weight_bits=settings.weight_bits,
+        weight_bits=settings.int8_bits,
         table_bits=settings.table_bits,
         learned=model.plan.learn_steps,
         keep=tuple(sorted(model.plan.keep)),

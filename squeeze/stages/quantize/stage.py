@@ -37,9 +37,9 @@ class QuantizeSection(Frozen):
     """`int8-static`: where the ranges of activations are cut, or start when steps are learned"""
     calibration_texts: int = Field(default=256, ge=1)
     """`int8-static`: training texts on which they are taken"""
-    weight_bits: Literal[7, 8] = WEIGHT_BITS
-    """of the weights of the int8 schemes: with 7, within -63..63, ONNX Runtime's fastest kernel is exact on
-    every processor; with 8 it saturates on x86 without VNNI"""
+    weight_bits: Literal[7, 8] | None = None
+    """of the weights of the int8 schemes, 7 where it is left out: within -63..63 ONNX Runtime's fastest
+    kernel is exact on every processor; with 8 it saturates on x86 without VNNI"""
     table_bits: Literal[4, 8] = 8
     """of the table of pieces: 8 with one scale a column; 4 (`int4-weight`) with one for 32 values of a row"""
     learn_steps: bool = True
@@ -54,6 +54,12 @@ class QuantizeSection(Frozen):
     phases: tuple[Phase, ...] | None = None
     """`qat`: trainings in a row; 2 epochs of `logit_mse` (against labels `cross_entropy`) by default"""
     augment: AugmentSection = AugmentSection()
+
+    @model_validator(mode="after")
+    def _bits_fit(self) -> Self:
+        if self.weight_bits is not None and self.scheme == "int4-weight":
+            raise ValueError("`weight_bits` is of int8 weights; int4-weight has four")
+        return self
 
     @model_validator(mode="after")
     def _phases_fit(self) -> Self:
@@ -75,8 +81,14 @@ class QuantizeSection(Frozen):
         return self
 
     def of(self, scheme: Scheme) -> QuantizeSection:
-        """These settings with a scheme."""
-        return self.model_copy(update={"scheme": scheme})
+        """These settings with a scheme; bits that it does not have are left out."""
+        bits = None if scheme == "int4-weight" else self.weight_bits
+        return self.model_copy(update={"scheme": scheme, "weight_bits": bits})
+
+    @property
+    def int8_bits(self) -> Literal[7, 8]:
+        """Of int8 weights."""
+        return self.weight_bits or WEIGHT_BITS
 
     @property
     def trainings(self) -> tuple[Phase, ...]:

@@ -18,13 +18,12 @@ from squeeze.stages.search.ground import Ground, prepare
 from squeeze.stages.search.judging import Cost, Judge
 from squeeze.stages.search.processes import share
 from squeeze.stages.search.space import Candidate, Space, fitting, sample, settings, size, space_of
-from squeeze.stages.search.stage import STAGE, Finalist, Row, SearchConfig, SearchResult
+from squeeze.stages.search.stage import STAGE, TABLE, Finalist, Row, SearchConfig, SearchResult
 from squeeze.stages.search.study import evolve, open_storage, pareto, recorded
 from squeeze.stages.search.workers import Order, evolve_one
 
-__all__ = ["TABLE", "run"]
+__all__ = ["run"]
 
-TABLE = "search.json"
 TRIES = 50  # random draws a member of the first generation before a budget counts as out of reach
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "PREDICTED",
     "SCORE_NAMES",
     "STAGE",
+    "TABLE",
     "Finalist",
     "Row",
     "SearchConfig",
@@ -44,6 +45,8 @@ SCORE_NAMES = (
 )
 """Every score that can be asked for; squeeze/scores/ has them. Higher is better in all."""
 
+TABLE = "search.json"
+"""File of all candidates with their scores."""
 DEFAULT_SCORE: Mapping[str, float] = {"embedding_variance": 1.0, "taylor_mass": 1.0}
 """What ordered 24 carved students of sst2 best among sums of two that were tried (benchmarks/RESULTS.md)."""
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 from squeeze.artifact import Artifact, write_json
 from squeeze.core.metrics import quality
 from squeeze.data.dataset import Dataset, load
-from squeeze.distillation.material import PREDICTIONS
+from squeeze.distillation.config import PREDICTIONS
 from squeeze.errors import ProfileError
 from squeeze.models import families, hub, tokens
 from squeeze.models.encoder import Encoder, embedding_parameters, parameters

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from squeeze.artifact import digest_file
 from squeeze.progress import Progress
 from squeeze.targets.cpu import Settings
-from squeeze.targets.devices.golden import confirmed, goldens, limit
+from squeeze.targets.devices.golden import confirmed, goldens
 from squeeze.targets.devices.plan import Plan, Planned
 from squeeze.targets.devices.results import Functional
 from squeeze.targets.devices.session import Session
@@ -54,7 +54,7 @@ def check(
                     sha256=digest_file(each.subject.path),
                     onnxruntime=answer["onnxruntime"],
                     feeds=len(each.feeds),
-                    limit=limit(each.subject.path),
+                    limit=each.limit,
                     differences=differences,
                 )
             )

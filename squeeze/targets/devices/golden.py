@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from squeeze.errors import ParityFailed, StageFailed
+from squeeze.errors import ParityFailed
 from squeeze.targets.cpu import Settings
 from squeeze.targets.devices.results import Difference
-from squeeze.targets.inputs import BOUNDS, DEFAULT_LENGTH, Feed, draw_lengths, feed, has_length, slots
+from squeeze.targets.inputs import (
+    DEFAULT_LENGTH,
+    Feed,
+    draw_lengths,
+    feed,
+    first_that_runs,
+    has_length,
+    slots,
+)
 from squeeze.targets.ort import guarded, open_session, specs
-from squeeze.targets.subjects import Subject
+from squeeze.targets.subjects import Subject, shared_lengths
 
 __all__ = ["EXACT", "ROUNDED", "Golden", "compare", "confirmed", "goldens", "limit"]
-
-Answers = TypeVar("Answers")
 
 # Largest difference against the output's largest value. Floats are summed in another order on another
 # processor; with integer weights such a difference can move an activation to the next step.
@@ -42,6 +48,7 @@ class Golden:
         has_length: whether calls can differ in length.
         names: of the outputs.
         outputs: for each feed, in the order of the names.
+        limit: how far a device's outputs may lie from these, as a share of the largest.
     """
 
     subject: Subject
@@ -51,6 +58,7 @@ class Golden:
     has_length: bool
     names: tuple[str, ...]
     outputs: tuple[tuple[NDArray[Any], ...], ...]
+    limit: float
 
 
 def goldens(subjects: Sequence[Subject], settings: Settings, count: int) -> tuple[Golden, ...]:
@@ -65,8 +73,7 @@ def goldens(subjects: Sequence[Subject], settings: Settings, count: int) -> tupl
         UsageError: a file is no model, or a shape does not fit it.
         StageFailed: ONNX Runtime cannot run it.
     """
-    known = (subject.lengths for subject in subjects if subject.lengths)
-    lengths = [settings.sequence] if settings.sequence else next(known, None)
+    lengths = shared_lengths(subjects, settings.sequence)
     rows: list[list[int]] | list[None] = [None] * count
     if lengths is not None:
         drawn = draw_lengths(lengths, count, settings.batch, np.random.default_rng(settings.seed))
@@ -85,9 +92,7 @@ def _golden(subject: Subject, rows: list[list[int]] | list[None], settings: Sett
         with guarded(subject.path, "cannot be run"):
             return feeds, tuple(tuple(session.run(None, values)) for values in feeds)
 
-    feeds, outputs = _first_that_runs(
-        answers, BOUNDS if subject.vocabulary is None else (subject.vocabulary,)
-    )
+    feeds, outputs = first_that_runs(answers, subject.vocabulary)
     return Golden(
         subject=subject,
         inputs={spec.name: str(spec) for spec in declared},
@@ -96,17 +101,8 @@ def _golden(subject: Subject, rows: list[list[int]] | list[None], settings: Sett
         has_length=has_length(settled),
         names=tuple(node.name for node in session.get_outputs()),
         outputs=outputs,
+        limit=limit(subject.path),
     )
-
-
-def _first_that_runs(answers: Callable[[int], Answers], bounds: Sequence[int]) -> Answers:
-    """Smaller and smaller ids where nobody knows how many the embedding has."""
-    for bound in bounds[:-1]:
-        try:
-            return answers(bound)
-        except StageFailed:
-            continue
-    return answers(bounds[-1])
 
 
 def limit(path: Path) -> float:
@@ -139,12 +135,12 @@ def confirmed(target: str, wanted: Golden, found: Sequence[Sequence[NDArray[Any]
     Raises:
         ParityFailed: it computes something else, with the numbers.
     """
-    most, differences = limit(wanted.subject.path), compare(wanted, found)
+    differences = compare(wanted, found)
     for each in differences:
-        if not each.share <= most:
+        if not each.share <= wanted.limit:
             raise ParityFailed(
                 f"{target}: {wanted.subject.name}: output {each.output} differs from this machine's by "
-                f"{each.largest:.3g}, {each.share:.3g} of its largest value (limit {most:g})",
+                f"{each.largest:.3g}, {each.share:.3g} of its largest value (limit {wanted.limit:g})",
                 hint="the device or its library computes something else; its times would mean nothing",
             )
     return differences

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
-
-import numpy as np
 
 from squeeze.artifact import digest_file
 from squeeze.core.stats import steady
@@ -17,11 +16,11 @@ from squeeze.targets.devices.facts import Condition, Device, big_cores, throttli
 from squeeze.targets.devices.golden import Golden, confirmed, goldens
 from squeeze.targets.devices.plan import Plan, Planned, Timing
 from squeeze.targets.devices.results import Difference
-from squeeze.targets.devices.session import Session, beside
-from squeeze.targets.measurement import LengthSummary, Measurement
-from squeeze.targets.noise import block_variation, remarks
-from squeeze.targets.quantiles import QUANTILES, estimate
-from squeeze.targets.subjects import Subject
+from squeeze.targets.devices.session import Session
+from squeeze.targets.figures import of_calls, of_starts
+from squeeze.targets.measurement import Measurement
+from squeeze.targets.noise import remarks
+from squeeze.targets.subjects import Subject, model_bytes
 
 __all__ = ["measure"]
 
@@ -134,7 +133,7 @@ def _starts(visit: Visit, progress: Progress) -> list[list[dict[str, Any]]]:
 def _timed(visit: Visit, starts: Sequence[Sequence[Mapping[str, Any]]], progress: Progress) -> Timed:
     """Time all models in turns; a slow one gets short blocks, so that there are enough of them."""
     settings, count = visit.settings, len(visit.goldens)
-    firsts_s = [_median(_of_model(each, "first_ms")) / 1e3 for each in starts]
+    firsts_s = [median(_of_model(each, "first_ms")) / 1e3 for each in starts]
     most_s = settings.max_seconds * count
     calls = max(1, min(BLOCK_CALLS, int(most_s / LEAST_BLOCKS / sum(firsts_s))))
     block_s = calls * max(firsts_s)
@@ -177,7 +176,7 @@ def _measurement(
         file=path.name,
         form=golden.subject.form,
         sha256=digest_file(path),
-        size_bytes=sum(each.stat().st_size for each in (path, *beside(path))),
+        size_bytes=model_bytes(path),
         tokenizer_bytes=golden.subject.tokenizer_bytes,
         threads=settings.threads,
         cores=visit.cores,
@@ -196,35 +195,21 @@ def _timing_figures(
     """Samples of one model, and what follows from them."""
     samples, per_block = answer["samples_ms"], timed.calls * answer["passes"]
     blocks = [samples[at : at + per_block] for at in range(0, len(samples), per_block)]
-    widths = list(golden.widths[: timed.calls])
+    widths = [golden.widths[: timed.calls]] * len(blocks)
+    shared = {"batch": settings.batch, "confidence": settings.confidence}
     return {
-        "batch": settings.batch,
-        "sequence": _summary(widths * len(blocks)) if golden.has_length else None,
+        **of_calls(blocks, widths, has_length=golden.has_length, **shared),
         "warmup_runs": len(answer["warmup_ms"]),
         "warm": steady(answer["warmup_ms"], timed.calls, WARM_TOLERANCE),
-        "samples_ms": tuple(samples),
         "passes": answer["passes"],
-        "block_widths": tuple(tuple(widths) for _ in blocks),
-        "runs": len(samples),
-        "confidence": settings.confidence,
-        **{name: estimate(blocks, share, settings.confidence) for name, share in QUANTILES.items()},
-        "throughput_per_s": settings.batch * len(samples) / (sum(samples) / 1e3),
         "preemptions": answer["preemptions"],
-        "cv": block_variation(blocks, [widths] * len(blocks)),
     }
 
 
 def _start_figures(starts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Load time, first inference and memory of several fresh processes."""
-    loads, firsts = _of_model(starts, "load_ms"), _of_model(starts, "first_ms")
-    return {
-        "load_ms": _median(loads),
-        "loads_ms": loads,
-        "first_ms": _median(firsts),
-        "firsts_ms": firsts,
-        "rss_bytes": max(each["peak_bytes"] for each in starts),
-        "rss_baseline_bytes": max(each["baseline_bytes"] for each in starts),
-    }
+    peaks, baselines = ([each[name] for each in starts] for name in ("peak_bytes", "baseline_bytes"))
+    return of_starts(_of_model(starts, "load_ms"), _of_model(starts, "first_ms"), peaks, baselines)
 
 
 def _environment(
@@ -261,21 +246,6 @@ def _stopped(samples: Sequence[float], settings: Settings) -> bool:
 def _of_model(starts: Sequence[Mapping[str, Any]], key: str) -> tuple[float, ...]:
     """A figure of the one model of each process."""
     return tuple(float(each["models"][0][key]) for each in starts)
-
-
-def _summary(widths: Sequence[int]) -> LengthSummary:
-    """What lengths the calls had."""
-    return LengthSummary(
-        calls=len(widths),
-        minimum=min(widths),
-        median=_median(widths),
-        mean=float(np.mean(widths)),
-        maximum=max(widths),
-    )
-
-
-def _median(values: Sequence[float]) -> float:
-    return float(np.median(values))
 
 
 def _list(cores: Sequence[int]) -> str:

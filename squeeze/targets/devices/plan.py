@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from squeeze.errors import StageFailed
 from squeeze.targets.inputs import Feed
+from squeeze.targets.ort import config
 
-__all__ = ["CONFIG", "Plan", "Planned", "Timing", "feed_file", "write"]
-
-CONFIG: Mapping[str, str] = {"session.x64quantprecision": "1"}  # as squeeze/targets/ort.py opens sessions
+__all__ = ["Plan", "Planned", "Timing", "feed_file", "write"]
 
 
 @dataclass(frozen=True)
@@ -84,8 +83,7 @@ def write(plan: Plan) -> str:
     ]
     if plan.cores:
         lines.append(f"cores {','.join(map(str, plan.cores))}")
-    config = {**CONFIG, "session.intra_op.allow_spinning": str(int(plan.spinning))}
-    lines += [f"config {key} {value}" for key, value in config.items()]
+    lines += [f"config {key} {value}" for key, value in config(spinning=plan.spinning).items()]
     for model in plan.models:
         lines.append(f"model {model.file}")
         for number, values in enumerate(model.feeds):

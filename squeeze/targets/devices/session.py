@@ -21,8 +21,9 @@ from squeeze.targets.devices.facts import Condition, Device
 from squeeze.targets.devices.golden import Golden
 from squeeze.targets.devices.plan import Plan, feed_file, write
 from squeeze.targets.devices.transport import COPY_S, Transport
+from squeeze.targets.subjects import external_weights
 
-__all__ = ["Session", "beside"]
+__all__ = ["Session"]
 
 GRACE_S = 30.0  # what a run may take beside its own limit, before the connection is given up
 COMPLETE = "complete"  # a file that stands in the runner's folder when all of it is there
@@ -82,7 +83,7 @@ class Session:
                 path = each.subject.path
                 names.append(f"m{number}/model{path.suffix}")
                 files[names[-1]] = path
-                files |= {f"m{number}/{other.name}": other for other in beside(path)}
+                files |= {f"m{number}/{other.name}": other for other in external_weights(path)}
                 files |= _feeds(each, number, Path(folder))
             self._put(files, self.work)
         return tuple(names)
@@ -201,12 +202,6 @@ class Session:
                 self.transport.run(["rmdir", self.transport.base])  # stays while another session uses it
         except SqueezeError as error:
             self._progress.log(f"{error.message}; files may be left there in {self.transport.base}")
-
-
-def beside(path: Path) -> list[Path]:
-    """Files of external weights, which exporters name after the model."""
-    beside = (path.with_name(path.name + suffix) for suffix in (".data", "_data"))
-    return [other for other in beside if other.is_file()]
 
 
 def _feeds(each: Golden, number: int, folder: Path) -> dict[str, Path]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from squeeze.artifact import digest_json, write_json
+from squeeze.distillation.config import ARCH
 from squeeze.errors import GateFailed
 from squeeze.progress import Progress
 from squeeze.runtime import quiet, usable_cores
@@ -18,11 +19,11 @@ from squeeze.stages.search.cnn.judging import LATENCY, CnnJudge, judge
 from squeeze.stages.search.cnn.settings import CnnResult, CnnRow, CnnSearch
 from squeeze.stages.search.cnn.space import SPACES, CnnCandidate, all_of
 from squeeze.stages.search.processes import share
+from squeeze.stages.search.stage import TABLE
 from squeeze.stages.search.study import evolve, open_storage, pareto, recorded
 
-__all__ = ["ARCH", "TABLE", "evolve_one", "search"]
+__all__ = ["evolve_one", "search"]
 
-ARCH, TABLE = "arch.json", "search.json"
 VERSION = 1
 """Raised when the same settings would give other scores."""
 
