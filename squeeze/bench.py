@@ -107,7 +107,10 @@ class BenchOptions(Frozen):
     @field_validator("target")
     @classmethod
     def _is_a_target(cls, text: str) -> str:
-        return str(parse(text))
+        try:
+            return str(parse(text))
+        except UsageError as error:
+            raise ValueError(str(error)) from error  # pydantic names the option
 
 
 class Budget(Frozen):

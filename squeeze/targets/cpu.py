@@ -238,9 +238,15 @@ def _timing_figures(answer: Mapping[str, Any], settings: Settings) -> dict[str, 
     samples, widths, passes = answer["samples_ms"], answer["widths"], answer["passes"]
     ends = np.cumsum([len(block) * passes for block in widths])[:-1]
     blocks = [block.tolist() for block in np.split(np.asarray(samples), ends)]
-    shared = {"batch": settings.batch, "confidence": settings.confidence}
+    timing = of_calls(
+        blocks,
+        widths,
+        batch=settings.batch,
+        confidence=settings.confidence,
+        has_length=answer["has_length"],
+    )
     return {
-        **of_calls(blocks, widths, has_length=answer["has_length"], **shared),
+        **timing,
         **{name: answer[name] for name in ("warmup_runs", "warm", "passes", "preemptions")},
     }
 

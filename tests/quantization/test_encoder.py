@@ -195,7 +195,7 @@ def test_steps_are_those_of_the_folded_graph():
     assert list(found.weights) == list(sites(model.shape))
     assert not found.inputs
     first = folded.get_submodule("inner.layers.0.qkv")
-    largest = first.get_parameter("weight").detach().abs().amax(1).numpy() / 127
+    largest = first.get_parameter("weight").detach().abs().amax(1).numpy() / 63
     assert found.weights["layers.0.qkv"] == pytest.approx(largest, rel=1e-5)
     plain = steps_of(model.products["layers.0.qkv"]).numpy()
     assert found.weights["layers.0.qkv"][:32] == pytest.approx(plain[:32] * 8**-0.5, rel=1e-6)
@@ -230,7 +230,7 @@ def test_a_static_product_is_that_of_int8_matrices():
     part.set_input(0.02)
     x = torch.randn(5, 32, generator=torch.Generator().manual_seed(0))
     weight = linear.weight.detach().numpy()
-    steps = np.abs(weight).max(1) / np.float32(127)
+    steps = np.abs(weight).max(1) / np.float32(63)
     inputs = np.clip(np.rint(x.numpy() / np.float32(0.02)), -128, 127).astype(np.int64)
     products = inputs @ np.rint(weight / steps[:, None]).astype(np.int64).T
     wanted = products * (np.float32(0.02) * steps) + linear.bias.detach().numpy()
@@ -267,7 +267,7 @@ def test_learned_steps_start_where_the_weights_put_them_and_stay_when_saved():
     )
     snapped = learned.snapped().get_parameter("layers.0.up.weight")
     assert torch.allclose(snapped, learned.products["layers.0.up"].snapped())
-    assert float((snapped / step()).detach().abs().max()) == pytest.approx(127, rel=1e-5)
+    assert float((snapped / step()).detach().abs().max()) == pytest.approx(63, rel=1e-5)
 
 
 def test_rows_of_four_bits_have_sixteen_values_a_block():

@@ -16,7 +16,7 @@ from squeeze.artifact import digest_file
 from squeeze.errors import MissingBackend, StageFailed, UsageError
 from squeeze.progress import Silent
 from squeeze.runtime import usable_cores
-from squeeze.targets import cpu, ort, process, worker
+from squeeze.targets import ort, process, subjects, worker
 from squeeze.targets.cpu import Settings, measure
 from squeeze.targets.process import ask
 from squeeze.targets.subjects import Subject
@@ -123,7 +123,7 @@ def test_external_weights_count(tmp_path):
     path = tmp_path / "m.onnx"
     path.write_bytes(b"12345")
     path.with_name("m.onnx.data").write_bytes(b"123")
-    assert cpu._size(path) == 8
+    assert subjects.model_bytes(path) == 8
 
 
 def test_more_threads_than_cores_are_refused(tmp_path):

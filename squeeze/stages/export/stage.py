@@ -121,7 +121,7 @@ class ExportSection(Frozen):
         spread=0.3, product=0.25, rounding=0.3, agreement=0.9, metric_drop=0.03
     )
     """fp32 ONNX against int4 ONNX"""
-    rounded_tolerance: Tolerance = Tolerance(spread=0.05, agreement=0.98, metric_drop=0.01)
+    rounded_tolerance: Tolerance = Tolerance(spread=0.02, agreement=0.98, metric_drop=0.01)
     """the rounded model in torch against its ONNX file, for the scheme of `[quantize]`; in place of the two
     above"""
     weight_bits: Literal[7, 8] = WEIGHT_BITS

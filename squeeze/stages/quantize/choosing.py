@@ -59,7 +59,7 @@ def by_latency(
             model = found.model
             lean.export(model.snapped(), whole, lean.OPSET)
             path = Path(folder) / f"{scheme}.onnx"
-            recipe = Recipe(model.scales(), tuple(model.plan.keep), named.weight_bits, named.table_bits)
+            recipe = Recipe(model.scales(), tuple(model.plan.keep), named.int8_bits, named.table_bits)
             convert(scheme, whole, path, recipe)
             made.append((named, found))
             subjects.append(Subject(path, scheme, **shared))

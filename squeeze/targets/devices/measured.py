@@ -196,9 +196,15 @@ def _timing_figures(
     samples, per_block = answer["samples_ms"], timed.calls * answer["passes"]
     blocks = [samples[at : at + per_block] for at in range(0, len(samples), per_block)]
     widths = [golden.widths[: timed.calls]] * len(blocks)
-    shared = {"batch": settings.batch, "confidence": settings.confidence}
+    timing = of_calls(
+        blocks,
+        widths,
+        batch=settings.batch,
+        confidence=settings.confidence,
+        has_length=golden.has_length,
+    )
     return {
-        **of_calls(blocks, widths, has_length=golden.has_length, **shared),
+        **timing,
         "warmup_runs": len(answer["warmup_ms"]),
         "warm": steady(answer["warmup_ms"], timed.calls, WARM_TOLERANCE),
         "passes": answer["passes"],

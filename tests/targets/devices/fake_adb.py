@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-HOME = Path(os.environ["FAKE_ADB"])
+HOME = Path(os.environ.get("FAKE_ADB", ""))
 ROOT = HOME / "root"
 STORE = "/data/local/tmp"
 
@@ -86,4 +86,5 @@ def main() -> None:
     end(1, f"adb: unknown command {verb}")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -141,4 +141,5 @@ def main() -> None:
     result.write_text(json.dumps({"schema": 1, **answer}))
 
 
-main()
+if __name__ == "__main__":
+    main()
