@@ -305,9 +305,8 @@ def test_the_card_tells_where_an_engine_runs(bundle, chain):
         file="model.plan", size_bytes=1, precision="fp16", source="model.onnx", tensorrt="10.3.0",
         device="Orin (sm_87)", converted=report, parity=report,
     )  # fmt: skip
-    config = ExportConfig.parse(bundle.manifest["config"])
-    without = model_card(config, chain, made, 32)
-    with_engine = model_card(config, chain, made.model_copy(update={"engine": built}), 32)
+    without = model_card(config(), chain, made, 32)
+    with_engine = model_card(config(), chain, made.model_copy(update={"engine": built}), 32)
     [line] = set(with_engine.splitlines()) - set(without.splitlines())
     assert "model.onnx in fp16 for TensorRT 10.3.0 on Orin (sm_87)" in line
     assert "98.75 % of the labels of 80 validation texts" in line

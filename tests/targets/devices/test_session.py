@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import signal
 import threading
 from pathlib import Path
 
@@ -260,9 +261,16 @@ def test_two_sessions_share_a_device(visit, subjects, tmp_path):
     assert not (tmp_path / "device").exists()
 
 
-def test_an_interrupt_leaves_nothing(visit, subjects, tmp_path, monkeypatch):
-    import signal
+@pytest.fixture
+def interruptible():
+    """Workers of pytest-xdist, and processes that a shell started in the background, ignore the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_interrupt_leaves_nothing(visit, subjects, tmp_path):
     with visit("hang") as session:
         made = plan(session, subjects)[1]
 
