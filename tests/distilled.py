@@ -3,6 +3,7 @@
 where = distilled.inputs(tmp_path)                    dataset and teacher as artefacts
 config = distilled.config(student={...}, phases=[...])
 made = distilled.distil(config, where, tmp_path)      the encoder artefact, without a manifest on disk
+all_of_it = distilled.chain(tmp_path)                 the three together, what the export stage takes
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from squeeze.models import families, tokens
 from squeeze.models.inference import logits
 from squeeze.models.teacher import average, load_classifier
 from squeeze.stages.distil.run import run
+from squeeze.stages.export.stage import ExportConfig
 from tests import tiny
 
 KD: dict[str, Any] = {
@@ -100,3 +102,15 @@ def distil(
     work = tiny.work(folder, name)
     result = run(config, where, work)
     return tiny.artifact(work.out, "encoder", result.plain())
+
+
+def chain(folder: Path, student: Mapping[str, Any] | None = None) -> dict[str, Artifact]:
+    """Dataset, teacher and a student, with a dense table unless told otherwise."""
+    where = inputs(folder)
+    return {**where, "encoder": distil(config(student), where, folder)}
+
+
+def export_config(max_length: int = 32, **export: Any) -> ExportConfig:
+    """Settings of the export stage; `export` are keys of [export]."""
+    task = {"labels": list(tiny.LABELS), "max_length": max_length}
+    return ExportConfig.parse({"seed": 3, "task": task, "export": export})

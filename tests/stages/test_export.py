@@ -26,11 +26,10 @@ from squeeze.predict import predict
 from squeeze.stages.export import parity
 from squeeze.stages.export.card import model_card
 from squeeze.stages.export.run import run
-from squeeze.stages.export.stage import EngineResult, ExportConfig, ExportResult, Tolerance
+from squeeze.stages.export.stage import EngineResult, ExportResult, Tolerance
 from squeeze.targets.ort import open_session
-from tests import tiny
-from tests.distilled import config as distil_config
-from tests.distilled import distil, inputs
+from tests import distilled, tiny
+from tests.distilled import export_config as config
 
 LABELS = tuple("abcd")
 STUDENTS: dict[str, dict[str, Any]] = {
@@ -256,21 +255,14 @@ def test_the_oldest_operator_set(tmp_path):
     assert np.isfinite(onnx_logits(made.int8, ids, mask)).all()
 
 
-def config(max_length: int = 32, **export: Any) -> ExportConfig:
-    task = {"labels": list(tiny.LABELS), "max_length": max_length}
-    return ExportConfig.parse({"seed": 3, "task": task, "export": export})
-
-
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory):
     """Dataset, teacher and a product-quantized student of a trimmed vocabulary."""
-    folder = tmp_path_factory.mktemp("chain")
-    where = inputs(folder)
     student = {
         "vocabulary": {"trim": True, "frequent": 0, "min_count": 60},
         "embedding": {"kind": "product", "subvectors": 8, "codewords": 32},
     }
-    return {**where, "encoder": distil(distil_config(student), where, folder)}
+    return distilled.chain(tmp_path_factory.mktemp("chain"), student)
 
 
 @pytest.fixture(scope="module")

@@ -20,26 +20,17 @@ from squeeze.models.encoder import Encoder
 from squeeze.predict import predict
 from squeeze.quantization.forms import convert
 from squeeze.stages.export import run as stage
-from squeeze.stages.export.stage import ExportConfig, ExportResult
+from squeeze.stages.export.stage import ExportResult
 from squeeze.targets.subjects import FORM_FILES, find
-from tests import tiny
-from tests.distilled import config as distil_config
-from tests.distilled import distil, inputs
+from tests import distilled, tiny
+from tests.distilled import export_config as config
 
 FORMS = ("fp32", "int8-dynamic", "int8-static", "int4-weight")
 
 
-def config(**export: Any) -> ExportConfig:
-    task = {"labels": list(tiny.LABELS), "max_length": 32}
-    return ExportConfig.parse({"seed": 3, "task": task, "export": export})
-
-
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory):
-    """Dataset, teacher and a student with a dense table."""
-    folder = tmp_path_factory.mktemp("chain")
-    where = inputs(folder)
-    return {**where, "encoder": distil(distil_config({}), where, folder)}
+    return distilled.chain(tmp_path_factory.mktemp("chain"))
 
 
 @pytest.fixture(scope="module")

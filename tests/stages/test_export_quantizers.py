@@ -22,15 +22,8 @@ from squeeze.stages.export import borrowed
 from squeeze.stages.export import run as stage
 from squeeze.stages.export.stage import QUANTIZERS, ExportConfig, ExportResult, needs, sources
 from squeeze.targets.subjects import FORM_FILES
-from tests import tiny
-from tests.distilled import config as distil_config
-from tests.distilled import distil, inputs
-
-
-def config(**export: Any) -> ExportConfig:
-    task = {"labels": list(tiny.LABELS), "max_length": 32}
-    return ExportConfig.parse({"seed": 3, "task": task, "export": export})
-
+from tests import distilled, tiny
+from tests.distilled import export_config as config
 
 ASKED: dict[str, dict[str, Any]] = {
     "squeeze": {"forms": ["fp32", "int8-dynamic", "int8-static"]},
@@ -41,9 +34,7 @@ ASKED: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("chain")
-    where = inputs(folder)
-    return {**where, "encoder": distil(distil_config({}), where, folder)}
+    return distilled.chain(tmp_path_factory.mktemp("chain"))
 
 
 @pytest.fixture(scope="module")
