@@ -110,7 +110,7 @@ class BenchOptions(Frozen):
         try:
             return str(parse(text))
         except UsageError as error:
-            raise ValueError(str(error)) from error  # pydantic names the option
+            raise ValueError(f"{error.message}; {error.hint}") from error  # pydantic names the option
 
 
 class Budget(Frozen):

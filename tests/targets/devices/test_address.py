@@ -46,8 +46,8 @@ def test_nonsense_is_refused_in_one_line(text):
 def test_the_command_line_says_it_once(capsys):
     assert main(["bench", "model.onnx", "--target", "tpu"]) == 2
     assert capsys.readouterr().err == (
-        "error: target 'tpu': no such target\n"
-        "hint: write cpu, gpu, adb[:SERIAL], ssh:[USER@]HOST[:PORT], qemu:CPU or estimate:DEVICE\n"
+        "error: --target: target 'tpu': no such target; "
+        "write cpu, gpu, adb[:SERIAL], ssh:[USER@]HOST[:PORT], qemu:CPU or estimate:DEVICE\n"
     )
 
 
