@@ -1,20 +1,17 @@
-"""Students rounded to few bits: macro-F1 by scheme and method, torch against ONNX Runtime, cost of an epoch.
+"""Students rounded to few bits: macro-F1 by scheme and method, torch against ONNX Runtime.
 
     python -m benchmarks.quantize runs/students --sets sst2
 
 Needs the students of benchmarks.students. Every student is rounded by every scheme: as it is (`ptq`), and
-after as many epochs against its teacher, against its former self, or on labels alone. Then one epoch of
-each scheme is timed beside one in float, each in a process of its own.
+after as many epochs against its teacher, against its former self, or on labels alone.
+What such an epoch costs is measured by benchmarks.qat_cost.
 What is done lies below --out and is not done again.
 """
 
 from __future__ import annotations
 
 import json
-import resource
-import sys
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,11 +31,10 @@ from squeeze.runtime import usable_cores
 from squeeze.stage import Work
 from squeeze.targets.ort import open_session
 
-__all__ = ["METHODS", "SCHEMES", "epoch", "main", "quantize"]
+__all__ = ["METHODS", "SCHEMES", "Plan", "config_of", "inputs", "main", "quantize", "work_in"]
 
 SCHEMES = ("int8-dynamic", "int8-static", "int4-weight")
 METHODS = ("ptq", "teacher", "student", "labels")
-FLOAT = "float"
 DONE = "result.json"
 
 
@@ -78,7 +74,6 @@ def main(
     quantize_keys: Annotated[
         str, typer.Option("--quantize", metavar="JSON", help="Further keys of [quantize].")
     ] = "{}",
-    cost: Annotated[bool, typer.Option(help="Time an epoch of each scheme and one in float.")] = True,
     jobs: Jobs = 1,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the models.")] = Path("runs/quantize"),
     results: Results = RESULTS,
@@ -104,8 +99,7 @@ def main(
             for scheme in dict.fromkeys(scheme for scheme, _ in ways)
         }
         record = {name: value for name, value in vars(plan).items() if name not in ("runs", "out")}
-        spent = _costs(plan, which, numbers[0], tuple(found)) if cost else None
-        write(results, f"quantize-{which}", {"set": which, **record, "schemes": found, "epoch": spent})
+        write(results, f"quantize-{which}", {"set": which, **record, "schemes": found})
 
 
 def _name(seed: int, scheme: str, method: str) -> str:
@@ -122,51 +116,21 @@ def _run(jobs: int, work: list[Job]) -> dict[str, Any]:
 
 def quantize(plan: Plan, which: str, seed: int, scheme: str, method: str) -> dict[str, Any]:
     """Worker: one student, rounded, trained and held against its graph."""
-    made = _inputs(plan, which, seed)
-    config = _config(plan, made["encoder"].manifest["config"], seed, scheme, method)
+    made = inputs(plan, which, seed)
+    config = config_of(plan, made["encoder"].manifest["config"], seed, scheme, method)
     folder = plan.out / student_name(which, plan.shape, seed) / f"{scheme}-{method}-{_digest(config, made)}"
     if (folder / DONE).is_file():  # written last
         found: dict[str, Any] = json.loads((folder / DONE).read_text(encoding="utf-8"))
         return found
     from squeeze.stages.quantize.run import run
 
-    result = run(config, made, _work(folder, plan))
+    result = run(config, made, work_in(folder, plan))
     record = {"seed": seed, **result.plain(), "onnx": _in_runtime(folder / "out", made)}
     write_json(folder / DONE, record)
     return record
 
 
-def epoch(plan: Plan, which: str, seed: int, scheme: str) -> dict[str, float]:
-    """Worker, to be run in a process of its own: seconds and peak memory of one epoch against the teacher."""
-    import torch
-
-    from squeeze.distillation.material import learn
-    from squeeze.models.storage import load_student
-    from squeeze.stages.quantize.rounding import round_student
-    from squeeze.stages.quantize.run import material_of
-
-    torch.set_num_threads(usable_cores())
-    made = _inputs(plan, which, seed)
-    named = SCHEMES[0] if scheme == FLOAT else scheme
-    config = _config(plan, made["encoder"].manifest["config"], seed, named, "teacher")
-    phases = tuple(phase.model_copy(update={"epochs": 1}) for phase in config.quantize.trainings)
-    material = material_of(config, made, made["encoder"].path)
-    student = load_student(made["encoder"].path)
-    model = student if scheme == FLOAT else round_student(student, config.quantize, material).model
-    with tempfile.TemporaryDirectory() as scratch:
-        _, (report,) = learn(model, phases, material, _work(Path(scratch), plan))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    peak_bytes = peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
-    return {"seconds": report.seconds, "texts": report.samples, "peak_bytes": peak_bytes}
-
-
-def _costs(plan: Plan, which: str, seed: int, schemes: Sequence[str]) -> dict[str, Any]:
-    """One epoch of each, one after the other; the first one in float only fills the teacher's cache."""
-    names = (FLOAT, FLOAT, *schemes)
-    return {name: _run(1, [Job(name, epoch, (plan, which, seed, name))])[name] for name in names}
-
-
-def _inputs(plan: Plan, which: str, seed: int) -> dict[str, Artifact]:
+def inputs(plan: Plan, which: str, seed: int) -> dict[str, Artifact]:
     """What a student was made of, and the student; with fewer training texts where that is asked for."""
     made = pipeline.open_run(plan.runs / student_name(which, plan.shape, seed))
     found = {name: made[name] for name in ("dataset", "teacher", "encoder")}
@@ -187,7 +151,7 @@ def _fewer(plan: Plan, whole: Artifact, which: str) -> Artifact:
     return Artifact("dataset", folder, digest_json(files), {**whole.manifest, "files": files})
 
 
-def _config(plan: Plan, student: Mapping[str, Any], seed: int, scheme: str, method: str) -> Any:
+def config_of(plan: Plan, student: Mapping[str, Any], seed: int, scheme: str, method: str) -> Any:
     """The student's own text; the loss is that of its last phase, or that of the labels."""
     from squeeze.stages.quantize.stage import QuantizeConfig
 
@@ -212,7 +176,8 @@ def _digest(config: Any, made: Mapping[str, Artifact]) -> str:
     return digest_json([config.plain(), *(found.digest for found in made.values())])[:12]
 
 
-def _work(folder: Path, plan: Plan) -> Work:
+def work_in(folder: Path, plan: Plan) -> Work:
+    """A stage's folders below one, with the students' cache of answers."""
     parts = {name: folder / name for name in ("out", "scratch")}
     for place in parts.values():
         place.mkdir(parents=True, exist_ok=True)

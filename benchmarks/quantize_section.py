@@ -1,4 +1,4 @@
-"""From the record of benchmarks.quantize to lines of Markdown."""
+"""From the records of benchmarks.quantize and benchmarks.qat_cost to lines of Markdown."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks.tables import Record, points, reaches, spread, stays, table
 
-__all__ = ["quantize"]
+__all__ = ["cost", "quantize"]
 
 LOST = {"int8-dynamic": 0.003, "int8-static": 0.003, "int4-weight": 0.010}
 """Macro-F1 that training against the teacher may lose, mean over seeds."""
@@ -16,7 +16,7 @@ MIB = 1 << 20
 
 
 def quantize(record: Record) -> list[str]:
-    """Macro-F1 by scheme and method in torch and in ONNX Runtime, cost of an epoch, verdicts."""
+    """Macro-F1 by scheme and method in torch and in ONNX Runtime, verdicts."""
     schemes: Record = record["schemes"]
     runs = next(iter(next(iter(schemes.values())).values()))
     whole = [run["before"][TEST]["macro_f1"] for run in runs]
@@ -35,7 +35,6 @@ def quantize(record: Record) -> list[str]:
         *table(("scheme", "method", "torch", "ONNX Runtime", "least agreement of labels, any test"), rows),
         "",
         *(f"- {line}" for line in _verdicts(schemes, whole)),
-        *(_epochs(record["epoch"]) if record["epoch"] else ()),
     ]
 
 
@@ -82,21 +81,28 @@ def _verdicts(schemes: Record, whole: Sequence[float]) -> Iterator[str]:
     )
 
 
-def _epochs(found: Record) -> Iterator[str]:
+def cost(record: Record) -> list[str]:
     """Seconds and memory of an epoch beside one in float."""
-    base = found["float"]
+    found: Record = record["epoch"]
     rows = [
         (
-            name,
+            way,
             f"{each['seconds']:.1f}",
-            f"{each['seconds'] / base['seconds']:.2f}",
+            f"{each['seconds_share']:.2f}",
             f"{each['peak_bytes'] / MIB:.0f}",
-            f"{each['peak_bytes'] / base['peak_bytes']:.2f}",
+            f"{each['peak_bytes_share']:.2f}",
         )
-        for name, each in found.items()
+        for way, each in found.items()
     ]
     headers = ("one epoch", "seconds", "times float", "peak MiB of its process", "times float")
-    yield from ("", *table(headers, rows), "")
-    for what, key in (("time", "seconds"), ("memory", "peak_bytes")):
-        worst = max(each[key] / base[key] for each in found.values())
-        yield f"- {what} of an epoch: {worst:.2f} times float, at most {COST}: {stays(worst, COST)}"
+    lines = [
+        f"{record['set']}, {record['shape']} student, {record['rows']} texts; medians of "
+        f"{len(record['rounds'])} epochs, all in turns.",
+        "",
+        *table(headers, rows),
+        "",
+    ]
+    for what, key in (("time", "seconds_share"), ("memory", "peak_bytes_share")):
+        worst = max(each[key] for each in found.values())
+        lines.append(f"- {what} of an epoch: {worst:.2f} times float, at most {COST}: {stays(worst, COST)}")
+    return lines

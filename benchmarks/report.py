@@ -9,13 +9,12 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import score_sections, sections
+from benchmarks import quantize_section, score_sections, sections
 from benchmarks.cnn_section import cnn_search
 from benchmarks.common import RESULTS, cli, read
 from benchmarks.forms_section import forms
 from benchmarks.peers_section import peers
 from benchmarks.prune_section import prune
-from benchmarks.quantize_section import quantize
 from benchmarks.tables import Record, source
 
 __all__ = ["SECTIONS", "Section", "main", "render"]
@@ -56,7 +55,15 @@ SECTIONS = (
         "python -m benchmarks.initialisation ../shared/data",
     ),
     Section("Pruning", "prune-*", prune, "python -m benchmarks.prune runs/students"),
-    Section("Quantization", "quantize-*", quantize, "python -m benchmarks.quantize runs/students"),
+    Section(
+        "Quantization", "quantize-*", quantize_section.quantize, "python -m benchmarks.quantize runs/students"
+    ),
+    Section(
+        "Cost of training while rounded",
+        "qat-cost-*",
+        quantize_section.cost,
+        "python -m benchmarks.qat_cost runs/students",
+    ),
     Section("Teacher cache", "cache", sections.cache, "python -m benchmarks.cache ../shared/data"),
     Section(
         "Scores without training",
