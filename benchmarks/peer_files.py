@@ -13,7 +13,7 @@ import numpy as np
 import typer
 
 from benchmarks.environments import run
-from benchmarks.students import SHAPES, student_name
+from benchmarks.students import student_name
 from squeeze import pipeline
 from squeeze.artifact import Artifact
 from squeeze.errors import StageFailed
@@ -117,7 +117,9 @@ class Contestant:
         return sum(each.stat().st_size for each in self.path.parent.glob(f"{self.path.stem}.*"))
 
 
-def subjects(runs: Path, which: str, seed: int, texts: int, folder: Path) -> Iterator[Subject]:
+def subjects(
+    runs: Path, which: str, shapes: Sequence[str], seed: int, texts: int, folder: Path
+) -> Iterator[Subject]:
     """The students, then the teacher of the last one."""
     from squeeze.graphs import lean
     from squeeze.models import families
@@ -130,7 +132,7 @@ def subjects(runs: Path, which: str, seed: int, texts: int, folder: Path) -> Ite
         lean.export(model, path, lean.OPSET)
         return path
 
-    for shape in SHAPES:
+    for shape in shapes:
         made = pipeline.open_run(runs / student_name(which, shape, seed))
         source = made["encoder"].path
         yield Subject(shape, exported(shape, load_student(source)), None, *_cut(made, source, seed, texts))

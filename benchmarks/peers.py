@@ -23,6 +23,7 @@ import numpy as np
 import typer
 
 from benchmarks.common import RESULTS, ROOT, Results, cli, ratio, write
+from benchmarks.datasets import chosen
 from benchmarks.environments import Worker, environment, versions
 from benchmarks.peer_files import (
     OPENVINO,
@@ -36,6 +37,7 @@ from benchmarks.peer_files import (
     contestants,
     subjects,
 )
+from benchmarks.students import SHAPES
 from squeeze.stages.export.stage import ExportSection
 
 __all__ = ["PINNED", "main", "measured"]
@@ -55,6 +57,9 @@ WARM = 30
 def main(
     runs: Annotated[Path, typer.Argument(metavar="RUNS", help="The --out folder of benchmarks.students.")],
     which: Annotated[str, typer.Option("--set", help="Whose students.")] = "sst2",
+    shapes: Annotated[str, typer.Option(help="Which students; their teacher is always measured.")] = ",".join(
+        SHAPES
+    ),
     seed: Annotated[int, typer.Option(help="Which student.")] = 0,
     length: Annotated[int, typer.Option(help="Tokens a text.")] = 48,
     blocks: Annotated[int, typer.Option(help="Blocks; in each, every file runs 10 times.")] = 60,
@@ -66,11 +71,12 @@ def main(
 ) -> None:
     """Measure squeeze and its peers on the students and their teacher; writes peers-SET.json."""
     started = time.monotonic()
+    wanted = chosen(shapes, SHAPES, "--shapes")
     pythons = _pythons(environments)
     core = _pin()
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for subject in subjects(runs, which, seed, texts, Path(folder)):
+        for subject in subjects(runs, which, wanted, seed, texts, Path(folder)):
             files, failed = contestants(subject, pythons, length)
             with ExitStack() as stack:
                 workers = {place: stack.enter_context(_worker(place, pythons)) for place in pythons}
