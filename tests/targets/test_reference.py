@@ -55,7 +55,7 @@ def test_weights_are_made_once_when_the_file_is_opened(tmp_path):
     products = kinds["DynamicQuantizeMatMul"] + kinds["MatMulIntegerToFloat"]
     assert products == 4
     constants = {each.name: each for each in opened.initializer}
-    real = [node for node in opened.node if node.op_type == "MatMul" and node.input[1] in constants]
+    real = [each for each in opened.node if each.op_type in ("MatMul", "Gemm") and each.input[1] in constants]
     assert len(real) == 4
     largest = max(len(each.raw_data) for each in constants.values())
     assert largest >= 4 * reference_model.HIDDEN * reference_model.FFN
