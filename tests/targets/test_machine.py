@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from squeeze.doctor import quietness
 from squeeze.progress import Silent
 from squeeze.targets import limits, machine, watch
 from squeeze.targets.cpu import Settings, measure
@@ -202,6 +203,23 @@ def test_what_happened_is_the_difference_of_two_readings():
     assert (found.thermal_throttles, found.swapped_pages, found.major_faults) == (2, 1, 2)
     assert (found.cpu_waiting, found.memory_waiting) == (0.25, None)
     assert (found.throttled_periods, found.throttled_s, found.timer_ns) == (20, 2.5, 40)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"busy_s": 9.0, "steal_s": 1.0}, "no quota, 10.0% of its time stolen"),
+        ({"busy_s": 9.0, "steal_s": 1.0, "quota_cores": 0.5}, "quota of 0.5 cores, 10.0% of its time stolen"),
+        (
+            {"busy_s": 0.0, "steal_s": 0.0, "thermal_throttles": 3},
+            "no quota, 0.0% of its time stolen, 3 times too hot",
+        ),
+        ({"busy_s": None, "steal_s": None, "thermal_throttles": 3}, "no quota"),
+    ],
+)
+def test_the_doctor_says_what_holds_a_process_back(changed, told):
+    nothing = {"quota_cores": None, "thermal_throttles": None}
+    assert quietness(replace(watch.snapshot(), **{**nothing, **changed})) == told
 
 
 def test_less_load_than_ours_is_none_at_all():
