@@ -15,6 +15,7 @@ from benchmarks.common import RESULTS, cli, read
 from benchmarks.forms_section import forms
 from benchmarks.peers_section import peers
 from benchmarks.prune_section import prune
+from benchmarks.reference_section import reference_units
 from benchmarks.tables import Record, source
 
 __all__ = ["SECTIONS", "Section", "main", "render"]
@@ -82,6 +83,7 @@ SECTIONS = (
     ),
     Section("Forms", "forms-*", forms, "python -m benchmarks.forms runs/students"),
     Section("Peers", "peers-*", peers, "python -m benchmarks.peers runs/students"),
+    Section("Reference units", "reference-units", reference_units, "python -m benchmarks.reference_units"),
     Section("Cost table", "cost-table", sections.cost_table, "python -m benchmarks.cost_table"),
     Section("Killed and started again", "kill", sections.kill, "python -m benchmarks.kill"),
     Section("Without network", "offline", sections.offline, "benchmarks/offline.sh"),

@@ -13,11 +13,12 @@ from squeeze.errors import MissingBackend, ProfileError
 from squeeze.models import hub
 from squeeze.runtime import cpu_name, need, usable_cores, versions
 from squeeze.schema import Frozen
+from squeeze.targets.watch import Snapshot, snapshot
 
 if TYPE_CHECKING:
     from squeeze.graphs.readiness import Readiness
 
-__all__ = ["Finding", "examine", "examine_model"]
+__all__ = ["Finding", "examine", "examine_model", "quietness"]
 
 TEACHER = "builtin:minilm-l6"
 # distribution: what it gives, and the extra that brings it ("" for what always comes along)
@@ -92,10 +93,21 @@ def _machine() -> Iterator[Finding]:
         name="usable cores", state="ok", value=str(usable_cores()), gives="threads for training and bench"
     )
     yield Finding(name="memory", state="ok", value=f"{memory_bytes() / 1e9:.1f} GB", gives="")
+    yield Finding(name="held back", state="ok", value=quietness(snapshot()), gives="steady times in bench")
     flags = cpu_flags()
     for name, gives in FLAGS.items():
         if name in flags:
             yield Finding(name=f"instructions {name}", state="ok", value="yes", gives=gives)
+
+
+def quietness(now: Snapshot) -> str:
+    """What holds a process on this machine back, as far as it can be seen: quota, stolen time, heat."""
+    quota = "no quota" if now.quota_cores is None else f"quota of {now.quota_cores:g} cores"
+    if now.busy_s is None or now.steal_s is None:
+        return quota
+    ran = now.busy_s + now.steal_s
+    told = f"{quota}, {now.steal_s / ran if ran else 0.0:.1%} of its time stolen"
+    return f"{told}, {now.thermal_throttles} times too hot" if now.thermal_throttles else told
 
 
 def memory_bytes(limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int:

@@ -12,9 +12,20 @@ from typing import Any
 
 from squeeze.errors import MissingBackend
 
-__all__ = ["cpu_flags", "cpu_name", "environment", "need", "quiet", "usable_cores", "versions"]
+__all__ = [
+    "cpu_flags",
+    "cpu_name",
+    "environment",
+    "groups",
+    "need",
+    "quiet",
+    "quota",
+    "usable_cores",
+    "versions",
+]
 
 CPUINFO = Path("/proc/cpuinfo")
+GROUPS, MEMBER = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 QUIET = {
     # ONNX Runtime >= 1.30 ships telemetry that is on by default; the API call comes too late
     # for its first event, so the variable must be set before the library is loaded.
@@ -38,25 +49,23 @@ def quiet() -> None:
 def usable_cores() -> int:
     """Cores this process may really use: affinity, then cgroup v2 or v1 quota, at least 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_quota()
-    return max(1, min(cores, int(quota))) if quota else max(1, cores)
+    limit = _cgroup_quota()
+    return max(1, min(cores, int(limit))) if limit else max(1, cores)
 
 
-def _cgroup_quota(
-    root: Path = Path("/sys/fs/cgroup"), member: Path = Path("/proc/self/cgroup")
-) -> float | None:
+def _cgroup_quota(root: Path = GROUPS, member: Path = MEMBER) -> float | None:
     """CPU quota in cores, the smallest of our group and of those it lies in; None when there is no limit.
 
     Args:
         root: where the groups are mounted.
         member: the file that says which group we are in, one line a hierarchy.
     """
-    quotas = [quota for folder in _groups(root, member) if (quota := _quota(folder)) is not None]
+    quotas = [cores for folder in groups(root, member) if (cores := quota(folder)) is not None]
     return min(quotas, default=None)
 
 
-def _groups(root: Path, member: Path) -> set[Path]:
-    """Folders of our group and of its parents. A container may see its own group as the root."""
+def groups(root: Path = GROUPS, member: Path = MEMBER) -> set[Path]:
+    """Folders of our CPU group and of its parents. A container may see its own group as the root."""
     folders = {root, root / "cpu"}
     try:
         lines = member.read_text(encoding="utf-8").splitlines()
@@ -72,7 +81,7 @@ def _groups(root: Path, member: Path) -> set[Path]:
     return folders
 
 
-def _quota(folder: Path) -> float | None:
+def quota(folder: Path) -> float | None:
     """Cores that one group may use: `cpu.max` of cgroup v2, or the two files of v1."""
     try:
         limit, period = (folder / "cpu.max").read_text(encoding="utf-8").split()

@@ -144,6 +144,7 @@ def test_the_wheel_holds_the_whole_package(wheel):
     assert tree_files - packed == set()
     assert "squeeze/py.typed" in packed
     assert "squeeze/data/corpus/crisis_demo.csv" in packed
+    assert "squeeze/targets/reference/reference-1.onnx" in packed
 
 
 def test_the_wheel_holds_nothing_else(wheel):

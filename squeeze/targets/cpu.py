@@ -15,8 +15,9 @@ from squeeze.core.stats import CONFIDENCE
 from squeeze.errors import UsageError
 from squeeze.progress import Progress
 from squeeze.runtime import environment, usable_cores
+from squeeze.targets import machine
 from squeeze.targets.figures import of_calls, of_starts
-from squeeze.targets.measurement import Measurement
+from squeeze.targets.measurement import MachineState, Measurement
 from squeeze.targets.noise import remarks
 from squeeze.targets.process import ask
 from squeeze.targets.subjects import Subject, model_bytes, shared_lengths
@@ -212,7 +213,8 @@ def _measurement(
 ) -> Measurement:
     """Put one model's answers together."""
     timing = _timing_figures(answer, settings)
-    notes = remarks(answer, timing["cv"], around)
+    state = MachineState.parse(answer["machine"])
+    notes = [*remarks(answer, timing["cv"], around), *machine.notes(state)]
     if not request["spinning"]:
         notes.append("idle threads sleep instead of spinning, because several models share the process")
     return Measurement(
@@ -229,6 +231,7 @@ def _measurement(
         **_start_figures(starts),
         **timing,
         environment=around,
+        machine=state,
         notes=tuple(notes),
     )
 

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, TypeAlias
 
+from squeeze.targets.machine import THROUGHPUT, Disturbance, doubts
 from squeeze.targets.measurement import Estimate, Measurement
 from squeeze.targets.quantiles import QUANTILES, explain_missing, mean_interval, of
 
-__all__ = ["Verdict", "at_least", "at_most", "disturbed", "latency", "overall", "spread", "throughput"]
+__all__ = [
+    "Judge",
+    "Verdict",
+    "at_least",
+    "at_most",
+    "disturbed",
+    "doubted",
+    "latency",
+    "overall",
+    "spread",
+    "throughput",
+]
 
 Verdict = Literal["pass", "fail", "inconclusive"]
+Judge: TypeAlias = Callable[[Estimate, float], Verdict]
 
 
 def at_most(figure: Estimate, limit: float) -> Verdict:
@@ -43,7 +56,8 @@ def latency(
     """Judge a latency quantile.
 
     Other programs can only make a model look slower. So a pass stands on a busy machine too, but a
-    failure that pre-empted calls alone may have caused is inconclusive.
+    failure that they alone may have caused is inconclusive. What may go either way makes both inconclusive,
+    unless the verdict holds for all that it may have done: squeeze/targets/machine.py.
 
     Args:
         measurement: with its samples.
@@ -58,10 +72,8 @@ def latency(
     if figure.low is None or figure.high is None:
         return figure, "inconclusive", explain_missing(measurement, name, confidence)
     note = f"interval {figure.low:.3g} to {figure.high:.3g} ms at {confidence:.0%}"
-    verdict = at_most(figure, limit)
-    if verdict == "fail" and disturbed(measurement, name):
-        return figure, "inconclusive", f"{note}; {_busy(measurement)}"
-    return figure, verdict, note
+    verdict, doubt = doubted(figure, limit, at_most, doubts(measurement, name))
+    return figure, verdict, _joined(note, doubt)
 
 
 def throughput(measurement: Measurement, limit: float, confidence: float) -> tuple[Estimate, Verdict, str]:
@@ -84,14 +96,50 @@ def throughput(measurement: Measurement, limit: float, confidence: float) -> tup
     low, high = (1e3 * measurement.batch / each for each in (mean.high, mean.low))
     figure = Estimate(value=measurement.throughput_per_s, low=low, high=high)
     note = f"interval {low:.4g} to {high:.4g} /s at {confidence:.0%}"
-    verdict = at_least(figure, limit)
-    if verdict == "fail" and disturbed(measurement, "p99"):
-        return figure, "inconclusive", f"{note}; {_busy(measurement)}"
-    return figure, verdict, note
+    verdict, doubt = doubted(figure, limit, at_least, doubts(measurement, THROUGHPUT))
+    return figure, verdict, _joined(note, doubt)
 
 
-def _busy(measurement: Measurement) -> str:
-    return f"another program took the core {measurement.preemptions} times in {measurement.runs} calls"
+def doubted(
+    figure: Estimate, limit: float, judge: Judge, found: Sequence[Disturbance]
+) -> tuple[Verdict, str]:
+    """A verdict that what disturbed the measurement cannot have made, and what took it away.
+
+    Args:
+        figure: with its interval.
+        limit: in the unit of the figure.
+        judge: ``at_most`` or ``at_least``.
+        found: from ``machine.doubts``, or ``machine.reasons`` for a ratio of models in turns.
+
+    Returns:
+        The verdict; why it is inconclusive and what would help, or "" where nothing took one away.
+
+    >>> busy = Disturbance(kind="load", text="others ran", hint="stop them")
+    >>> figure = Estimate(value=5.0, low=4.0, high=6.0)
+    >>> [doubted(figure, limit, at_most, [busy]) for limit in (6.0, 3.0)]
+    [('pass', ''), ('inconclusive', 'others ran (stop them)')]
+    """
+    verdict = judge(figure, limit)
+    reasons = [each for each in found if verdict != _whatever(figure, limit, judge, each)]
+    if verdict == "inconclusive" or not reasons:
+        return verdict, ""
+    hint = reasons[0].hint
+    return "inconclusive", f"{'; '.join(each.text for each in reasons)} ({hint})"
+
+
+def _whatever(figure: Estimate, limit: float, judge: Judge, cause: Disturbance) -> Verdict:
+    """The verdict that holds whatever a disturbance did to the figure."""
+    verdict = judge(figure, limit)
+    if cause.slows:
+        return verdict if verdict == "pass" else "inconclusive"
+    if cause.error is None or figure.low is None or figure.high is None:
+        return "inconclusive"
+    low, high = figure.low * (1 - cause.error), figure.high * (1 + cause.error)
+    return judge(Estimate(value=figure.value, low=low, high=high), limit)
+
+
+def _joined(note: str, doubt: str) -> str:
+    return f"{note}; {doubt}" if doubt else note
 
 
 def disturbed(measurement: Measurement, name: str) -> bool:

@@ -17,7 +17,16 @@ from pydantic import Field, ValidationError
 from squeeze.errors import UsageError
 from squeeze.schema import Frozen
 
-__all__ = ["MEASUREMENTS", "VERSION", "Comparison", "Estimate", "LengthSummary", "Measurement", "Report"]
+__all__ = [
+    "MEASUREMENTS",
+    "VERSION",
+    "Comparison",
+    "Estimate",
+    "LengthSummary",
+    "MachineState",
+    "Measurement",
+    "Report",
+]
 
 VERSION: Final = 1
 MEASUREMENTS: Final = "measurements.json"
@@ -51,6 +60,41 @@ class LengthSummary(Frozen):
             mean=float(fmean(widths)),
             maximum=max(widths),
         )
+
+
+class MachineState(Frozen):
+    """What else went on while the models of a measurement were timed; None for what cannot be read."""
+
+    seconds: float
+    """between the two readings"""
+    cores: tuple[int, ...]
+    """that the measuring process could run on"""
+    other_load: float | None
+    """share of these cores' time that other programs used, 0..1"""
+    steal: float | None
+    """share of these cores' time in which the hypervisor ran something else"""
+    clock_mhz: tuple[float, float] | None
+    """mean clock of these cores, before and after"""
+    clock_limit_mhz: float | None
+    """the highest that the governor may choose"""
+    thermal_throttles: int | None
+    """times that these cores were slowed because they were hot"""
+    cpu_waiting: float | None
+    """share of the time in which something on the system waited for a core"""
+    memory_waiting: float | None
+    """likewise for memory"""
+    swapped_pages: int | None
+    """in and out, of the whole system"""
+    major_faults: int
+    """pages that the measuring process had to wait for"""
+    quota_cores: float | None
+    """cores that the control group may use; None where no limit can be seen"""
+    throttled_periods: int | None
+    """periods of the quota in which the group was stopped"""
+    throttled_s: float | None
+    """how long its threads were stopped, added up"""
+    timer_ns: float
+    """smallest step of the clock that calls are timed with"""
 
 
 class Measurement(Frozen):
@@ -117,6 +161,8 @@ class Measurement(Frozen):
     """how often another program took a core away during timed calls"""
     environment: Mapping[str, Any]
     """machine, system and libraries"""
+    machine: MachineState | None = None
+    """what else went on meanwhile; None in older reports and on other targets"""
     notes: tuple[str, ...] = ()
     """why the figures may not be trusted"""
 

@@ -151,6 +151,8 @@ def open_model(request: Mapping[str, Any], wanted: Mapping[str, Any], bound: int
 
 def measure(request: Mapping[str, Any]) -> dict[str, Any]:
     """Time all models of the request in turns."""
+    from squeeze.targets import watch
+
     models = [open_model(request, wanted, int(wanted["bound"])) for wanted in request["models"]]
     generator = np.random.default_rng(request["seed"])
     deadline = time.perf_counter() + request["max_seconds"] * len(models)
@@ -159,8 +161,10 @@ def measure(request: Mapping[str, Any]) -> dict[str, Any]:
         with guarded(model.path, "cannot be run"):
             warm_up(model, model.feed(typical, generator), request["max_seconds"] * WARM_SHARE)
     calls = balance(models, request["min_runs"], deadline - time.perf_counter(), even=request["even"])
+    before = watch.snapshot()
     widths = interleave(models, request, calls, deadline, generator)
     return {
+        "machine": watch.between(before, watch.snapshot()),
         "calls": calls,
         "widths": widths,
         "stopped": not enough(models, request),

@@ -1,0 +1,163 @@
+"""What makes a measured time doubtful, and what would help.
+
+Most of what happens on a busy machine can only slow a model down: a pass stands all the same, a failure may
+be the machine's. The rest may go either way. A reason that can say how far off the figure may be says so,
+and a verdict that holds even there stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from squeeze.schema import Frozen
+from squeeze.targets.measurement import MachineState, Measurement
+from squeeze.targets.noise import CV_LIMIT
+from squeeze.targets.quantiles import QUANTILES
+
+__all__ = ["THROUGHPUT", "Disturbance", "doubts", "notes", "reasons"]
+
+THROUGHPUT = "throughput"
+LEAST_SHARE = 0.02  # of a core's time: below it, ticks of 10 ms and the kernel's own work look like load
+CLOCK_CHANGE = 0.1  # four times the mark of an unstable time, as for the blocks
+LOW_CLOCK = (
+    0.5  # of the highest: less than processors keep up under load; it idles, saves power or is too hot
+)
+CV_FAR = 4 * CV_LIMIT  # blocks that differ so much come from a machine that may be as far off as a whole
+TIMER_LIMIT = 0.01  # of a call; less than half of the mark of an unstable time
+TURNS = "measure in turns: a budget in `ref` or against --baseline, not in ms"
+
+
+class Disturbance(Frozen):
+    """One reason to doubt a figure."""
+
+    kind: str
+    """one word"""
+    text: str
+    """what happened, with its size"""
+    hint: str
+    """what would help"""
+    slows: bool = True
+    """whether it can only make a model look slower than it is; else either way"""
+    error: float | None = None
+    """how far off the figure may be, as a share of it; None when nobody can say"""
+
+
+def doubts(measurement: Measurement, figure: str) -> tuple[Disturbance, ...]:
+    """Why an absolute figure may be the machine's and not the model's.
+
+    What strikes single calls counts as soon as it strikes half as many as lie above the quantile: 25 % of
+    all for p50, 2.5 % for p95, 0.5 % for p99. Every call counts in a mean, as in p99.
+
+    Args:
+        measurement: one without ``machine`` is judged by what it has.
+        figure: a key of ``QUANTILES``, or ``THROUGHPUT``.
+    """
+    share = struck_share(figure)
+    found = [*_preempted(measurement, share)]
+    if measurement.machine is not None:
+        found += [
+            *_taken(measurement.machine, share),
+            *_hot(measurement.machine),
+            *_struck(measurement, measurement.machine, share),
+            *_clock(measurement.machine),
+        ]
+    return (*found, *_unsteady(measurement), *_coarse(measurement))
+
+
+def reasons(measurement: Measurement) -> tuple[Disturbance, ...]:
+    """Why a ratio of models that ran in turns may be wrong: only what does not cancel in it."""
+    if not measurement.runs or not measurement.samples_ms:
+        text, hint = f"{measurement.name} has no samples", "measure it anew, or give the whole report"
+        return (Disturbance(kind="samples", text=text, hint=hint, slows=False),)
+    return tuple(_coarse(measurement))
+
+
+def notes(state: MachineState) -> list[str]:
+    """What a reader of the report must know of the machine, whatever will be judged."""
+    found = [*_taken(state, struck_share("p95")), *_hot(state), *_clock(state)]
+    texts = [each.text for each in found]
+    if state.throttled_periods:
+        texts.append(_throttled(state))
+    return texts
+
+
+def struck_share(figure: str) -> float:
+    """Share of the calls that must be struck before a figure may show it."""
+    return (1 - QUANTILES["p99" if figure == THROUGHPUT else figure]) / 2
+
+
+def _preempted(measurement: Measurement, share: float) -> Iterator[Disturbance]:
+    if measurement.preemptions > measurement.runs * share:
+        text = f"another program took the core {measurement.preemptions} times in {measurement.runs} calls"
+        yield Disturbance(kind="preempted", text=text, hint=f"stop it, or {TURNS}")
+
+
+def _taken(state: MachineState, share: float) -> Iterator[Disturbance]:
+    """Time of the cores that others had, in three ways."""
+    most = max(share, LEAST_SHARE)
+    if state.other_load is not None and state.other_load > most:
+        text = f"other programs used {state.other_load:.0%} of the measured cores"
+        yield Disturbance(kind="load", text=text, hint=f"stop them, bind to others with taskset, or {TURNS}")
+    if state.steal is not None and state.steal > most:
+        text = f"the hypervisor had the measured cores for {state.steal:.0%} of the time"
+        yield Disturbance(kind="steal", text=text, hint=f"take a quieter runner, or {TURNS}")
+    if state.memory_waiting is not None and state.memory_waiting > most:
+        text = f"programs waited for memory for {state.memory_waiting:.0%} of the time"
+        yield Disturbance(kind="memory", text=text, hint="free memory")
+
+
+def _hot(state: MachineState) -> Iterator[Disturbance]:
+    if state.thermal_throttles:
+        text = f"the cores were slowed {state.thermal_throttles} times because they were hot"
+        yield Disturbance(kind="heat", text=text, hint="let the machine cool, or measure for fewer --seconds")
+
+
+def _struck(measurement: Measurement, state: MachineState, share: float) -> Iterator[Disturbance]:
+    """What stops single calls, counted for all models: this one has its share of the time."""
+    own = sum(measurement.samples_ms) / 1e3 / state.seconds if measurement.samples_ms else 1.0
+    most = measurement.runs * share
+    if state.major_faults * own > most:
+        moved = f", {state.swapped_pages} pages were swapped" if state.swapped_pages else ""
+        text = f"the measuring process waited for {state.major_faults} pages of memory{moved}"
+        yield Disturbance(kind="swap", text=text, hint="free memory")
+    if (state.throttled_periods or 0) * own > most:
+        # A short run can end before the quota is used up, a long one cannot: both are off.
+        hint = f"lift the quota, use fewer --threads, or {TURNS}"
+        yield Disturbance(kind="quota", text=_throttled(state), hint=hint, slows=False)
+
+
+def _throttled(state: MachineState) -> str:
+    limit = "" if state.quota_cores is None else f" of {state.quota_cores:g} cores"
+    return f"the quota{limit} stopped the process in {state.throttled_periods} periods"
+
+
+def _clock(state: MachineState) -> Iterator[Disturbance]:
+    if state.clock_mhz is None:
+        return
+    before, after = state.clock_mhz
+    change = abs(after / before - 1) if before else 0.0
+    if change > CLOCK_CHANGE:
+        text = f"the clock went from {before:.0f} to {after:.0f} MHz"
+        hint = f"measure for more --seconds, set the governor to performance, or {TURNS}"
+        yield Disturbance(kind="clock", text=text, hint=hint, slows=False, error=change)
+    limit = state.clock_limit_mhz
+    if limit is not None and after < LOW_CLOCK * limit:
+        text = f"the clock was at {after:.0f} of {limit:.0f} MHz"
+        yield Disturbance(kind="slow clock", text=text, hint=f"set the governor to performance, or {TURNS}")
+
+
+def _unsteady(measurement: Measurement) -> Iterator[Disturbance]:
+    if measurement.cv > CV_FAR:
+        text = f"block medians vary by {measurement.cv:.0%} (limit {CV_FAR:.0%})"
+        hint = f"measure for more --seconds on a quieter machine, or {TURNS}"
+        yield Disturbance(kind="unsteady", text=text, hint=hint, slows=False, error=measurement.cv)
+
+
+def _coarse(measurement: Measurement) -> Iterator[Disturbance]:
+    """A clock whose steps are large beside a call."""
+    step_ms = 0.0 if measurement.machine is None else measurement.machine.timer_ns / 1e6
+    if step_ms > TIMER_LIMIT * measurement.p50.value:
+        text = f"the timer's steps of {step_ms:.3g} ms are coarse for calls of {measurement.p50.value:.3g} ms"
+        error = step_ms / measurement.p50.value if measurement.p50.value else None
+        hint = "use a larger --batch"
+        yield Disturbance(kind="timer", text=text, hint=hint, slows=False, error=error)
