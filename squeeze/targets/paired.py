@@ -39,6 +39,7 @@ from squeeze.targets.turns import LEAST_CALLS
 __all__ = ["NARROW", "Question", "measure", "settled"]
 
 NARROW = 0.01  # a ratio known to 1 % is known well
+PLANNING = 6  # rounds after which it is known how many fit; the first ones find nothing in the caches
 ROUND_S = 0.2  # timed calls of one model in a round
 WARM_TOLERANCE = 0.05
 
@@ -131,20 +132,20 @@ def _rounds(
     for number, order in enumerate(_orders(len(request["models"]), settings.seed)):
         sizes = answers[0]["sizes"] if answers else None
         asked = {**request, "order": order, "seed": [settings.seed, number], "sizes": sizes}
-        answers.append(ask(asked, max(START_TIMEOUT_S, settings.within * GRACE)))
+        answers.append({**ask(asked, max(START_TIMEOUT_S, settings.within * GRACE)), "order": order})
         now = clock()
         typical = (now - started) / len(answers)
-        planned = planned or looks(
-            max(1, int((settings.within - started + began) / typical)), settings.confidence
-        )
-        over = now - began + typical > settings.within or len(answers) >= planned[-1].rounds
-        look = next(each for each in planned if each.rounds >= len(answers) or each is planned[-1])
-        if not (over or look.rounds == len(answers)):
+        late = now - began + typical > settings.within
+        if not planned and (late or len(answers) == PLANNING):
+            most = len(answers) if late else int((settings.within - (started - began)) / typical)
+            planned = looks(max(len(answers), most), settings.confidence)
+        look = _due(planned, len(answers), late=late)
+        if look is None:
             continue
         level = 1 - (1 - settings.confidence) * look.share
         samples = [_blocks(answers, place) for place in range(len(request["models"]))]
         known = all(settled(each, samples, level) for each in questions)
-        if known or over:
+        if known or late or look is planned[-1]:
             break
     return answers, Rounds(
         count=len(answers),
@@ -154,6 +155,17 @@ def _rounds(
         share=look.share,
         ended=_ended(questions, known=known),
     )
+
+
+def _due(planned: Sequence[Look], rounds: int, *, late: bool) -> Look | None:
+    """The look that is to be taken after so many rounds; when the time is over the next one is taken early.
+
+    When that is depends on how long rounds take and not on what they say.
+    """
+    for look in planned:
+        if look.rounds >= rounds:
+            return look if late or look.rounds == rounds else None
+    return None
 
 
 def _ended(questions: Sequence[Question], *, known: bool) -> Literal["decided", "narrow", "time"]:

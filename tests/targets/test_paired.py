@@ -73,7 +73,7 @@ class World:
                     "has_length": True,
                 }
             )
-        return {"sizes": size, "widths": [[8] * size["calls"]] * size["cycles"], "models": models, **request}
+        return {"sizes": size, "widths": [[8] * size["calls"]] * size["cycles"], "models": models}
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_nobody_knows_and_the_time_is_over(play):
 
 def test_all_questions_must_be_answered(play):
     never = Question(1, 0, share=0.95, limit=1.1)
-    (_, model), rounds = play(World(1.1, spread=0.01), AT_MOST, never, within=20.0, confidence=0.95)
+    _, rounds = play(World(1.1, spread=0.01), AT_MOST, never, within=20.0, confidence=0.95)
     assert rounds.ended == "time"
 
 
@@ -172,7 +172,7 @@ def test_p95_asks_for_rounds_with_enough_calls(play):
 
 
 def test_a_measurement_keeps_every_sample_of_every_round(play):
-    (base, model), rounds = play(World(1.2, spread=0.001), AT_MOST)
+    (base, model), _ = play(World(1.2, spread=0.001), AT_MOST)
     assert model.passes == 2
     assert model.round_blocks == (2,) * 8
     assert [len(block) for each in model.rounds() for block in each] == [8] * 16
