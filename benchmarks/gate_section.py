@@ -42,7 +42,7 @@ def gate(record: Record) -> list[str]:
 
 def _slower(record: Record, name: str) -> str:
     true = record["truth"][name]
-    return f"{true['model']} against {true['baseline']}, in truth {interval(true['ratio'])} x"
+    return f"{true['model']} against {true['baseline']}, in truth {interval(true['ratio'], ' x')}"
 
 
 def _row(name: str, found: Sequence[Record]) -> tuple[str, ...]:
