@@ -151,7 +151,7 @@ def _compared(
             return Estimate(value=found.speedup, low=found.low, high=found.high)
         ratio = ratio_of(baseline, model, "p50", report.level(confidence))
         return None if ratio is None else _inverse(ratio)
-    if baseline is None:
+    if baseline is None or (report.rounds is None and budget.figure in found.ratios):
         return found.ratios.get(budget.figure)
     return ratio_of(baseline, model, budget.figure, report.level(confidence))
 
