@@ -13,6 +13,7 @@ from benchmarks import quantize_section, score_sections, sections
 from benchmarks.cnn_section import cnn_search
 from benchmarks.common import RESULTS, cli, read
 from benchmarks.forms_section import forms
+from benchmarks.gate_section import gate
 from benchmarks.peers_section import peers
 from benchmarks.prune_section import prune
 from benchmarks.reference_section import reference_units
@@ -85,6 +86,7 @@ SECTIONS = (
     Section("Peers", "peers-*", peers, "python -m benchmarks.peers runs/students"),
     Section("Reference units", "reference-units", reference_units, "python -m benchmarks.reference_units"),
     Section("Cost table", "cost-table", sections.cost_table, "python -m benchmarks.cost_table"),
+    Section("Gate", "gate-trials", gate, "python -m benchmarks.gate_trials"),
     Section("Killed and started again", "kill", sections.kill, "python -m benchmarks.kill"),
     Section("Without network", "offline", sections.offline, "benchmarks/offline.sh"),
     Section("Start", "startup", sections.startup, "python -m benchmarks.startup"),

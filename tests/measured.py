@@ -5,8 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from squeeze.targets.measurement import Comparison, Estimate, Measurement
+from squeeze.targets.measurement import Comparison, Estimate, MachineState, Measurement
 from squeeze.targets.quantiles import QUANTILES, estimate
+
+QUIET = MachineState(
+    seconds=4.0,
+    cores=(1,),
+    other_load=0.001,
+    steal=0.0,
+    clock_mhz=(3000.0, 3010.0),
+    clock_limit_mhz=3200.0,
+    thermal_throttles=0,
+    cpu_waiting=0.1,
+    memory_waiting=0.0,
+    swapped_pages=0,
+    major_faults=0,
+    quota_cores=None,
+    throttled_periods=None,
+    throttled_s=None,
+    timer_ns=50,
+)
+"""A machine on which nothing else went on."""
 
 
 def measurement(

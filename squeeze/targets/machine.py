@@ -7,14 +7,15 @@ and a verdict that holds even there stands.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from squeeze.schema import Frozen
 from squeeze.targets.measurement import MachineState, Measurement
 from squeeze.targets.noise import CV_LIMIT
 from squeeze.targets.quantiles import QUANTILES
 
-__all__ = ["THROUGHPUT", "Disturbance", "doubts", "notes", "reasons"]
+__all__ = ["THROUGHPUT", "Disturbance", "doubts", "notes", "reasons", "together"]
 
 THROUGHPUT = "throughput"
 LEAST_SHARE = 0.02  # of a core's time: below it, ticks of 10 ms and the kernel's own work look like load
@@ -24,6 +25,8 @@ LOW_CLOCK = (
 )
 CV_FAR = 4 * CV_LIMIT  # blocks that differ so much come from a machine that may be as far off as a whole
 TIMER_LIMIT = 0.01  # of a call; less than half of the mark of an unstable time
+SHARES = ("other_load", "steal", "cpu_waiting", "memory_waiting")
+COUNTS = ("thermal_throttles", "swapped_pages", "major_faults", "throttled_periods", "throttled_s")
 TURNS = "measure in turns: a budget in `ref` or against --baseline, not in ms"
 
 
@@ -79,6 +82,39 @@ def notes(state: MachineState) -> list[str]:
     if state.throttled_periods:
         texts.append(_throttled(state))
     return texts
+
+
+def together(states: Sequence[MachineState]) -> MachineState:
+    """What went on in several stretches of time, as one: shares by their seconds, counts added up.
+
+    Args:
+        states: at least one, in the order they were taken, on the same cores.
+    """
+    first, last = states[0], states[-1]
+    seconds = sum(each.seconds for each in states)
+
+    def share(name: str) -> float | None:
+        found = [getattr(each, name) for each in states]
+        if None in found:
+            return None
+        return float(sum(one * each.seconds for one, each in zip(found, states, strict=True)) / seconds)
+
+    def total(name: str) -> Any:
+        found = [getattr(each, name) for each in states]
+        return None if None in found else sum(found)
+
+    clocks = (
+        None if first.clock_mhz is None or last.clock_mhz is None else (first.clock_mhz[0], last.clock_mhz[1])
+    )
+    return last.model_copy(
+        update={
+            "seconds": seconds,
+            **{name: share(name) for name in SHARES},
+            **{name: total(name) for name in COUNTS},
+            "clock_mhz": clocks,
+            "timer_ns": max(each.timer_ns for each in states),
+        }
+    )
 
 
 def struck_share(figure: str) -> float:

@@ -22,7 +22,7 @@ from squeeze.targets.measurement import Estimate, MachineState, Measurement
 from squeeze.targets.subjects import Subject
 from squeeze.targets.watch import Snapshot, Throttling, between, core_times, pressure, throttling
 from tests import tiny_onnx as tiny
-from tests.measured import measurement
+from tests.measured import QUIET, measurement
 
 STAT = """\
 cpu  2000 10 300 9000 20 5 6 70 0 0
@@ -31,23 +31,6 @@ cpu1 1000 0 100 5000 10 0 1 40 0 0
 intr 426669 0 0
 ctxt 12
 """
-QUIET = MachineState(
-    seconds=4.0,
-    cores=(1,),
-    other_load=0.001,
-    steal=0.0,
-    clock_mhz=(3000.0, 3010.0),
-    clock_limit_mhz=3200.0,
-    thermal_throttles=0,
-    cpu_waiting=0.1,
-    memory_waiting=0.0,
-    swapped_pages=0,
-    major_faults=0,
-    quota_cores=None,
-    throttled_periods=None,
-    throttled_s=None,
-    timer_ns=50,
-)
 BLOCKS = ((2.0,) * 20,) * 20
 """400 calls of 2 ms: a p50 of 2 ms, 500 texts a second."""
 
@@ -344,3 +327,22 @@ def test_a_program_on_the_same_core_is_seen(tmp_path):
     assert any("other programs used" in note for note in found.notes)
     assert latency(found, "p50", found.p50.value / 10, 0.95)[1] == "inconclusive"
     assert Measurement.parse(found.plain()) == found
+
+
+def test_stretches_of_time_become_one():
+    first = state(seconds=1.0, other_load=0.4, major_faults=2, clock_mhz=(3000.0, 2900.0), timer_ns=50)
+    last = state(seconds=3.0, other_load=0.0, major_faults=1, clock_mhz=(2800.0, 2700.0), timer_ns=80)
+    found = machine.together([first, last])
+    assert found.seconds == 4.0
+    assert found.other_load == pytest.approx(0.1)
+    assert found.major_faults == 3
+    assert found.clock_mhz == (3000.0, 2700.0)
+    assert found.timer_ns == 80
+    assert found.throttled_periods is None
+    assert machine.together([QUIET]) == QUIET
+
+
+def test_what_one_stretch_does_not_show_is_not_known_of_all():
+    found = machine.together([state(steal=0.1), state(steal=None)])
+    assert found.steal is None
+    assert found.other_load == pytest.approx(0.001)
