@@ -28,18 +28,26 @@ class Estimate(Frozen):
     """A quantile of the samples with its confidence interval; no interval when the samples are too few."""
 
     value: float
+    """the figure, in the unit that the field holding it names"""
     low: float | None = None
+    """lower end of the interval"""
     high: float | None = None
+    """upper end of the interval"""
 
 
 class LengthSummary(Frozen):
     """How long the inputs were, in tokens a call (padding included)."""
 
     calls: int
+    """how many calls are counted"""
     minimum: int
+    """the shortest, in tokens"""
     median: float
+    """in tokens"""
     mean: float
+    """in tokens"""
     maximum: int
+    """the longest, in tokens"""
 
     @classmethod
     def of(cls, widths: Sequence[int]) -> Self:
@@ -57,6 +65,7 @@ class Measurement(Frozen):
     """One model on one target."""
 
     kind: Literal["measured"] = "measured"
+    """always `measured`"""
     target: str = "cpu"
     """where it ran"""
     name: str
@@ -86,14 +95,17 @@ class Measurement(Frozen):
     load_ms: float
     """time to open the file and optimise its graph; median over fresh processes"""
     loads_ms: tuple[float, ...]
+    """load time of each fresh process"""
     first_ms: float
     """first inference after loading; median over fresh processes"""
     firsts_ms: tuple[float, ...]
+    """first inference of each fresh process"""
     rss_bytes: int
     """peak memory of a fresh process that loads the model and runs it; the largest of them"""
     rss_baseline_bytes: int
     """the same process before it loads the model: Python, numpy and ONNX Runtime"""
     warmup_runs: int
+    """calls before the timed ones"""
     warm: bool
     """whether the warm-up ended steady"""
     samples_ms: tuple[float, ...]
@@ -103,12 +115,17 @@ class Measurement(Frozen):
     block_widths: tuple[tuple[int, ...], ...] = ()
     """tokens of each call of each block; a block has `passes` times as many samples"""
     runs: int
+    """timed calls; as many as `samples_ms` holds where they are kept"""
     confidence: float
     """of the intervals"""
     p50: Estimate
+    """median latency of a call, milliseconds"""
     p90: Estimate
+    """90th percentile of latency, milliseconds"""
     p95: Estimate
+    """95th percentile of latency, milliseconds"""
     p99: Estimate
+    """99th percentile of latency, milliseconds"""
     throughput_per_s: float
     """texts a second, one call after the other"""
     cv: float
@@ -154,24 +171,32 @@ class Comparison(Frozen):
     """above 1 the model is faster: the median over blocks of the ratio of the blocks' medians where both ran
     in turns, else the ratio of both sides' medians"""
     low: float | None
+    """lower end of the confidence interval; None for too few blocks"""
     high: float | None
-    """confidence interval; None for too few blocks"""
+    """upper end of the same"""
     confidence: float
+    """of the interval"""
     blocks: int
+    """blocks on the side that has fewer"""
     interleaved: bool
     """whether both ran in turns in one process on equal lengths; else the baseline is an earlier report"""
     baseline_disturbed: bool = False
     """whether the baseline's median may show other programs, which makes the model look faster than it is"""
     notes: tuple[str, ...] = ()
+    """what makes the reference a poor one"""
 
 
 class Report(Frozen):
     """The JSON document of `squeeze bench` and of the bench stage."""
 
     kind: Literal["bench-report"] = "bench-report"
+    """always `bench-report`"""
     version: Literal[1] = VERSION
+    """of this format"""
     measurements: tuple[Measurement, ...] = Field(min_length=1)
+    """one a model, the baseline first where it was measured along"""
     comparisons: tuple[Comparison, ...] = ()
+    """of each model with the baseline, or with the first one"""
     baseline: str | None = None
     """name of the measurement that only serves as reference and is not judged"""
 
