@@ -60,7 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def squeeze_budget(request: pytest.FixtureRequest) -> SqueezeBudget:
-    """Measure a model and fail where it exceeds a budget: squeeze_budget("model.onnx", "p95=5ms")."""
+    """A function that measures a model and fails the test where a budget is exceeded; see SqueezeBudget."""
     act = _when_inconclusive(request.config)
 
     def hold(

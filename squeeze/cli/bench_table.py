@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from squeeze.cli.output import emit
 
@@ -139,17 +139,25 @@ def _calls(sampled: list[Measurement], heights: str, *, plain: bool) -> Table:
         medians = [float(np.median(block)) for block in each.blocks()]
         over_time = f"{sparkline(medians, heights=heights)}\n{min(medians):.3g} to {max(medians):.3g}"
         rows.append((each.name, over_time, histogram(each.samples_ms, (least, most), heights=heights)))
-    return _table(("model", "block medians, ms", f"calls, {least:.3g} to {most:.3g} ms"), rows, plain=plain)
+    head = ("model", "block medians, ms", f"calls, {least:.3g} to {most:.3g} ms")
+    return _table(head, rows, justify="left", plain=plain)
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]], *, plain: bool) -> Table:
+def _table(
+    head: tuple[str, ...],
+    rows: list[tuple[str, ...]],
+    *,
+    justify: Literal["left", "right"] = "right",
+    plain: bool,
+) -> Table:
+    """A table whose first column is text and whose others lie as told."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.ASCII if plain else box.SIMPLE_HEAD)
     for number, title in enumerate(head):
-        table.add_column(Text(title), justify="right" if number else "left", overflow="fold")
+        table.add_column(Text(title), justify=justify if number else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))  # names come from outside and may look like markup
     return table
