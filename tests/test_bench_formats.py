@@ -147,7 +147,7 @@ def test_what_the_terminal_can_show(encoding, heights):
 def test_a_terminal_gets_tables_lines_and_the_verdict():
     text = bench_table.draw(BOTH, judged(BOTH, "p95=2ms", "size=1MB"), 100, "utf-8")
     assert BLOCKS[7] in text
-    assert "block medians, ms" in text
+    assert "medians over time, ms" in text
     assert "p95: 1 ms, limit 2 ms: pass; interval 1 to 1 ms at 95%" in text
     assert "verdict: fail" in text
     assert "fast is 10 times as fast as slow" in text
@@ -167,7 +167,7 @@ def test_a_name_that_looks_like_markup_is_shown_as_it_is():
 
 def test_a_report_without_samples_is_drawn_without_lines():
     text = bench_table.draw(BenchReport(measurements=(FAST.without_samples(),)), None, 100, "utf-8")
-    assert "block medians" not in text
+    assert "over time" not in text
     assert "fast" in text
 
 

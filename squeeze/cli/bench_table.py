@@ -139,7 +139,7 @@ def _calls(sampled: list[Measurement], heights: str, *, plain: bool) -> Table:
         medians = [float(np.median(block)) for block in each.blocks()]
         over_time = f"{sparkline(medians, heights=heights)}\n{min(medians):.3g} to {max(medians):.3g}"
         rows.append((each.name, over_time, histogram(each.samples_ms, (least, most), heights=heights)))
-    head = ("model", "block medians, ms", f"calls, {least:.3g} to {most:.3g} ms")
+    head = ("model", "medians over time, ms", f"calls, {least:.3g} to {most:.3g} ms")
     return _table(head, rows, justify="left", plain=plain)
 
 

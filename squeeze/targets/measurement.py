@@ -177,7 +177,7 @@ class Comparison(Frozen):
     confidence: float
     """of the interval"""
     blocks: int
-    """blocks on the side that has fewer"""
+    """observations: rounds where there were rounds"""
     interleaved: bool
     """whether both ran in turns in one process on equal lengths; else the baseline is an earlier report"""
     baseline_disturbed: bool = False
