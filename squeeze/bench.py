@@ -13,23 +13,22 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
 
-from squeeze.budget import BYTES, TIME, Units, read_limit
+from squeeze.budget import Budget, parse_budget
 from squeeze.errors import UsageError
 from squeeze.progress import Progress
 from squeeze.schema import Frozen
-from squeeze.stages.gate.stage import Check
-from squeeze.targets import gpu
-from squeeze.targets.compare import against_report, interleaved
+from squeeze.stages.gate.reports import Judgement, judge
+from squeeze.targets import gpu, paired
+from squeeze.targets.casting import Cast, compare, questions
 from squeeze.targets.cpu import CPU, Settings, Where, measure
 from squeeze.targets.devices.address import Cpu, Gpu, Qemu, parse
-from squeeze.targets.limits import Verdict, at_least, at_most, disturbed, latency, overall, spread, throughput
-from squeeze.targets.measurement import Comparison, Estimate, Measurement, Report
-from squeeze.targets.quantiles import QUANTILES
+from squeeze.targets.measurement import Measurement, Report, Rounds
 from squeeze.targets.subjects import Subject, find
 
 if TYPE_CHECKING:
@@ -50,16 +49,6 @@ __all__ = [
 ]
 
 BenchReport = Report
-Figure = Literal["p50", "p90", "p95", "p99", "load", "first", "size", "rss", "throughput", "speedup"]
-
-
-UNITS: Mapping[str, Units] = {
-    **dict.fromkeys((*QUANTILES, "load", "first"), TIME),
-    **dict.fromkeys(("size", "rss"), BYTES),
-    "throughput": Units("/s", {"/s": 1.0}),
-    "speedup": Units("x", {"x": 1.0}),
-}
-EXAMPLE = "write budgets like p95=5ms, size=8MB, rss=200MB, load=300ms, throughput=100/s or speedup=2x"
 
 
 class BenchOptions(Frozen):
@@ -97,12 +86,16 @@ class BenchOptions(Frozen):
     """least time of timed calls, in seconds"""
     max_seconds: float = Field(default=60.0, gt=0)
     """most time for one model, warm-up included, in seconds"""
+    within: float = Field(default=60.0, gt=0)
+    """most time of a comparison, in seconds; it ends as soon as the answer is known"""
+    reference: bool = False
+    """time the reference workload beside the models, as a unit for other machines"""
     starts: int = Field(default=3, ge=1)
     """fresh processes for load time, first inference and memory"""
     seed: int = 0
     """of inputs and order"""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    """of the intervals"""
+    """of the intervals; 1 - confidence is the chance of a false alarm, for each budget"""
 
     @field_validator("target")
     @classmethod
@@ -111,40 +104,6 @@ class BenchOptions(Frozen):
             return str(parse(text))
         except UsageError as error:
             raise ValueError(str(error)) from error  # pydantic names the option
-
-
-class Budget(Frozen):
-    """One limit, in milliseconds, megabytes (1,000,000 bytes), texts a second or times."""
-
-    figure: Figure
-    limit: float = Field(gt=0)
-
-    @property
-    def unit(self) -> str:
-        """The unit that the limit is kept in."""
-        return UNITS[self.figure].kept
-
-
-class Judgement(Frozen):
-    """All checks and the verdict over them."""
-
-    verdict: Verdict
-    checks: tuple[Check, ...]
-
-
-def parse_budget(text: str) -> Budget:
-    """Read a budget as it is written on the command line.
-
-    Raises:
-        UsageError: not NAME=NUMBER UNIT, an unknown name or unit, or a limit that is not above 0.
-
-    >>> parse_budget("p95=5ms")
-    Budget(figure='p95', limit=5.0)
-    >>> parse_budget("load=0.3s").limit, parse_budget("size=8 MB").unit
-    (300.0, 'MB')
-    """
-    name, limit = read_limit(text, UNITS, EXAMPLE)
-    return Budget.parse({"figure": name, "limit": limit})
 
 
 def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
@@ -162,29 +121,45 @@ def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
     return name, tuple(int(size) for size in sizes.split("x"))
 
 
-def bench(models: Sequence[Path], options: BenchOptions, progress: Progress) -> BenchReport:
+def bench(
+    models: Sequence[Path], options: BenchOptions, progress: Progress, budgets: Sequence[Budget] = ()
+) -> BenchReport:
     """Measure one or more models; several are timed in turns and compared with the first or the baseline.
+
+    On this machine's processor several are timed in rounds, until all relative budgets are decided, or
+    without any until the ratios of the medians are known to 1 %, or until ``within`` is over.
 
     Args:
         models: ONNX or ORT files, or bundle folders.
         options: how.
         progress: shows loading; nothing is drawn while timing.
+        budgets: what the report will be judged by; relative ones say when a comparison may stop.
 
     Raises:
-        UsageError: something that is not there, not a model or not a report.
+        UsageError: something that is not there, not a model or not a report, or a relative budget without
+            what it is relative to.
         MissingBackend: ONNX Runtime is not installed.
         StageFailed: a model cannot be run.
     """
     if not models:
         raise UsageError("no model given", hint="squeeze bench model.onnx --budget p95=5ms")
-    report, reference = _baseline(options)
+    _answerable(options, budgets)
+    report, before = _baseline(options)
     chosen = [subject for path in models for subject in find(path, options.form)]
-    subjects = _distinct([*reference, *chosen])
-    measurements = _measure(subjects, options, progress)
+    subjects = _distinct([*before, *chosen, *_reference(options, budgets, report)])
+    cast = Cast.of(subjects, report, has_baseline=bool(before))
+    rounds: Rounds | None = None
+    if isinstance(parse(options.target), Cpu) and len(subjects) > 1:
+        settings = replace(_settings(options), starts=_starts(options, budgets))
+        measurements, rounds = paired.measure(subjects, settings, progress, questions(cast, budgets))
+    else:
+        measurements = _measure(subjects, options, progress)
     return BenchReport(
         measurements=measurements,
-        comparisons=_compare(measurements, report),
-        baseline=measurements[0].name if reference else None,
+        comparisons=compare(cast, measurements, rounds),
+        baseline=measurements[0].name if before else None,
+        reference=None if cast.reference is None else measurements[cast.reference].name,
+        rounds=rounds,
     )
 
 
@@ -215,30 +190,38 @@ def is_functional(options: BenchOptions) -> bool:
     return isinstance(parse(options.target), Qemu)
 
 
-def judge(report: BenchReport, budgets: Sequence[Budget], confidence: float | None = None) -> Judgement:
-    """Hold every measured model but the baseline against the budgets.
-
-    Latency, throughput and speedup are judged by their intervals, so a limit inside one is
-    inconclusive. Load time and first inference are judged by the range of their repeats, size and
-    memory by their value.
-
-    Args:
-        report: with raw samples.
-        budgets: limits; none at all is inconclusive, because nothing was judged.
-        confidence: of the intervals; the report's own by default.
-    """
-    judged = [each for each in report.measurements if each.name != report.baseline]
-    reference = next((each.baseline for each in report.comparisons if each.interleaved), None)
-    checks = tuple(
-        _check(report, each, budget, confidence or each.confidence, several=len(judged) > 1)
-        for each in judged
-        for budget in budgets
-        if not (budget.figure == "speedup" and each.name == reference)  # it is what speed is counted from
-    )
-    return Judgement(verdict=overall(check.verdict for check in checks), checks=checks)
-
-
+RELATIVE_STARTS = 8  # 6 pairs have an interval at 95 %
 NOT_ASKED = {"even"}  # settings that are no option: models that are compared get even time
+
+
+def _answerable(options: BenchOptions, budgets: Sequence[Budget]) -> None:
+    """Budgets that could never be judged are found out before anything is measured."""
+    related = {budget.relative_to: budget for budget in budgets}
+    if options.baseline is None and "baseline" in related:
+        budget = related["baseline"]
+        raise UsageError(
+            f"budget {budget.figure} of {budget.limit:g} {budget.unit}: no baseline that it is a multiple of",
+            hint="give --baseline MODEL, or the report of an earlier run",
+        )
+    if not isinstance(parse(options.target), Cpu) and (options.reference or "reference" in related):
+        raise UsageError(f"{options.target}: the reference workload runs on the target cpu only")
+
+
+def _starts(options: BenchOptions, budgets: Sequence[Budget]) -> int:
+    """Fresh processes of each model beside those of the rounds, which also tell load times."""
+    if any(budget.relative_to and budget.figure in ("load", "first") for budget in budgets):
+        return max(options.starts, RELATIVE_STARTS)
+    return 1
+
+
+def _reference(
+    options: BenchOptions, budgets: Sequence[Budget], report: BenchReport | None
+) -> tuple[Subject, ...]:
+    """The reference workload, where it was asked for or an earlier report has it."""
+    asked = options.reference or any(budget.relative_to == "reference" for budget in budgets)
+    if not (asked or (report and report.reference)) or not isinstance(parse(options.target), Cpu):
+        return ()
+    return (replace(import_module("squeeze.targets.reference").subject(), fixed=True),)
 
 
 def _settings(options: BenchOptions) -> Settings:
@@ -297,75 +280,3 @@ def _distinct(subjects: Sequence[Subject]) -> list[Subject]:
     if twice:
         raise UsageError(f"{twice[0]}: given twice")
     return named
-
-
-def _compare(measurements: Sequence[Measurement], report: BenchReport | None) -> tuple[Comparison, ...]:
-    if report is not None:
-        return tuple(against_report(_counterpart(report, each), each) for each in measurements)
-    return tuple(interleaved(measurements[0], each) for each in measurements[1:])
-
-
-def _counterpart(report: BenchReport, model: Measurement) -> Measurement:
-    """The earlier measurement of the same model by name or form, else the report's first."""
-    candidates = [
-        *(each for each in report.measurements if each.name == model.name),
-        *(each for each in report.measurements if each.form and each.form == model.form),
-        *report.measurements,
-    ]
-    return candidates[0]
-
-
-def _check(
-    report: BenchReport, model: Measurement, budget: Budget, confidence: float, *, several: bool
-) -> Check:
-    figure, verdict, note = _verdict(report, model, budget, confidence)
-    return Check(
-        name=f"{model.name} {budget.figure}" if several else budget.figure,
-        value=None if figure is None else figure.value,
-        limit=budget.limit,
-        unit=budget.unit,
-        verdict=verdict,
-        note=note,
-    )
-
-
-def _verdict(
-    report: BenchReport, model: Measurement, budget: Budget, confidence: float
-) -> tuple[Estimate | None, Verdict, str]:
-    """A figure in the unit of its budget, its verdict, and what must be said about it."""
-    name, limit = budget.figure, budget.limit
-    if name in QUANTILES:
-        return latency(model, name, limit, confidence)
-    if name == "speedup":
-        return _speedup(report, model, limit)
-    if name == "throughput":
-        return throughput(model, limit, confidence)
-    figure, note = _cost(model, name)
-    return figure, at_most(figure, limit), note
-
-
-def _cost(model: Measurement, name: str) -> tuple[Estimate, str]:
-    """Load time, first inference, size or memory."""
-    if name in ("size", "rss"):
-        value = (model.shipped_bytes if name == "size" else model.rss_bytes) / 1e6
-        return spread(value, [value]), ""
-    value, repeats = (model.load_ms, model.loads_ms) if name == "load" else (model.first_ms, model.firsts_ms)
-    note = f"{min(repeats):.3g} to {max(repeats):.3g} ms in {len(repeats)} processes"
-    return spread(value, repeats), note
-
-
-def _speedup(report: BenchReport, model: Measurement, limit: float) -> tuple[Estimate | None, Verdict, str]:
-    found = next((each for each in report.comparisons if each.name == model.name), None)
-    if found is None:
-        return None, "fail", "nothing to compare with: give a baseline"
-    figure = Estimate(value=found.speedup, low=found.low, high=found.high)
-    note = f"{found.blocks} blocks are too few for an interval: raise min_runs"
-    if found.low is not None and found.high is not None:
-        note = f"interval {found.low:.3g} to {found.high:.3g} x"
-    verdict = at_least(figure, limit)
-    # Other programs slow down what they disturb: a slow baseline feigns a pass, a slow model a failure.
-    slowed = {"pass": found.baseline_disturbed, "fail": disturbed(model, "p50")}
-    if slowed.get(verdict):
-        name = found.baseline if verdict == "pass" else found.name
-        verdict, note = "inconclusive", f"{note}; other programs took the core from {name}"
-    return figure, verdict, f"against {found.baseline}: {note}"

@@ -57,9 +57,19 @@ NoSpin: TypeAlias = Annotated[
 NoTransfers: TypeAlias = Annotated[
     bool, typer.Option("--no-transfers", help="On a GPU: leave the copies of inputs and outputs out.")
 ]
-MinRuns: TypeAlias = Annotated[int, typer.Option(help="Timed calls at least.")]
-Seconds: TypeAlias = Annotated[float, typer.Option(help="Seconds of timed calls at least.")]
-Confidence: TypeAlias = Annotated[float, typer.Option(help="Confidence of the intervals.")]
+MinRuns: TypeAlias = Annotated[int, typer.Option(help="Timed calls of a single model at least.")]
+Seconds: TypeAlias = Annotated[float, typer.Option(help="Seconds of timed calls of a single model at least.")]
+Within: TypeAlias = Annotated[
+    float,
+    typer.Option(metavar="SECONDS", help="Time limit of a comparison; it ends when the answer is known."),
+]
+Reference: TypeAlias = Annotated[
+    bool,
+    typer.Option("--reference", help="Also time the reference workload, so that other machines can compare."),
+]
+Confidence: TypeAlias = Annotated[
+    float, typer.Option(help="Confidence of the intervals; the rest to 1 is the chance of a false alarm.")
+]
 Junit: TypeAlias = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Also write the checks as JUnit XML.")
 ]
@@ -93,6 +103,8 @@ def bench(
     device_dir: DeviceDir = None,
     min_runs: MinRuns = 200,
     seconds: Seconds = 3.0,
+    within: Within = 60.0,
+    reference: Reference = False,
     confidence: Confidence = 0.95,
     as_json: AsJson = False,
     junit: Junit = None,
@@ -100,8 +112,9 @@ def bench(
 ) -> int:
     """Measure latency, load time, memory and size.
 
-    Two models, or one with a --baseline, are timed in turns and compared. With --budget the exit
-    code is 1 when a limit is exceeded and 5 when the figures are too noisy to say.
+    Two models, or one with a --baseline, are timed in turns, in one fresh process after the other, until
+    the answer is known. With --budget the exit code is 1 when a limit is exceeded and 5 when the figures
+    are too noisy to say.
     """
     from squeeze import bench as library
 
@@ -110,13 +123,14 @@ def bench(
     values |= {"provider": provider, "cuda_graph": cuda_graph, "spin": not no_spin, "confidence": confidence}
     values |= {"sequence": seq, "shapes": dict(library.parse_shape(text) for text in shape or ())}
     values |= {"min_runs": min_runs, "min_seconds": seconds, "max_seconds": max(LEAST_MAX_S, 3 * seconds)}
+    values |= {"within": within, "reference": reference}
     options = checked(library.BenchOptions, values, NAMES)
     budgets = [library.parse_budget(text) for text in budget or ()]
     _prepare(junit, markdown, judged=bool(budgets))
     if library.is_functional(options):
         return _check(models, options, markdown, judged=bool(budgets or baseline), as_json=as_json)
     with shown() as progress:
-        report = library.bench(models, options, progress)
+        report = library.bench(models, options, progress, budgets)
     judgement = library.judge(report, budgets) if budgets else None
     _write(report, judgement, junit, markdown, as_json=as_json)
     return exit_code(judgement.verdict if judgement else None)

@@ -32,7 +32,9 @@ Wait: TypeAlias = Annotated[
 ]
 Budgets: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option("--budget", metavar="FIGURE=LIMIT", help="Such as p95=5ms or size=8MB; repeatable."),
+    typer.Option(
+        "--budget", metavar="FIGURE=LIMIT", help="Such as p95=5ms, size=8MB or p50<=1.05x; repeatable."
+    ),
 ]
 
 

@@ -21,7 +21,19 @@ from squeeze.targets.noise import remarks
 from squeeze.targets.process import ask
 from squeeze.targets.subjects import Subject, model_bytes, shared_lengths
 
-__all__ = ["CPU", "START_TIMEOUT_S", "Settings", "Where", "measure"]
+__all__ = [
+    "CPU",
+    "GRACE",
+    "START_TIMEOUT_S",
+    "Settings",
+    "Where",
+    "all_starts",
+    "measure",
+    "measurement",
+    "names",
+    "request_for",
+    "surroundings",
+]
 
 PROVIDER = "CPUExecutionProvider"
 START_TIMEOUT_S = 120.0
@@ -41,6 +53,7 @@ class Settings:
         min_runs: least number of timed calls a model.
         min_seconds: least time of timed calls a model.
         max_seconds: most time a model, warm-up included.
+        within: most time of a comparison in rounds.
         starts: fresh processes for load time, first inference and peak memory.
         even: whether a fast model repeats each block, so that all have about the same time; without it rounds
             are short, which is what many models want whose ratios matter while the machine's pace drifts.
@@ -55,6 +68,7 @@ class Settings:
     min_runs: int = 200
     min_seconds: float = 3.0
     max_seconds: float = 60.0
+    within: float = 60.0
     starts: int = 3
     even: bool = True
     seed: int = 0
@@ -97,46 +111,53 @@ def measure(
         UsageError: more threads than usable cores, or a file that is no model.
         StageFailed: a model cannot be run.
     """
-    if settings.threads > usable_cores():
-        raise UsageError(f"threads {settings.threads}: this process may use {usable_cores()} cores")
-    around = {**_environment(settings), **where.facts}
-    starts = _all_starts(subjects, settings, progress, where)
+    around = surroundings(settings, where)
+    starts = all_starts(subjects, settings, progress, where)
     bounds = [first[0]["bound"] for first in starts]
     progress.log(
-        f"timing {_names(subjects)} for up to "
+        f"timing {names(subjects)} for up to "
         f"{settings.max_seconds * len(subjects):.0f} s; nothing is drawn meanwhile"
     )
-    request = _request("time", subjects, bounds, settings, subjects, where)
+    request = request_for("time", subjects, bounds, settings, subjects, where)
     answer = ask(request, settings.max_seconds * len(subjects) * GRACE + START_TIMEOUT_S)
     around |= {"onnxruntime": starts[0][0]["onnxruntime"]}
     return tuple(
-        _measurement(subject, started, {**answer, **timed}, request, around, settings).model_copy(
+        _timed(subject, started, {**answer, **timed}, request, around, settings).model_copy(
             update={"target": where.target}
         )
         for subject, started, timed in zip(subjects, starts, answer["models"], strict=True)
     )
 
 
-def _names(subjects: Sequence[Subject]) -> str:
+def surroundings(settings: Settings, where: Where) -> dict[str, Any]:
+    """What will be measured on.
+
+    Raises:
+        UsageError: more threads than usable cores.
+    """
+    if settings.threads > usable_cores():
+        raise UsageError(f"threads {settings.threads}: this process may use {usable_cores()} cores")
+    return {**_environment(settings), **where.facts}
+
+
+def names(subjects: Sequence[Subject]) -> str:
     """The models in one line, however many there are."""
-    names = [subject.name for subject in subjects]
-    return ", ".join(names) if len(names) <= NAMED else f"{names[0]} and {len(names) - 1} more"
+    each = [subject.name for subject in subjects]
+    return ", ".join(each) if len(each) <= NAMED else f"{each[0]} and {len(each) - 1} more"
 
 
-def _all_starts(
+def all_starts(
     subjects: Sequence[Subject], settings: Settings, progress: Progress, where: Where
 ) -> list[list[dict[str, Any]]]:
-    """Answers of the fresh processes, by model."""
-    answers = []
+    """Answers of the fresh processes, by model; the models take turns."""
+    answers: list[list[dict[str, Any]]] = [[] for _ in subjects]
     with progress.task("load", len(subjects) * settings.starts) as advance:
-        for subject in subjects:
-            found: list[dict[str, Any]] = []
-            for _ in range(settings.starts):
+        for _ in range(settings.starts):
+            for subject, found in zip(subjects, answers, strict=True):
                 bound = found[0]["bound"] if found else subject.vocabulary
-                request = _request("start", [subject], [bound], settings, subjects, where)
+                request = request_for("start", [subject], [bound], settings, subjects, where)
                 found.append(ask(request, max(START_TIMEOUT_S, settings.max_seconds * GRACE)))
                 advance(1, note=subject.name)
-            answers.append(found)
     known = {name for found in answers for name in found[0]["inputs"]}
     for name in settings.shapes.keys() - known:
         raise UsageError(
@@ -145,7 +166,7 @@ def _all_starts(
     return answers
 
 
-def _request(
+def request_for(
     role: str,
     models: Sequence[Subject],
     bounds: Sequence[int | None],
@@ -157,7 +178,7 @@ def _request(
     return {
         "role": role,
         "models": [
-            {"path": str(model.path.resolve()), "bound": bound}
+            {"path": str(model.path.resolve()), "bound": bound, "fixed": model.fixed}
             for model, bound in zip(models, bounds, strict=True)
         ],
         **where.request,
@@ -167,7 +188,7 @@ def _request(
         "cores": _cores(settings.threads),
         "shapes": {name: list(shape) for name, shape in settings.shapes.items()},
         "batch": settings.batch,
-        "lengths": shared_lengths(everyone, settings.sequence),
+        "lengths": shared_lengths([each for each in everyone if not each.fixed], settings.sequence),
         "even": settings.even,
         "seed": settings.seed,
         "min_runs": settings.min_runs,
@@ -202,7 +223,7 @@ def _governor(cores: Sequence[int]) -> str | None:
         return None
 
 
-def _measurement(
+def _timed(
     subject: Subject,
     starts: Sequence[Mapping[str, Any]],
     answer: Mapping[str, Any],
@@ -211,8 +232,29 @@ def _measurement(
     settings: Settings,
 ) -> Measurement:
     """Put one model's answers together."""
-    timing = _timing_figures(answer, settings)
-    notes = remarks(answer, timing["cv"], around)
+    figures = {**_timing_figures(answer, settings), **_start_figures(starts)}
+    return measurement(subject, starts[0]["inputs"], figures, answer, request, around)
+
+
+def measurement(
+    subject: Subject,
+    inputs: Mapping[str, str],
+    figures: Mapping[str, Any],
+    answer: Mapping[str, Any],
+    request: Mapping[str, Any],
+    around: Mapping[str, Any],
+) -> Measurement:
+    """A measurement of one model.
+
+    Args:
+        subject: the model.
+        inputs: as it declares them.
+        figures: fields that come from samples and fresh processes.
+        answer: of the process that timed it, for what must be remarked.
+        request: that it answered.
+        around: what it ran on.
+    """
+    notes = remarks(answer, figures["cv"], around)
     if not request["spinning"]:
         notes.append("idle threads sleep instead of spinning, because several models share the process")
     return Measurement(
@@ -222,12 +264,11 @@ def _measurement(
         sha256=digest_file(subject.path),
         size_bytes=model_bytes(subject.path),
         tokenizer_bytes=subject.tokenizer_bytes,
-        threads=settings.threads,
+        threads=request["threads"],
         cores=tuple(request["cores"]),
         spinning=request["spinning"],
-        inputs=starts[0]["inputs"],
-        **_start_figures(starts),
-        **timing,
+        inputs=inputs,
+        **figures,
         environment=around,
         notes=tuple(notes),
     )
@@ -253,5 +294,5 @@ def _timing_figures(answer: Mapping[str, Any], settings: Settings) -> dict[str, 
 
 def _start_figures(starts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Load time, first inference and memory of several fresh processes."""
-    names = ("load_ms", "first_ms", "rss_bytes", "rss_baseline_bytes")
-    return of_starts(*([start[name] for start in starts] for name in names))
+    keys = ("load_ms", "first_ms", "rss_bytes", "rss_baseline_bytes")
+    return of_starts(*([start[key] for start in starts] for key in keys))

@@ -8,6 +8,7 @@ an earlier one or says that it cannot.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any, Final, Literal, Self
@@ -17,7 +18,16 @@ from pydantic import Field, ValidationError
 from squeeze.errors import UsageError
 from squeeze.schema import Frozen
 
-__all__ = ["MEASUREMENTS", "VERSION", "Comparison", "Estimate", "LengthSummary", "Measurement", "Report"]
+__all__ = [
+    "MEASUREMENTS",
+    "VERSION",
+    "Comparison",
+    "Estimate",
+    "LengthSummary",
+    "Measurement",
+    "Report",
+    "Rounds",
+]
 
 VERSION: Final = 1
 MEASUREMENTS: Final = "measurements.json"
@@ -114,6 +124,8 @@ class Measurement(Frozen):
     """times each block repeats its inputs"""
     block_widths: tuple[tuple[int, ...], ...] = ()
     """tokens of each call of each block; a block has `passes` times as many samples"""
+    round_blocks: tuple[int, ...] = ()
+    """blocks of each round, that is of each fresh process; empty when one process took all samples"""
     runs: int
     """timed calls; as many as `samples_ms` holds where they are kept"""
     confidence: float
@@ -138,10 +150,22 @@ class Measurement(Frozen):
     """why the figures may not be trusted"""
 
     def blocks(self) -> tuple[tuple[float, ...], ...]:
-        """Samples block by block; one block when the model was not measured in blocks."""
+        """Samples by the unit that counts as one observation: round by round, else block by block.
+
+        One block when the model was measured in neither.
+        """
+        if self.round_blocks:
+            return tuple(tuple(ms for block in each for ms in block) for each in self.rounds())
         if not self.block_widths:
             return (self.samples_ms,)
         return tuple(self._cut())
+
+    def rounds(self) -> tuple[tuple[tuple[float, ...], ...], ...]:
+        """The blocks of each round; each block as a round of its own where one process took them all."""
+        if not self.round_blocks:
+            return tuple((block,) for block in self.blocks())
+        cut = self._cut()
+        return tuple(tuple(islice(cut, count)) for count in self.round_blocks)
 
     def _cut(self) -> Iterator[tuple[float, ...]]:
         start = 0
@@ -157,7 +181,7 @@ class Measurement(Frozen):
 
     def without_samples(self) -> Self:
         """The figures alone, for a manifest."""
-        return self.model_copy(update={"samples_ms": (), "block_widths": ()})
+        return self.model_copy(update={"samples_ms": (), "block_widths": (), "round_blocks": ()})
 
 
 class Comparison(Frozen):
@@ -168,8 +192,9 @@ class Comparison(Frozen):
     baseline: str
     """what it is compared with"""
     speedup: float
-    """above 1 the model is faster: the median over blocks of the ratio of the blocks' medians where both ran
-    in turns, else the ratio of both sides' medians"""
+    """above 1 the model is faster: over rounds the Hodges-Lehmann estimate of the ratio of medians; in turns
+    in one process the median over blocks of the ratio of the blocks' medians; else the ratio of both sides'
+    medians"""
     low: float | None
     """lower end of the confidence interval; None for too few blocks"""
     high: float | None
@@ -179,11 +204,37 @@ class Comparison(Frozen):
     blocks: int
     """observations: rounds where there were rounds"""
     interleaved: bool
-    """whether both ran in turns in one process on equal lengths; else the baseline is an earlier report"""
+    """whether both ran in turns on equal lengths; else the baseline is an earlier report"""
+    ratios: Mapping[str, Estimate] = Field(default_factory=dict)
+    """how many times the baseline's each figure is, by name; above 1 the model is slower or larger"""
+    through_reference: bool = False
+    """whether an earlier report was compared through the reference workload that both have"""
+    other_machine: bool = False
+    """whether an earlier report was made on another machine"""
     baseline_disturbed: bool = False
     """whether the baseline's median may show other programs, which makes the model look faster than it is"""
     notes: tuple[str, ...] = ()
     """what makes the reference a poor one"""
+
+
+class Rounds(Frozen):
+    """How a comparison in rounds went."""
+
+    count: int
+    seconds: float
+    """time of all rounds"""
+    within: float
+    """time that they might take, in seconds"""
+    looks: tuple[int, ...]
+    """numbers of rounds at which the answer was to be looked at"""
+    share: float
+    """of the error probability 1 - confidence that the last look had; its intervals are the ones reported"""
+    ended: Literal["decided", "narrow", "time"]
+    """why: all relative budgets were decided, the ratios of medians were known well, or the time was over"""
+
+    def level(self, confidence: float) -> float:
+        """Confidence of one interval at the last look, so that all looks together have the one asked for."""
+        return 1 - (1 - confidence) * self.share
 
 
 class Report(Frozen):
@@ -198,7 +249,15 @@ class Report(Frozen):
     comparisons: tuple[Comparison, ...] = ()
     """of each model with the baseline, or with the first one"""
     baseline: str | None = None
-    """name of the measurement that only serves as reference and is not judged"""
+    """name of the measurement that others are compared with and that is not judged"""
+    reference: str | None = None
+    """name of the measurement of the reference workload, which is the unit of other figures and not judged"""
+    rounds: Rounds | None = None
+    """of a comparison in rounds"""
+
+    def level(self, confidence: float) -> float:
+        """Confidence that one interval of a ratio must have for an answer with the one asked for."""
+        return self.rounds.level(confidence) if self.rounds else confidence
 
     @classmethod
     def read(cls, path: Path) -> Self:

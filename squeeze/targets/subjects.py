@@ -44,6 +44,7 @@ class Subject:
         vocabulary: how many token ids its embedding has, where that is known.
         lengths: token counts of real text, where they are known.
         tokenizer_bytes: size of the tokenizer that ships with it.
+        fixed: whether it has one size whatever is asked of the others, as the reference workload has.
     """
 
     path: Path
@@ -52,6 +53,7 @@ class Subject:
     vocabulary: int | None = None
     lengths: tuple[int, ...] | None = None
     tokenizer_bytes: int = 0
+    fixed: bool = False
 
 
 def find(path: Path, form: str | None = None) -> tuple[Subject, ...]:

@@ -1,6 +1,6 @@
 """The measuring process: one request as a JSON line on stdin, one JSON answer on stdout.
 
-`python -m squeeze.targets.worker` is started by squeeze/targets/process.py and by nobody else. Two
+`python -m squeeze.targets.worker` is started by squeeze/targets/process.py and by nobody else. Three
 kinds of request on any target, and one on a GPU:
 
 start
@@ -8,6 +8,8 @@ start
     peak memory.
 time
     Hold one or more models and run them in turns, block by block, to learn how fast they are.
+round
+    The same for a short time: one of many fresh processes, each with another order of models.
 device
     Say which GPU and which libraries there are, or what is missing.
 
@@ -32,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from squeeze.errors import SqueezeError
-from squeeze.targets import sessions
+from squeeze.targets import sessions, turns
 from squeeze.targets.inputs import (
     DEFAULT_LENGTH,
     Feed,
@@ -56,6 +58,8 @@ WARM_SHARE = 0.25  # most of a model's time that warming up may take
 OTHER_INPUTS = (
     f"--seq sets the tokens a text, {DEFAULT_LENGTH} where nobody knows better; --shape sets whole inputs"
 )
+ROUND_WARM_S = 0.05  # of one model in a round
+ROUND_WARM_CALLS = 3
 MEMORY_CALLS = 32  # calls that let ONNX Runtime's arena grow to its working size
 
 
@@ -67,6 +71,7 @@ class Model:
     session: Any
     slots: tuple[Slot, ...]
     bound: int
+    fixed: bool = False
     passes: int = 1
     warmup_runs: int = 0
     warm: bool = False
@@ -75,8 +80,8 @@ class Model:
     blocks: list[list[float]] = field(default_factory=list)
 
     def feed(self, lengths: Sequence[int] | None, generator: np.random.Generator) -> Feed:
-        """Inputs for one call."""
-        return feed(self.slots, lengths, self.bound, generator)
+        """Inputs for one call; a fixed workload has its own size whatever the others are asked for."""
+        return feed(self.slots, None if self.fixed else lengths, self.bound, generator)
 
 
 def main() -> None:
@@ -145,8 +150,9 @@ def open_model(request: Mapping[str, Any], wanted: Mapping[str, Any], bound: int
     path = Path(wanted["path"])
     session = sessions.open_model(path, request)
     declared = specs(session)
-    shapes = {name: tuple(shape) for name, shape in request["shapes"].items()}
-    return Model(path, session, slots(declared, shapes, request["batch"]), bound)
+    fixed = bool(wanted.get("fixed"))
+    shapes = {} if fixed else {name: tuple(shape) for name, shape in request["shapes"].items()}
+    return Model(path, session, slots(declared, shapes, 1 if fixed else request["batch"]), bound, fixed)
 
 
 def measure(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,6 +182,69 @@ def measure(request: Mapping[str, Any]) -> dict[str, Any]:
             for model in models
         ],
     }
+
+
+def play_round(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Open all models in the order of the request and time them in turns for as long as a round is."""
+    opened = {place: first_run(request, request["models"][place]) for place in request["order"]}
+    models = [opened[place][0] for place in sorted(opened)]
+    generator = np.random.default_rng(request["seed"])
+    typical = None if request["lengths"] is None else [_median(request["lengths"])] * request["batch"]
+    warming = {}
+    for place in request["order"]:
+        with guarded(models[place].path, "cannot be run"):
+            warming[place] = _warming(models[place], models[place].feed(typical, generator))
+    size: turns.Sizes = request["sizes"] or turns.sizes(
+        [model.typical_s for model in models], request["round_seconds"], request["least_calls"]
+    )
+    for model, passes in zip(models, size["passes"], strict=True):
+        model.passes = passes
+    gc.disable()
+    widths = [
+        _one_block(models, order, _block_lengths(request, size["calls"], generator), generator)
+        for order in turns.orders(len(models), size["cycles"], generator)
+    ]
+    gc.enable()
+    return {
+        "sizes": size,
+        "widths": widths,
+        "models": [
+            {
+                "load_ms": opened[place][1],
+                "first_ms": opened[place][2],
+                "warming_ms": warming[place],
+                "preemptions": model.preemptions,
+                "blocks_ms": model.blocks,
+                "has_length": has_length(model.slots),
+            }
+            for place, model in enumerate(models)
+        ],
+    }
+
+
+def _warming(model: Model, values: Feed) -> list[float]:
+    """Milliseconds of a few calls, the first of which bring code and weights into the caches."""
+    end = time.perf_counter() + ROUND_WARM_S
+    found: list[float] = []
+    while len(found) < ROUND_WARM_CALLS or time.perf_counter() < end:
+        found.append(_timed(model.session, values))
+    model.typical_s = float(np.median(found[len(found) // 2 :])) / 1e3
+    return found
+
+
+def _one_block(
+    models: Sequence[Model],
+    order: Sequence[int],
+    lengths: Sequence[list[int] | None],
+    generator: np.random.Generator,
+) -> list[int]:
+    """One block of each model, in this order, on the same lengths; returns tokens of the calls."""
+    for place in order:
+        model = models[place]
+        values = [model.feed(each, generator) for each in lengths]
+        with guarded(model.path, "cannot be run"):
+            model.blocks.append(run_block(model, values))
+    return [max(each) if each else DEFAULT_LENGTH for each in lengths]
 
 
 def warm_up(model: Model, values: Feed, most_seconds: float) -> None:
@@ -222,12 +291,7 @@ def interleave(
     gc.disable()
     while not widths or (not enough(models, request) and time.perf_counter() < deadline):
         lengths = _block_lengths(request, calls, generator)
-        widths.append([max(each) if each else DEFAULT_LENGTH for each in lengths])
-        for place in generator.permutation(len(models)):
-            model = models[place]
-            values = [model.feed(each, generator) for each in lengths]
-            with guarded(model.path, "cannot be run"):
-                model.blocks.append(run_block(model, values))
+        widths.append(_one_block(models, generator.permutation(len(models)).tolist(), lengths, generator))
     gc.enable()
     return widths
 
@@ -324,6 +388,7 @@ def _end_with_parent() -> None:
 ROLES: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "start": start,
     "time": measure,
+    "round": play_round,
     "device": sessions.device,
 }
 
