@@ -114,7 +114,7 @@ def _judged(model: Path, limits: list[Budget], asked: BenchOptions) -> tuple[Ben
     from squeeze.bench import bench, judge
     from squeeze.progress import Silent
 
-    report = bench([model], asked, Silent())
+    report = bench([model], asked, Silent(), limits)
     return report, judge(report, limits)
 
 

@@ -221,6 +221,7 @@ class Rounds(Frozen):
     """How a comparison in rounds went."""
 
     count: int
+    """rounds that were taken"""
     seconds: float
     """time of all rounds"""
     within: float
