@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from typing import Any
@@ -171,20 +170,12 @@ def test_a_report_without_samples_is_drawn_without_lines():
     assert "fast" in text
 
 
-class Terminal(io.StringIO):
-    encoding = "utf-8"  # type: ignore[assignment]
-
-    def isatty(self) -> bool:
-        return True
-
-
 def test_only_a_terminal_gets_the_tables(monkeypatch, capsys):
     bench_table.show(ALONE, None)
     assert capsys.readouterr().out == bench_formats.markdown(ALONE)
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     bench_table.show(ALONE, None)
-    assert BLOCKS[7] in terminal.getvalue()
+    assert BLOCKS[7] in capsys.readouterr().out
 
 
 def test_only_the_summary_of_a_github_step_is_added_to(tmp_path, monkeypatch):
