@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from xml.etree import ElementTree
 
@@ -19,7 +20,7 @@ from squeeze.bench import BenchOptions, BenchReport, bench, judge, parse_budget,
 from squeeze.errors import Corrupt, UsageError
 from squeeze.progress import Silent
 from squeeze.targets.compare import against_report, interleaved
-from squeeze.targets.subjects import find, vocabulary_size
+from squeeze.targets.subjects import Subject, find, vocabulary_size
 from tests import tiny_onnx as tiny
 from tests.measured import measurement
 
@@ -42,7 +43,13 @@ BOTH = BenchReport(measurements=(SLOW, FAST), comparisons=(interleaved(SLOW, FAS
         ("size=8MiB", "size", 8.388608, "MB"),
         ("rss=0.2GB", "rss", 200.0, "MB"),
         ("throughput=100/s", "throughput", 100.0, "/s"),
+        ("throughput>=100/s", "throughput", 100.0, "/s"),
         ("speedup=55x", "speedup", 55.0, "x"),
+        ("speedup >= 2X", "speedup", 2.0, "x"),
+        ("p95<=5ms", "p95", 5.0, "ms"),
+        ("p50<=1.05x", "p50", 1.05, "x"),
+        ("rss=1.2X", "rss", 1.2, "x"),
+        ("p50<=1.8ref", "p50", 1.8, "ref"),
     ],
 )
 def test_budgets(text, figure, limit, unit):
@@ -62,6 +69,11 @@ def test_budgets(text, figure, limit, unit):
         ("p95=5", "no unit", "takes us, ms, s"),
         ("p95=5MB", "unknown unit MB", "takes us, ms, s"),
         ("size=0MB", "must be above 0", ""),
+        ("p95>=5ms", "p95 must be at most its limit", "write p95=..."),
+        ("speedup<=2x", "speedup must be at least its limit", "write speedup=..."),
+        ("throughput=1.05x", "unknown unit x", "takes /s"),
+        ("load=2ref", "unknown unit ref", "takes us, ms, s, x"),
+        ("speedup=2ref", "unknown unit ref", "takes x"),
         (f"size={'9' * 400}MB", "above 0 and finite", ""),
     ],
 )
@@ -281,12 +293,99 @@ def test_a_model_against_a_baseline_model_and_then_against_the_report(tmp_path):
     )
     assert report.comparisons[0].interleaved
     assert report.comparisons[0].speedup > 1
+    assert report.rounds is not None
+    assert report.rounds.ended in ("narrow", "time")
+    assert len(report.measurements[1].rounds()) == report.rounds.count
     path = tmp_path / "report.json"
     path.write_text(report.model_dump_json())
     again = bench([fast], BenchOptions(baseline=path, **QUICK), Silent())
     assert again.baseline is None
     assert again.comparisons[0].baseline == "fast.onnx"  # its own earlier self
     assert not again.comparisons[0].interleaved
+
+
+@pytest.fixture
+def reference(tmp_path, monkeypatch):
+    """A stand-in for the reference workload, the same file whenever it is asked for."""
+    path = tiny.classifier(tmp_path / "reference.onnx", hidden=64, layers=2, shape=(1, 32))
+    made = ModuleType("squeeze.targets.reference")
+    made.subject = lambda: Subject(path, "reference", vocabulary=10)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "squeeze.targets.reference", made)
+    return path
+
+
+def on_another_machine(path: Path, target: Path) -> Path:
+    report = BenchReport.read(path)
+    moved = [
+        each.model_copy(update={"environment": {**each.environment, "cpu": "another"}})
+        for each in report.measurements
+    ]
+    target.write_text(report.model_copy(update={"measurements": tuple(moved)}).model_dump_json())
+    return target
+
+
+def test_reference_units_and_another_machine(tmp_path, reference):
+    model = tiny.classifier(tmp_path / "model.onnx", hidden=64, layers=4)
+    budgets = [parse_budget("p50<=100ref")]
+    report = bench([model], BenchOptions(within=30.0, **QUICK), Silent(), budgets)
+    assert (report.reference, report.baseline) == ("reference", None)
+    assert report.comparisons == ()
+    assert report.rounds is not None
+    assert report.rounds.ended == "decided"
+    assert [each.name for each in judge(report, budgets).checks] == ["p50"]
+    assert judge(report, budgets).verdict == "pass"
+    path = tmp_path / "report.json"
+    path.write_text(report.model_dump_json())
+    there = on_another_machine(path, tmp_path / "there.json")
+    relative = [parse_budget("p50<=3x")]
+    again = bench([model], BenchOptions(baseline=there, within=30.0, **QUICK), Silent(), relative)
+    assert again.comparisons[0].through_reference
+    assert again.comparisons[0].other_machine
+    assert judge(again, relative).verdict == "pass"
+
+
+def test_another_machine_without_reference_or_with_another_one(tmp_path, reference):
+    model = tiny.classifier(tmp_path / "model.onnx", hidden=64, layers=4)
+    path = tmp_path / "report.json"
+    path.write_text(bench([model], BenchOptions(**QUICK), Silent()).model_dump_json())
+    there = on_another_machine(path, tmp_path / "there.json")
+    relative = [parse_budget("p50<=3x")]
+    again = bench([model], BenchOptions(baseline=there, **QUICK), Silent(), relative)
+    assert again.rounds is None
+    assert judge(again, relative).verdict == "inconclusive"
+    options = BenchOptions(reference=True, within=8.0, **QUICK)
+    path.write_text(bench([model], options, Silent()).model_dump_json())
+    on_another_machine(path, there)
+    tiny.classifier(reference, hidden=64, layers=3, shape=(1, 32))  # another version
+    again = bench([model], BenchOptions(baseline=there, within=8.0, **QUICK), Silent(), relative)
+    assert not again.comparisons[0].through_reference
+    assert judge(again, relative).verdict == "inconclusive"
+
+
+def test_a_relative_budget_ends_a_comparison(tmp_path):
+    slow = tiny.classifier(tmp_path / "slow.onnx", hidden=256, layers=6)
+    fast = tiny.classifier(tmp_path / "fast.onnx")
+    budgets = [parse_budget(text) for text in ("p50<=0.8x", "speedup=1.1x", "load<=50x", "p95=1s")]
+    report = bench([fast], BenchOptions(baseline=slow, **QUICK), Silent(), budgets)
+    assert report.rounds is not None
+    assert (report.rounds.count, report.rounds.ended) == (8, "decided")
+    assert len(report.measurements[1].loads_ms) == 8 + 4
+    found = judge(report, budgets)
+    assert {each.verdict for each in found.checks} == {"pass"}
+    path = tmp_path / "report.json"
+    path.write_text(report.model_dump_json())
+    assert judge(BenchReport.read(path), budgets) == found
+
+
+def test_what_can_never_be_judged_is_refused_before_measuring(tmp_path):
+    none = [tmp_path / "none.onnx"]
+    with pytest.raises(UsageError, match="no baseline that it is a multiple of") as caught:
+        bench(none, BenchOptions(), Silent(), [parse_budget("p50<=1.05x")])
+    assert "--baseline" in caught.value.hint
+    with pytest.raises(UsageError, match="runs on the target cpu only"):
+        bench(none, BenchOptions(target="gpu"), Silent(), [parse_budget("p50<=2ref")])
+    with pytest.raises(UsageError, match="runs on the target cpu only"):
+        bench(none, BenchOptions(target="gpu", reference=True), Silent())
 
 
 BLOCKER = """

@@ -100,6 +100,7 @@ MESSAGES = {
     "unknown-command": (PROFILE, ["rnu", "x.toml"]),
     "no-run": (PROFILE, ["report", "runs/none"]),
     "bad-budget": (PROFILE, ["bench", "m.onnx", "--budget", "p59=3ms"]),
+    "no-baseline": (PROFILE, ["bench", "m.onnx", "--budget", "p50<=1.05x"]),
     "bad-option": (PROFILE, ["bench", "m.onnx", "--threads", "0"]),
 }
 

@@ -112,7 +112,7 @@ def bench(
 ) -> int:
     """Measure latency, load time, memory and size.
 
-    Two models, or one with a --baseline, are timed in turns, in one fresh process after the other, until
+    Two models, or one with a --baseline, are compared: timed in turns, in several fresh processes, until
     the answer is known. With --budget the exit code is 1 when a limit is exceeded and 5 when the figures
     are too noisy to say.
     """

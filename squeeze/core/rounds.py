@@ -39,6 +39,7 @@ SCHEDULE = (8, 11, 15, 20, 27, 36, 48, 64, 85, 113, 150, 200, 267, 356, 475, 633
 """Numbers of rounds at which the answer is looked at: each about a third more than the one before."""
 NEAR_END = 0.85  # a look so near the last one would take error probability from it for nothing
 RESAMPLES = 1_000
+AT_ONCE = 500_000  # pairwise means held in memory
 INNER = 50  # times that the blocks of one round are drawn again
 SEED = 0  # the same samples always give the same interval
 
@@ -244,11 +245,19 @@ def _bootstrap(above: Sequence[Round], below: Sequence[Round], share: float, con
     )  # (n, INNER)
     n = len(drawn)
     chosen = drawn[generator.integers(n, size=(RESAMPLES, n)), generator.integers(INNER, size=(RESAMPLES, n))]
-    first, second = np.triu_indices(n)
-    centres = np.array([np.median((row[first] + row[second]) / 2) for row in chosen])
+    rows = max(1, AT_ONCE // (n * (n + 1) // 2))
+    parts = [_centres(chosen[start : start + rows]) for start in range(0, RESAMPLES, rows)]
+    centres = np.concatenate(parts)
     risk = (1 - confidence) / 2
     low, high = np.quantile(centres, [risk, 1 - risk])
     return Interval(low=float(low), high=float(high))
+
+
+def _centres(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(R,) Hodges-Lehmann estimates of the rows of (R, n) values."""
+    first, second = np.triu_indices(drawn.shape[1])
+    found: NDArray[np.float64] = np.median((drawn[:, first] + drawn[:, second]) / 2, axis=1)
+    return found
 
 
 def _times_drawn(blocks: int, generator: np.random.Generator) -> NDArray[np.int64]:

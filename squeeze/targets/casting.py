@@ -83,8 +83,8 @@ def questions(cast: Cast, budgets: Sequence[Budget]) -> tuple[Question, ...]:
     )
     if asked:
         return asked
-    base = next(place for place in (cast.baseline, cast.reference, cast.judged[0]) if place is not None)
-    return tuple(Question(place, base) for place in cast.judged if place != base)
+    bases = [place for place in (cast.baseline, cast.reference) if place is not None] or [cast.judged[0]]
+    return tuple(Question(place, base) for place in cast.judged for base in bases if place != base)
 
 
 def compare(cast: Cast, measurements: Sequence[Measurement], rounds: Rounds | None) -> tuple[Comparison, ...]:

@@ -52,9 +52,8 @@ class Through:
 def interleaved(baseline: Measurement, model: Measurement) -> Comparison:
     """Compare two models that ran in turns in one process: block i of one beside block i of the other."""
     found = paired_ratio(baseline.blocks(), model.blocks(), model.confidence)
-    return _comparison(
-        baseline, model, found, _paired_ratios(baseline, model, model.confidence), interleaved=True
-    )
+    ratios = _exact(baseline, model) | dict(_start_ratios(baseline, model, model.confidence))
+    return _comparison(baseline, model, found, ratios | {"p50": _estimate(_inverse(found))}, interleaved=True)
 
 
 def in_rounds(baseline: Measurement, model: Measurement, level: float) -> Comparison:

@@ -129,9 +129,11 @@ def _rounds(
     answers: list[Answer] = []
     planned: tuple[Look, ...] = ()
     started = clock()
-    for number, order in enumerate(_orders(len(request["models"]), settings.seed)):
+    orders = _orders(len(request["models"]), settings.seed)
+    while True:
+        order = next(orders)
         sizes = answers[0]["sizes"] if answers else None
-        asked = {**request, "order": order, "seed": [settings.seed, number], "sizes": sizes}
+        asked = {**request, "order": order, "seed": [settings.seed, len(answers)], "sizes": sizes}
         answers.append({**ask(asked, max(START_TIMEOUT_S, settings.within * GRACE)), "order": order})
         now = clock()
         typical = (now - started) / len(answers)

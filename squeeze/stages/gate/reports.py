@@ -129,7 +129,8 @@ def _against_baseline(
     baseline = next((each for each in report.measurements if each.name == found.baseline), None)
     figure = _compared(report, found, baseline if found.interleaved else None, model, budget, confidence)
     name = budget.figure if budget.figure in QUANTILES else "p50"
-    before = found.baseline_disturbed if baseline is None else disturbed(baseline, name)
+    known = baseline is None or name == "p50"
+    before = found.baseline_disturbed if known else disturbed(baseline, name)
     if budget.figure in ("size", "rss"):
         before = False
     pair = (before, disturbed(model, name))
@@ -150,7 +151,7 @@ def _compared(
             return Estimate(value=found.speedup, low=found.low, high=found.high)
         ratio = ratio_of(baseline, model, "p50", report.level(confidence))
         return None if ratio is None else _inverse(ratio)
-    if baseline is None:
+    if baseline is None or (report.rounds is None and budget.figure in found.ratios):
         return found.ratios.get(budget.figure)
     return ratio_of(baseline, model, budget.figure, report.level(confidence))
 
