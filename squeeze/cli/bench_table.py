@@ -6,7 +6,7 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -145,7 +145,7 @@ def _calls(sampled: list[Measurement], heights: str, *, plain: bool) -> Table:
 
 def _table(
     head: tuple[str, ...],
-    rows: list[tuple[str, ...]],
+    rows: Sequence[tuple[str, ...]],
     *,
     justify: Literal["left", "right"] = "right",
     plain: bool,
