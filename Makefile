@@ -55,5 +55,5 @@ types: install ## mypy
 	$(BIN)/mypy
 layers: install ## import-linter
 	$(BIN)/lint-imports
-docs: install ## write docs/profile.md anew from the profile's models
-	$(BIN)/python -m tools.profile_docs
+docs: install ## write docs/profile.md, docs/bench.md and the schema of reports anew from the models
+	$(BIN)/python -m tools.profile_docs && $(BIN)/python -m tools.bench_docs

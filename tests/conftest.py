@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest_plugins = ["pytester"]  # for tests/test_pytest_plugin.py
 GOLDEN = Path(__file__).parent / "golden"
 
 

@@ -37,7 +37,14 @@ HEAVY = {
 # Comes with pydantic, which asks for exactly one version of it.
 WITH_ANOTHER = {"pydantic_core"}
 # What a command of the base install may import, in the words of `import`.
-LIGHT = ["squeeze.cli", "squeeze.profile", "squeeze.pipeline", "squeeze.registry", "squeeze.report"]
+LIGHT = [
+    "squeeze.cli",
+    "squeeze.profile",
+    "squeeze.pipeline",
+    "squeeze.pytest_plugin",
+    "squeeze.registry",
+    "squeeze.report",
+]
 
 
 def dotted(path: Path) -> str:
@@ -202,7 +209,7 @@ def declared(*groups: str) -> set[str]:
 def test_every_import_is_declared():
     """What is imported is asked for in pyproject.toml, not only there by way of something else."""
     distributions = importlib.metadata.packages_distributions()
-    known = declared() | declared("train", "demo", "gpu")
+    known = declared() | declared("train", "demo", "gpu", "pytest")
     undeclared = {
         f"{dotted(path)} imports {top}"
         for path in MODULES

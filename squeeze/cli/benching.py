@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from squeeze.cli import bench_table
 from squeeze.cli.options import AsJson, Budgets, checked
 from squeeze.cli.output import emit, emit_json, exit_code, shown, writable
 
@@ -151,7 +152,7 @@ def _check(
     with shown() as progress:
         report = library.check(models, options, progress)
     if markdown is not None:
-        markdown.write_text(functional(report), encoding="utf-8")
+        bench_table.save_markdown(markdown, functional(report))
     if as_json:
         emit_json(report.plain())
     else:
@@ -167,18 +168,12 @@ def _write(
     *,
     as_json: bool,
 ) -> None:
-    from squeeze import bench_formats
-
-    drawn = bench_formats.markdown(report, judgement)
-    if markdown is not None:
-        markdown.write_text(drawn, encoding="utf-8")
-    if junit is not None and judgement is not None:
-        junit.write_text(bench_formats.junit(judgement), encoding="utf-8")
+    bench_table.save(report, judgement, junit, markdown)
     if as_json:
         _checks_to_stderr(judgement)
         emit_json(report.plain())
     else:
-        emit(drawn.rstrip("\n"))
+        bench_table.show(report, judgement)
 
 
 def _prepare(junit: Path | None, markdown: Path | None, *, judged: bool) -> None:

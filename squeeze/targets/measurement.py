@@ -39,18 +39,26 @@ class Estimate(Frozen):
     """A quantile of the samples with its confidence interval; no interval when the samples are too few."""
 
     value: float
+    """the figure, in the unit that the field holding it names"""
     low: float | None = None
+    """lower end of the interval"""
     high: float | None = None
+    """upper end of the interval"""
 
 
 class LengthSummary(Frozen):
     """How long the inputs were, in tokens a call (padding included)."""
 
     calls: int
+    """how many calls are counted"""
     minimum: int
+    """the shortest, in tokens"""
     median: float
+    """in tokens"""
     mean: float
+    """in tokens"""
     maximum: int
+    """the longest, in tokens"""
 
     @classmethod
     def of(cls, widths: Sequence[int]) -> Self:
@@ -103,6 +111,7 @@ class Measurement(Frozen):
     """One model on one target."""
 
     kind: Literal["measured"] = "measured"
+    """always `measured`"""
     target: str = "cpu"
     """where it ran"""
     name: str
@@ -132,14 +141,17 @@ class Measurement(Frozen):
     load_ms: float
     """time to open the file and optimise its graph; median over fresh processes"""
     loads_ms: tuple[float, ...]
+    """load time of each fresh process"""
     first_ms: float
     """first inference after loading; median over fresh processes"""
     firsts_ms: tuple[float, ...]
+    """first inference of each fresh process"""
     rss_bytes: int
     """peak memory of a fresh process that loads the model and runs it; the largest of them"""
     rss_baseline_bytes: int
     """the same process before it loads the model: Python, numpy and ONNX Runtime"""
     warmup_runs: int
+    """calls before the timed ones"""
     warm: bool
     """whether the warm-up ended steady"""
     samples_ms: tuple[float, ...]
@@ -151,12 +163,17 @@ class Measurement(Frozen):
     round_blocks: tuple[int, ...] = ()
     """blocks of each round, that is of each fresh process; empty when one process took all samples"""
     runs: int
+    """timed calls; as many as `samples_ms` holds where they are kept"""
     confidence: float
     """of the intervals"""
     p50: Estimate
+    """median latency of a call, milliseconds"""
     p90: Estimate
+    """90th percentile of latency, milliseconds"""
     p95: Estimate
+    """95th percentile of latency, milliseconds"""
     p99: Estimate
+    """99th percentile of latency, milliseconds"""
     throughput_per_s: float
     """texts a second, one call after the other"""
     cv: float
@@ -217,9 +234,11 @@ class Comparison(Frozen):
     in one process the median over blocks of the ratio of the blocks' medians; else the ratio of both sides'
     medians"""
     low: float | None
+    """lower end of the confidence interval; None for too few blocks"""
     high: float | None
-    """confidence interval; None for too few blocks"""
+    """upper end of the same"""
     confidence: float
+    """of the interval"""
     blocks: int
     """observations: rounds where there were rounds"""
     interleaved: bool
@@ -233,12 +252,14 @@ class Comparison(Frozen):
     baseline_disturbed: bool = False
     """whether the baseline's median may show other programs, which makes the model look faster than it is"""
     notes: tuple[str, ...] = ()
+    """what makes the reference a poor one"""
 
 
 class Rounds(Frozen):
     """How a comparison in rounds went."""
 
     count: int
+    """rounds that were taken"""
     seconds: float
     """time of all rounds"""
     within: float
@@ -259,9 +280,13 @@ class Report(Frozen):
     """The JSON document of `squeeze bench` and of the bench stage."""
 
     kind: Literal["bench-report"] = "bench-report"
+    """always `bench-report`"""
     version: Literal[1] = VERSION
+    """of this format"""
     measurements: tuple[Measurement, ...] = Field(min_length=1)
+    """one a model, the baseline first where it was measured along"""
     comparisons: tuple[Comparison, ...] = ()
+    """of each model with the baseline, or with the first one"""
     baseline: str | None = None
     """name of the measurement that others are compared with and that is not judged"""
     reference: str | None = None
