@@ -23,14 +23,14 @@ from squeeze.errors import UsageError
 from squeeze.progress import Progress
 from squeeze.schema import Frozen
 from squeeze.stages.gate.stage import Check
-from squeeze.targets import gpu
+from squeeze.targets import gpu, providers
 from squeeze.targets.compare import against_report, interleaved
-from squeeze.targets.cpu import CPU, Settings, Where, measure
+from squeeze.targets.cpu import Settings, Where, measure
 from squeeze.targets.devices.address import Cpu, Gpu, Qemu, parse
 from squeeze.targets.limits import Verdict, at_least, at_most, disturbed, latency, overall, spread, throughput
 from squeeze.targets.measurement import Comparison, Estimate, Measurement, Report
 from squeeze.targets.quantiles import QUANTILES
-from squeeze.targets.subjects import Subject, find
+from squeeze.targets.subjects import Subject, find, unchanged
 
 if TYPE_CHECKING:
     from squeeze.targets.devices.results import FunctionalReport
@@ -71,8 +71,11 @@ class BenchOptions(Frozen):
     """on a device: leave the runner there for the next time"""
     device_dir: str | None = None
     """on a device: the folder for our files"""
-    provider: Literal["cuda", "tensorrt"] = "cuda"
-    """what runs ONNX files on a GPU: ONNX Runtime's CUDA or TensorRT provider; plans need neither"""
+    provider: Literal["cpu", "xnnpack", "openvino", "cuda", "tensorrt"] | None = None
+    """ONNX Runtime's provider for ONNX files: cpu (default), xnnpack or openvino; on a GPU cuda (default) or
+    tensorrt; plans need none"""
+    max_memory: int | None = Field(default=None, ge=1)
+    """bytes that a measuring process may take; most of what the machine can give by default"""
     cuda_graph: bool = False
     """record each shape of a plan as a CUDA graph"""
     spin: bool = True
@@ -180,7 +183,8 @@ def bench(models: Sequence[Path], options: BenchOptions, progress: Progress) -> 
     report, reference = _baseline(options)
     chosen = [subject for path in models for subject in find(path, options.form)]
     subjects = _distinct([*reference, *chosen])
-    measurements = _measure(subjects, options, progress)
+    with unchanged(subjects):
+        measurements = _measure(subjects, options, progress)
     return BenchReport(
         measurements=measurements,
         comparisons=_compare(measurements, report),
@@ -253,7 +257,7 @@ def _measure(
     address, settings = parse(options.target), _settings(options)
     match address:
         case Cpu():
-            return measure(subjects, settings, progress, CPU)
+            return measure(subjects, settings, progress, _processor(options))
         case Gpu():
             return measure(subjects, settings, progress, _gpu(options, subjects))
         case Qemu():
@@ -261,12 +265,19 @@ def _measure(
         case _:
             from squeeze.targets.devices import measured
 
+            if options.provider:
+                providers.chosen(str(address), options.provider)
             with _visit(options, progress) as session:
                 return measured.measure(subjects, settings, session, progress)
 
 
+def _processor(options: BenchOptions) -> Where:
+    return providers.processor(providers.chosen("cpu", options.provider), options.max_memory)
+
+
 def _gpu(options: BenchOptions, subjects: Sequence[Subject]) -> Where:
-    pinned = gpu.Pinned(options.provider, options.cuda_graph, options.spin, options.transfers)
+    provider = providers.chosen("gpu", options.provider)
+    pinned = gpu.Pinned(provider, options.cuda_graph, options.spin, options.transfers)
     return gpu.find(subjects, pinned)
 
 

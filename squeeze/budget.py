@@ -13,7 +13,7 @@ from pydantic import Field
 from squeeze.errors import UsageError
 from squeeze.schema import Frozen
 
-__all__ = ["BYTES", "TIME", "BudgetSection", "Units", "read_limit"]
+__all__ = ["BYTES", "TIME", "BudgetSection", "Units", "read_bytes", "read_limit"]
 
 
 @dataclass(frozen=True)
@@ -96,3 +96,24 @@ def read_limit(text: str, units: Mapping[str, Units], example: str) -> tuple[str
     if not 0 < limit < math.inf:
         raise UsageError(f"budget {text!r}: the limit must be above 0 and finite")
     return name, limit
+
+
+def read_bytes(text: str, option: str) -> int:
+    """Read an amount of memory as it is written on the command line.
+
+    Args:
+        text: NUMBER UNIT.
+        option: that it was given with.
+
+    Raises:
+        UsageError: no such number or unit, or less than a megabyte.
+
+    >>> read_bytes("1.5 GB", "--max-memory")
+    1500000000
+    """
+    found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([A-Za-z]+)\s*", text)
+    factors = {name.lower(): factor for name, factor in BYTES.factors.items()}
+    megabytes = float(found[1]) * factors.get(found[2].lower(), 0.0) if found else 0.0
+    if not 1 <= megabytes < math.inf:
+        raise UsageError(f"{option} {text}: not an amount of memory, at least 1 MB", hint=f"{option} 8GB")
+    return int(megabytes * 1e6)

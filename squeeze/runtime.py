@@ -12,9 +12,20 @@ from typing import Any
 
 from squeeze.errors import MissingBackend
 
-__all__ = ["cpu_flags", "cpu_name", "environment", "need", "quiet", "usable_cores", "versions"]
+__all__ = [
+    "cpu_flags",
+    "cpu_name",
+    "environment",
+    "need",
+    "quiet",
+    "usable_cores",
+    "usable_memory",
+    "versions",
+]
 
 CPUINFO = Path("/proc/cpuinfo")
+CGROUPS = Path("/sys/fs/cgroup")
+MEMBER = Path("/proc/self/cgroup")
 QUIET = {
     # ONNX Runtime >= 1.30 ships telemetry that is on by default; the API call comes too late
     # for its first event, so the variable must be set before the library is loaded.
@@ -42,31 +53,40 @@ def usable_cores() -> int:
     return max(1, min(cores, int(quota))) if quota else max(1, cores)
 
 
-def _cgroup_quota(
-    root: Path = Path("/sys/fs/cgroup"), member: Path = Path("/proc/self/cgroup")
-) -> float | None:
+def usable_memory() -> int:
+    """Bytes a process may still take here: what the machine can give, at most the limits of our cgroups."""
+    import psutil
+
+    limits = (_memory(folder) for folder in _groups(CGROUPS, MEMBER, "memory"))
+    return min([psutil.virtual_memory().available, *(limit for limit in limits if limit is not None)])
+
+
+def _cgroup_quota(root: Path = CGROUPS, member: Path = MEMBER) -> float | None:
     """CPU quota in cores, the smallest of our group and of those it lies in; None when there is no limit.
 
     Args:
         root: where the groups are mounted.
         member: the file that says which group we are in, one line a hierarchy.
     """
-    quotas = [quota for folder in _groups(root, member) if (quota := _quota(folder)) is not None]
+    quotas = [quota for folder in _groups(root, member, "cpu") if (quota := _quota(folder)) is not None]
     return min(quotas, default=None)
 
 
-def _groups(root: Path, member: Path) -> set[Path]:
-    """Folders of our group and of its parents. A container may see its own group as the root."""
-    folders = {root, root / "cpu"}
+def _groups(root: Path, member: Path, controller: str) -> set[Path]:
+    """Folders of our group and of its parents, for one controller.
+
+    A container may see its own group as the root.
+    """
+    folders = {root, root / controller}
     try:
         lines = member.read_text(encoding="utf-8").splitlines()
     except OSError:
         return folders
     for line in lines:
         controllers, _, group = line.partition(":")[2].partition(":")
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        base = root / "cpu" if controllers else root
+        base = root / controller if controllers else root
         here = base / group.lstrip("/")
         folders |= {here, *(parent for parent in here.parents if parent.is_relative_to(base))}
     return folders
@@ -84,6 +104,16 @@ def _quota(folder: Path) -> float | None:
         return cores / int((folder / "cpu.cfs_period_us").read_text(encoding="utf-8")) if cores > 0 else None
     except (OSError, ValueError, ZeroDivisionError):
         return None
+
+
+def _memory(folder: Path) -> int | None:
+    """Bytes that one group may hold: `memory.max` of cgroup v2, or the file of v1; None for no limit."""
+    for name in ("memory.max", "memory.limit_in_bytes"):
+        try:
+            return int((folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+    return None
 
 
 def need(module: str, extra: str) -> ModuleType:

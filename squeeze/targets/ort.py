@@ -9,12 +9,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from squeeze.errors import MissingBackend, StageFailed, UsageError
-from squeeze.targets.inputs import Spec
+from squeeze.errors import MissingBackend, StageFailed, UsageError, visible
+from squeeze.targets import memory
+from squeeze.targets.files import readable
+from squeeze.targets.guesses import Spec
 
-__all__ = ["CPU", "config", "guarded", "installed", "open_session", "options", "specs"]
+__all__ = ["BRINGS", "CPU", "config", "guarded", "installed", "open_session", "options", "specs"]
 
 CPU = "CPUExecutionProvider"
+BRINGS: Mapping[str, str] = {
+    "OpenVINOExecutionProvider": "pip uninstall onnxruntime, then pip install onnxruntime-openvino",
+    "XnnpackExecutionProvider": "build onnxruntime with --use_xnnpack",
+}
+"""How to get a provider. Source: https://onnxruntime.ai/docs/execution-providers/, pages of each."""
 UNREADABLE = ("InvalidProtobuf", "NoSuchFile", "NoModel")
 FAILED = (
     "EPFail",
@@ -37,6 +44,7 @@ def open_session(
     provider: str = CPU,
     provider_options: Mapping[str, str] | None = None,
     optimised: bool = True,
+    entries: Mapping[str, str] | None = None,
 ) -> Any:
     """Open a model.
 
@@ -47,6 +55,7 @@ def open_session(
         provider: name of the execution provider.
         provider_options: its settings.
         optimised: whether ONNX Runtime may change the graph; without it each node runs as it is written.
+        entries: more of the session's configuration.
 
     Returns:
         An ``onnxruntime.InferenceSession``.
@@ -59,12 +68,14 @@ def open_session(
     runtime = installed("onnxruntime")
     if provider not in runtime.get_available_providers():
         known = ", ".join(runtime.get_available_providers())
+        brings = f"; {BRINGS[provider]}" if provider in BRINGS else ""
         raise MissingBackend(
-            f"{provider} is not part of the installed onnxruntime", hint=f"it offers {known}"
+            f"{provider} is not part of the installed onnxruntime", hint=f"it offers {known}{brings}"
         )
-    if not path.is_file() or not path.stat().st_size:
-        raise UsageError(f"{path}: {'empty file' if path.is_file() else 'no such file'}")
+    readable(path)
     settings = options(threads=threads, spinning=spinning)
+    for key, value in (entries or {}).items():
+        settings.add_session_config_entry(key, value)
     if not optimised:
         settings.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     with guarded(path, "cannot be opened"):
@@ -134,7 +145,11 @@ def guarded(path: Path, what: str, hint: str = "") -> Iterator[None]:
     except _kinds(state, UNREADABLE) as error:
         file = "give an .onnx or .ort file"
         raise UsageError(f"{path}: not a readable ONNX model ({_line(error)})", hint=file) from error
-    except _kinds(state, FAILED) as error:
+    except UnicodeDecodeError as error:
+        raise StageFailed(f"{path}: a name in it is not UTF-8, which ONNX asks for") from error
+    except (MemoryError, *_kinds(state, FAILED)) as error:
+        if memory.exceeded(error):
+            raise StageFailed(f"{path}: {memory.too_much()}", hint=memory.HINT) from error
         raise StageFailed(f"{path}: {what} by ONNX Runtime ({_line(error)})", hint=hint) from error
 
 
@@ -145,5 +160,5 @@ def _kinds(state: Any, names: Sequence[str]) -> tuple[type[Exception], ...]:
 
 def _line(error: Exception, limit: int = 300) -> str:
     """ONNX Runtime's message as one short line, its code left out."""
-    text = " ".join(str(error).split()).rpartition("[ONNXRuntimeError] : ")[2]
+    text = visible(" ".join(str(error).split()).rpartition("[ONNXRuntimeError] : ")[2])
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from squeeze import artifact
-from squeeze.errors import Corrupt, UsageError
+from squeeze.errors import Corrupt, StageFailed, UsageError
+from squeeze.targets.files import readable
 
 __all__ = [
     "FORM_FILES",
@@ -21,6 +24,7 @@ __all__ = [
     "model_bytes",
     "shared_lengths",
     "shipped_form",
+    "unchanged",
     "vocabulary_size",
 ]
 
@@ -65,10 +69,15 @@ def find(path: Path, form: str | None = None) -> tuple[Subject, ...]:
         UsageError: nothing there that could be measured, or no such form.
         Corrupt: a bundle has changed since it was written.
     """
-    if path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    if is_folder:
         return _bundle(path, form)
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise UsageError(f"{path}: no such file or folder")
+    readable(path)
     if form not in (None, "all"):
         raise UsageError(f"{path}: a form ({form}) can be chosen from a bundle only, this is a file")
     return (Subject(path=path, name=path.name),)
@@ -130,6 +139,34 @@ def external_weights(path: Path) -> list[Path]:
 def model_bytes(path: Path) -> int:
     """Bytes of a model file with its external weights."""
     return sum(each.stat().st_size for each in (path, *external_weights(path)))
+
+
+@contextmanager
+def unchanged(subjects: Sequence[Subject]) -> Iterator[None]:
+    """Figures of a file that changes meanwhile would be of two models, and its checksum of a third.
+
+    Raises:
+        StageFailed: a file changed or vanished.
+    """
+    before = [_states(subject) for subject in subjects]
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise StageFailed(f"{error.filename}: vanished while it was measured") from error
+    for subject, state in zip(subjects, before, strict=True):
+        if _states(subject) != state:
+            raise StageFailed(
+                f"{subject.path}: changed while it was measured", hint="measure again when it is finished"
+            )
+
+
+def _states(subject: Subject) -> list[tuple[int, ...]]:
+    """What tells one state of a model's files from another without reading them."""
+    try:
+        found = [each.stat() for each in (subject.path, *external_weights(subject.path))]
+    except OSError:
+        return []
+    return [(each.st_dev, each.st_ino, each.st_size, each.st_mtime_ns) for each in found]
 
 
 def vocabulary_size(tokenizer: Path) -> int:
