@@ -10,6 +10,13 @@ from squeeze.errors import UsageError
 
 __all__ = ["readable"]
 
+OTHERS = (
+    (b"PK\x03\x04", "a zip archive", "unpack it first"),
+    (b"\x1f\x8b", "a gzip file", "unpack it first"),
+    (b"version https://git-lfs", "a Git LFS pointer", "git lfs pull gets the model"),
+)
+"""What is often found where a model should be; its first bytes, and what to do."""
+
 NO_FILES = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -20,10 +27,10 @@ NO_FILES = (
 
 
 def readable(path: Path) -> None:
-    """Refuse what is no file with something in it, before anything reads from it and waits for ever.
+    """Refuse what cannot be a model, before anything reads from it and waits for ever.
 
     Raises:
-        UsageError: nothing there, a folder, a pipe, a socket or a device, empty, or not ours to read.
+        UsageError: nothing, a folder, a pipe, a socket or a device, empty, an archive, not ours to read.
     """
     try:
         found = path.stat()
@@ -37,3 +44,8 @@ def readable(path: Path) -> None:
         raise UsageError(f"{path}: empty file")
     if not os.access(path, os.R_OK):
         raise UsageError(f"{path}: may not be read by this user")
+    with path.open("rb") as file:
+        head = file.read(32)
+    for magic, other, hint in OTHERS:
+        if head.startswith(magic):
+            raise UsageError(f"{path}: {other}, not a model", hint=hint)

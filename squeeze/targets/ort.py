@@ -23,6 +23,7 @@ BRINGS: Mapping[str, str] = {
 }
 """How to get a provider. Source: https://onnxruntime.ai/docs/execution-providers/, pages of each."""
 UNREADABLE = ("InvalidProtobuf", "NoSuchFile", "NoModel")
+NO_MODEL = ("ORT model verification failed", "Invalid ORT format model")  # said with the code FAIL
 FAILED = (
     "EPFail",
     "EngineError",
@@ -148,6 +149,8 @@ def guarded(path: Path, what: str, hint: str = "") -> Iterator[None]:
     except UnicodeDecodeError as error:
         raise StageFailed(f"{path}: a name in it is not UTF-8, which ONNX asks for") from error
     except (MemoryError, *_kinds(state, FAILED)) as error:
+        if any(word in str(error) for word in NO_MODEL):
+            raise UsageError(f"{path}: not a readable ORT model ({_line(error)})") from error
         if memory.exceeded(error):
             raise StageFailed(f"{path}: {memory.too_much()}", hint=memory.HINT) from error
         raise StageFailed(f"{path}: {what} by ONNX Runtime ({_line(error)})", hint=hint) from error
