@@ -16,6 +16,9 @@ from squeeze.schema import Frozen
 __all__ = ["BYTES", "TIME", "BudgetSection", "Units", "read_bytes", "read_limit"]
 
 
+LEAST_MB = 150.0
+
+
 @dataclass(frozen=True)
 class Units:
     """The unit a figure is kept in, and how many of it every unit is that may be written."""
@@ -106,7 +109,7 @@ def read_bytes(text: str, option: str) -> int:
         option: that it was given with.
 
     Raises:
-        UsageError: no such number or unit, or less than a megabyte.
+        UsageError: no such number or unit, or less than Python and ONNX Runtime take.
 
     >>> read_bytes("1.5 GB", "--max-memory")
     1500000000
@@ -114,6 +117,8 @@ def read_bytes(text: str, option: str) -> int:
     found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([A-Za-z]+)\s*", text)
     factors = {name.lower(): factor for name, factor in BYTES.factors.items()}
     megabytes = float(found[1]) * factors.get(found[2].lower(), 0.0) if found else 0.0
-    if not 1 <= megabytes < math.inf:
-        raise UsageError(f"{option} {text}: not an amount of memory, at least 1 MB", hint=f"{option} 8GB")
+    if not LEAST_MB <= megabytes < math.inf:
+        raise UsageError(
+            f"{option} {text}: not an amount of memory, at least {LEAST_MB:g} MB", hint=f"{option} 8GB"
+        )
     return int(megabytes * 1e6)

@@ -164,7 +164,7 @@ def _by_name(spec: Spec, place: int, name: str, around: Surroundings) -> int | N
     meant: tuple[tuple[bool, int | None], ...] = (
         (bool(words & BATCH), around.batch),
         ("past" in words, 0),
-        ("height" in low or "width" in low or (bool(words & {"h", "w"}) and len(spec.shape) > 2), IMAGE),
+        (len(spec.shape) > 2 and ("height" in low or "width" in low or bool(words & {"h", "w"})), IMAGE),
         ("channel" in low, COLOURS),
         (bool(words & SOUND), CHUNK if around.steps else RATE),
         ("seq" in low or bool(words & {*LENGTH, "time", "frames", "tokens", "sequence"}), None),

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from squeeze import artifact
-from squeeze.errors import Corrupt, StageFailed, UsageError
+from squeeze.errors import Corrupt, StageFailed, UsageError, visible
+from squeeze.targets import external
 from squeeze.targets.files import readable
 
 __all__ = [
@@ -78,6 +79,7 @@ def find(path: Path, form: str | None = None) -> tuple[Subject, ...]:
     if not os.path.lexists(path):
         raise UsageError(f"{path}: no such file or folder")
     readable(path)
+    external.check(path)
     if form not in (None, "all"):
         raise UsageError(f"{path}: a form ({form}) can be chosen from a bundle only, this is a file")
     return (Subject(path=path, name=path.name),)
@@ -110,6 +112,9 @@ def _exported(made: artifact.Artifact) -> dict[str, str]:
         raise Corrupt(f"{made.path / artifact.MANIFEST}: no readable forms ({error!r})") from error
     if not forms:
         raise Corrupt(f"{made.path / artifact.MANIFEST}: names no form")
+    outside = next((file for file in forms.values() if Path(file).name != file), None)
+    if outside is not None:
+        raise Corrupt(f"{made.path / artifact.MANIFEST}: {visible(outside)} is not a file of this folder")
     return forms
 
 
@@ -131,9 +136,11 @@ def shared_lengths(subjects: Sequence[Subject], sequence: int | None) -> list[in
 
 
 def external_weights(path: Path) -> list[Path]:
-    """Files that exporters put beside a model and name after it."""
+    """Files that hold weights of a model: those that it names, and those that exporters name after it."""
     beside = (path.with_name(path.name + suffix) for suffix in (".data", "_data"))
-    return [other for other in beside if other.is_file()]
+    others = [other for other in beside if other.is_file()]
+    known = {other.resolve() for other in others}
+    return [*others, *(other for other in external.weights(path) if other not in known)]
 
 
 def model_bytes(path: Path) -> int:

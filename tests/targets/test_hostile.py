@@ -8,12 +8,14 @@ import time
 
 import pytest
 
+from squeeze import artifact
 from squeeze.bench import BenchOptions, bench
 from squeeze.cli import main
-from squeeze.errors import StageFailed, UsageError
+from squeeze.errors import Corrupt, StageFailed, UsageError
 from squeeze.progress import Silent
 from squeeze.targets import cpu, files, memory, ort, process
 from squeeze.targets.process import ask
+from squeeze.targets.subjects import find
 from tests import tiny_onnx as tiny
 from tests.targets import hostile
 from tests.targets.test_cpu import request as asked
@@ -115,13 +117,23 @@ def test_weights_in_other_files(tmp_path, capsys, location, where):
     os.mkfifo(folder / "pipe.bin")
     code, line = told(capsys, hostile.external(folder / "m.onnx", location, **where))
     assert code == 4
-    assert "cannot be opened by ONNX Runtime" in line
+    assert "cannot be opened by ONNX Runtime" in line or "its weights lie" in line
 
 
 def test_weights_in_another_file_of_the_same_folder_are_read(tmp_path):
     (tmp_path / "ok.bin").write_bytes(bytes(64))
     path = hostile.external(tmp_path / "m.onnx", "ok.bin", offset=8, length=4)
     assert ask(asked(path, memory_bytes=MEMORY), 60)["first_ms"] > 0
+
+
+def test_a_bundle_that_names_a_file_outside(tmp_path):
+    tiny.classifier(tmp_path / "other.onnx")
+    folder = tmp_path / "export.partial"
+    tiny.fill_bundle(folder)
+    result = {"forms": {"fp32": {"file": "../other.onnx"}}}
+    artifact.commit(folder, tmp_path / "export", "bundle", {"result": result})
+    with pytest.raises(Corrupt, match=r"other\.onnx is not a file of this folder"):
+        find(tmp_path / "export")
 
 
 @pytest.mark.parametrize("dims", [(10**9,), (2**40, 2**40), (-4,)])
