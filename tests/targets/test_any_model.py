@@ -78,7 +78,7 @@ def test_a_type_that_cannot_be_made_up_is_one_line(tmp_path, kind):
             "optional": helper.make_node("OptionalGetElement", ["x"], ["y"]),
         }[kind]
         hostile.model(path, [node], taken)
-    with pytest.raises(StageFailed, match="only numbers in tensors can be made up") as caught:
+    with pytest.raises(StageFailed, match="only numbers can be made up, in tensors") as caught:
         started(path)
     assert "\n" not in caught.value.message
 

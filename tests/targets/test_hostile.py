@@ -186,7 +186,12 @@ def test_without_a_limit_asked_for_it_is_what_the_machine_can_give(monkeypatch):
 
 def test_on_a_gpu_nothing_is_limited(monkeypatch):
     seen = []
-    monkeypatch.setattr(process, "_run", lambda request, *rest: seen.append(request) or (1, True))
+
+    def run(request, *rest):
+        seen.append(request)
+        return 1, True
+
+    monkeypatch.setattr(process, "_run", run)
     for gpu in ({}, {"gpu": {"transfers": True}}):
         with pytest.raises(StageFailed):
             ask({"models": [], "memory_bytes": 7 if not gpu else None, **gpu}, 1)

@@ -213,7 +213,7 @@ def test_ids_fit_into_small_types():
     "kind", ["seq(tensor(float))", "optional(tensor(float))", "tensor(bfloat16)", "map(int64,tensor(float))"]
 )
 def test_types_that_cannot_be_made_up_are_named(kind):
-    with pytest.raises(StageFailed, match=r"input x is .*: only numbers in tensors can be made up"):
+    with pytest.raises(StageFailed, match=r"input x is .*: only numbers can be made up, in tensors"):
         slots([Spec("x", kind, (1,))], {}, 1)
 
 
