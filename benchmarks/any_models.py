@@ -45,7 +45,9 @@ MOST_BYTES = 200_000_000
 PATIENCE_S = 400.0
 QUICK = ("--json", "--min-runs", "10", "--seconds", "0.2")
 FETCH = ("-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest")
-OPTIONS: Mapping[str, tuple[str, ...]] = {}
+OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "rapidocr-onnxruntime/ch_PP-OCRv4_rec_infer.onnx": ("--shape", "x=1x3x48x320"),
+}
 """What each model needs that does not run as it is, by package and file."""
 
 

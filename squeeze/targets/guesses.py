@@ -206,8 +206,12 @@ PICTURES = {"tensor(float)", "tensor(float16)", "tensor(double)", "tensor(uint8)
 
 
 def _is_sound(spec: Spec, around: Surroundings) -> bool:
+    if len(spec.shape) > 2 or spec.kind not in {*PICTURES, "tensor(int16)"}:
+        return False
     named = bool(_words(spec.name) & SOUND) or spec.name == "input_values"
-    return len(spec.shape) <= 2 and (named or around.sounds) and spec.kind in {*PICTURES, "tensor(int16)"}
+    # Features of a step have a fixed number; what is free beside a state are the samples of a step.
+    open_step = around.steps and bool(spec.shape) and not isinstance(spec.shape[-1], int)
+    return named or around.sounds or open_step
 
 
 def _is_rate(spec: Spec) -> bool:

@@ -86,11 +86,12 @@ def slots(specs: Sequence[Spec], shapes: Mapping[str, Sequence[int]], batch: int
     return tuple(_slot(spec, shapes, around) for spec in specs)
 
 
-def hint(specs: Sequence[Spec], values: Feed) -> str:
+def hint(specs: Sequence[Spec], filled: Sequence[Slot], values: Feed) -> str:
     """Which options change what was fed: the shapes that were tried, in the words of the option.
 
     Args:
         specs: what the model declares.
+        filled: how its inputs were settled.
         values: what it got.
     """
     free = [spec for spec in specs if any(not isinstance(size, int) for size in spec.shape)]
@@ -98,7 +99,8 @@ def hint(specs: Sequence[Spec], values: Feed) -> str:
     if not tried:
         return "every size is fixed in the file, so no option changes its inputs"
     more = f" and {len(tried) - NAMED} more" if len(tried) > NAMED else ""
-    return f"tried {' '.join(tried[:NAMED])}{more}: give the sizes it wants; --seq sets the tokens a text"
+    tokens = "; --seq sets the tokens a text" if has_length(filled) else ""
+    return f"tried {' '.join(tried[:NAMED])}{more}: give the sizes it wants{tokens}"
 
 
 def _written(shape: Sequence[int]) -> str:

@@ -140,7 +140,7 @@ def _load_and_run(
     model = open_model(request, wanted, bound)
     load_ms = (time.perf_counter_ns() - before) / 1e6
     values = model.feed(lengths, np.random.default_rng(request["seed"]))
-    with guarded(model.path, "cannot be run", hint(specs(model.session), values)):
+    with guarded(model.path, "cannot be run", hint(specs(model.session), model.slots, values)):
         before = time.perf_counter_ns()
         model.session.run(None, values)
         return model, load_ms, (time.perf_counter_ns() - before) / 1e6

@@ -140,6 +140,11 @@ def test_sound_with_a_rate_and_a_state_as_silero_vad_has_it():
     assert found["sr"] == ((), 16_000)
 
 
+def test_a_step_of_sound_beside_a_state_alone():
+    found = kinds(("input", "tensor(float)", ("a", "b")), ("state", "tensor(float)", (2, "a", 128)))
+    assert found["input"][0] == (1, 512)
+
+
 def test_sound_and_how_long_it_is():
     found = kinds(
         ("audio_signal", "tensor(float)", ("batch", "samples")), ("length", "tensor(int64)", ("batch",))
@@ -217,11 +222,17 @@ def test_types_that_cannot_be_made_up_are_named(kind):
         slots([Spec("x", kind, (1,))], {}, 1)
 
 
+def told(specs, lengths=None):
+    return hint(specs, slots(specs, {}, 1), made(specs, lengths))
+
+
 def test_a_hint_has_the_option_with_the_names_and_shapes_that_were_tried():
     specs = [IDS, Spec("fixed", "tensor(float)", (1, 2))]
-    said = hint(specs, made(specs, [7]))
+    said = told(specs, [7])
     assert "--shape input_ids=1x7:" in said
+    assert "--seq" in said
     assert "fixed" not in said
     many = [Spec(f"x{place}", "tensor(float)", ("n", 2)) for place in range(6)]
-    assert "and 2 more" in hint(many, made(many))
-    assert "no option" in hint(specs[1:], made(specs[1:]))
+    assert "and 2 more" in told(many)
+    assert "--seq" not in told([Spec("picture", "tensor(float)", ("n", 3, "h", "w"))])
+    assert "no option" in told(specs[1:])
