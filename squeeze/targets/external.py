@@ -36,7 +36,7 @@ FIXED = {1: 8, 5: 4}  # bytes of a field, by wire type
 
 
 def check(path: Path) -> None:
-    """Refuse a model whose weights lie outside of its folder; ONNX Runtime 1.22 may read what it is told to.
+    """Refuse a model whose weights lie outside of its folder; ONNX Runtime 1.22 reads them, 1.32 does not.
 
     Raises:
         StageFailed: a path that is absolute, climbs out or is a link that does, or that is no file.

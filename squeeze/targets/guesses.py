@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -71,7 +71,15 @@ class Surroundings:
     @classmethod
     def of(cls, specs: Sequence[Spec], named: Mapping[str, int], batch: int) -> Surroundings:
         """Look at all inputs of a model."""
-        return cls(named, batch, any(map(_is_rate, specs)), any(map(is_state, specs)))
+        around = cls(named, batch, any(map(_is_rate, specs)), any(map(is_state, specs)))
+        ends = [spec.shape[-1] for spec in specs if spec.shape and _is_sound(spec, around)]
+        samples = {end: around.samples for end in ends if isinstance(end, str)}  # also of a mask beside it
+        return replace(around, named={**samples, **named})
+
+    @property
+    def samples(self) -> int:
+        """Of a call."""
+        return CHUNK if self.steps else RATE
 
 
 def sizes(spec: Spec, around: Surroundings) -> Sizes:
@@ -166,7 +174,7 @@ def _by_name(spec: Spec, place: int, name: str, around: Surroundings) -> int | N
         ("past" in words, 0),
         (len(spec.shape) > 2 and ("height" in low or "width" in low or bool(words & {"h", "w"})), IMAGE),
         ("channel" in low, COLOURS),
-        (bool(words & SOUND), CHUNK if around.steps else RATE),
+        (bool(words & SOUND), around.samples),
         ("seq" in low or bool(words & {*LENGTH, "time", "frames", "tokens", "sequence"}), None),
         ("num" in words, 1),
     )
@@ -178,7 +186,7 @@ def _by_input(spec: Spec, place: int, around: Surroundings) -> int | None:
     if is_state(spec):
         return around.batch
     if _is_sound(spec, around) and place == len(spec.shape) - 1:
-        return CHUNK if around.steps else RATE
+        return around.samples
     colours = _colours(spec)
     if place == 0 and (colours is None or len(spec.shape) != 3):
         return around.batch

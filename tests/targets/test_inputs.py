@@ -141,8 +141,16 @@ def test_sound_with_a_rate_and_a_state_as_silero_vad_has_it():
 
 
 def test_a_step_of_sound_beside_a_state_alone():
-    found = kinds(("input", "tensor(float)", ("a", "b")), ("state", "tensor(float)", (2, "a", 128)))
+    found = kinds(
+        ("input", "tensor(float)", ("batch", "sequence")), ("state", "tensor(float)", (2, "batch", 128))
+    )
     assert found["input"][0] == (1, 512)
+
+
+def test_a_mask_beside_sound_has_its_length():
+    names = ("batch", "sequence_length")
+    found = kinds(("input_values", "tensor(float)", names), ("attention_mask", "tensor(int64)", names))
+    assert found["attention_mask"][0] == found["input_values"][0] == (1, 16_000)
 
 
 def test_sound_and_how_long_it_is():
