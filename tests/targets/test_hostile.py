@@ -269,3 +269,15 @@ def test_every_beginning_of_a_model_is_refused(tmp_path):
         with pytest.raises((UsageError, StageFailed)) as caught:
             ort.open_session(path, threads=1)
         assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["8", "GB", "8 apples", "1MB", "-8GB", "1e99GB"])
+def test_an_amount_of_memory_that_is_none(tmp_path, capsys, text):
+    path = tiny.classifier(tmp_path / "m.onnx")
+    assert main(["bench", str(path), f"--max-memory={text}"]) == 2
+    assert "not an amount of memory, at least 150 MB" in capsys.readouterr().err
+
+
+def test_the_least_amount_of_memory_is_enough_for_a_small_model(tmp_path):
+    path = tiny.classifier(tmp_path / "m.onnx", vocabulary=10)
+    assert ask(asked(path, memory_bytes=150_000_000), 60)["bound"] == 5
