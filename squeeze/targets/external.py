@@ -30,6 +30,7 @@ FIELDS: Mapping[str, Mapping[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {13: "entry"},
 }
+OTHER_FORMATS = (".ort", ".plan", ".engine")  # hold all of their weights
 PAGE = 2**16
 MOST_NAME = 2**16  # bytes of an entry that are read: more than any path has
 FIXED = {1: 8, 5: 4}  # bytes of a field, by wire type
@@ -58,8 +59,8 @@ def weights(path: Path) -> list[Path]:
 
 
 def locations(path: Path) -> list[str]:
-    """What a model calls the files of its weights, each once; nothing for what is no ONNX file."""
-    if path.suffix != ".onnx" or not path.stat().st_size:
+    """What a model calls the files of its weights, each once; nothing for other formats."""
+    if path.suffix in OTHER_FORMATS:
         return []
     with path.open("rb") as file:
         return list(dict.fromkeys(named(Pages(file.fileno()))))

@@ -197,6 +197,9 @@ def _bundle(folder: Path, form: str | None) -> tuple[Subject, ...]:
     if form not in (None, "all", *forms):
         raise UsageError(f"{folder}: no form {form}; it holds {', '.join(forms)}")
     wanted = tuple(forms) if form == "all" else (form or shipped_form(forms),)
+    for name in wanted:
+        readable(folder / forms[name])
+        external.check(folder / forms[name])
     known = _known(folder)
     return tuple(
         Subject(path=folder / forms[name], name=f"{folder.name}/{forms[name]}", form=name, **known)

@@ -26,7 +26,7 @@ def test_a_model_without_any(tmp_path):
     assert external.locations(tiny.classifier(tmp_path / "m.onnx", layers=3)) == []
 
 
-def test_what_is_not_called_onnx_is_not_read(tmp_path):
+def test_another_format_is_not_read(tmp_path):
     path = hostile.external(tmp_path / "m.onnx", "a.bin").rename(tmp_path / "m.ort")
     assert external.locations(path) == []
 
