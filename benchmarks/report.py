@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from benchmarks import quantize_section, score_sections, sections
+from benchmarks.any_section import any_models
 from benchmarks.cnn_section import cnn_search
 from benchmarks.common import RESULTS, cli, read
 from benchmarks.forms_section import forms
@@ -87,6 +88,7 @@ SECTIONS = (
     Section("Reference units", "reference-units", reference_units, "python -m benchmarks.reference_units"),
     Section("Cost table", "cost-table", sections.cost_table, "python -m benchmarks.cost_table"),
     Section("Gate", "gate-trials", gate, "python -m benchmarks.gate_trials"),
+    Section("Models of others", "any-models", any_models, "python -m benchmarks.any_models"),
     Section("Killed and started again", "kill", sections.kill, "python -m benchmarks.kill"),
     Section("Without network", "offline", sections.offline, "benchmarks/offline.sh"),
     Section("Start", "startup", sections.startup, "python -m benchmarks.startup"),

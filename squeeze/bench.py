@@ -24,12 +24,12 @@ from squeeze.errors import UsageError
 from squeeze.progress import Progress
 from squeeze.schema import Frozen
 from squeeze.stages.gate.reports import Judgement, judge
-from squeeze.targets import gpu, paired
+from squeeze.targets import gpu, paired, providers
 from squeeze.targets.casting import Cast, compare, questions
-from squeeze.targets.cpu import CPU, Settings, Where, measure
+from squeeze.targets.cpu import Settings, Where, measure
 from squeeze.targets.devices.address import Cpu, Gpu, Qemu, parse
 from squeeze.targets.measurement import Measurement, Report, Rounds
-from squeeze.targets.subjects import Subject, find
+from squeeze.targets.subjects import Subject, find, unchanged
 
 if TYPE_CHECKING:
     from squeeze.targets.devices.results import FunctionalReport
@@ -60,8 +60,11 @@ class BenchOptions(Frozen):
     """on a device: leave the runner there for the next time"""
     device_dir: str | None = None
     """on a device: the folder for our files"""
-    provider: Literal["cuda", "tensorrt"] = "cuda"
-    """what runs ONNX files on a GPU: ONNX Runtime's CUDA or TensorRT provider; plans need neither"""
+    provider: Literal["cpu", "xnnpack", "openvino", "cuda", "tensorrt"] | None = None
+    """ONNX Runtime's provider for ONNX files: cpu (default), xnnpack or openvino; on a GPU cuda (default) or
+    tensorrt; plans need none"""
+    max_memory: int | None = Field(default=None, ge=1)
+    """bytes that a measuring process may take; most of what the machine can give by default"""
     cuda_graph: bool = False
     """record each shape of a plan as a CUDA graph"""
     spin: bool = True
@@ -149,11 +152,15 @@ def bench(
     subjects = _distinct([*before, *chosen, *_reference(options, budgets, report)])
     cast = Cast.of(subjects, report, has_baseline=bool(before))
     rounds: Rounds | None = None
-    if isinstance(parse(options.target), Cpu) and len(subjects) > 1:
-        settings = replace(_settings(options), starts=_starts(options, budgets))
-        measurements, rounds = paired.measure(subjects, settings, progress, questions(cast, budgets))
-    else:
-        measurements = _measure(subjects, options, progress)
+    with unchanged(subjects):
+        if isinstance(parse(options.target), Cpu) and len(subjects) > 1:
+            settings = replace(_settings(options), starts=_starts(options, budgets))
+            asked = questions(cast, budgets)
+            measurements, rounds = paired.measure(
+                subjects, settings, progress, asked, where=_processor(options)
+            )
+        else:
+            measurements = _measure(subjects, options, progress)
     return BenchReport(
         measurements=measurements,
         comparisons=compare(cast, measurements, rounds),
@@ -236,7 +243,7 @@ def _measure(
     address, settings = parse(options.target), _settings(options)
     match address:
         case Cpu():
-            return measure(subjects, settings, progress, CPU)
+            return measure(subjects, settings, progress, _processor(options))
         case Gpu():
             return measure(subjects, settings, progress, _gpu(options, subjects))
         case Qemu():
@@ -244,12 +251,19 @@ def _measure(
         case _:
             from squeeze.targets.devices import measured
 
+            if options.provider:
+                providers.chosen(str(address), options.provider)
             with _visit(options, progress) as session:
                 return measured.measure(subjects, settings, session, progress)
 
 
+def _processor(options: BenchOptions) -> Where:
+    return providers.processor(providers.chosen("cpu", options.provider), options.max_memory)
+
+
 def _gpu(options: BenchOptions, subjects: Sequence[Subject]) -> Where:
-    pinned = gpu.Pinned(options.provider, options.cuda_graph, options.spin, options.transfers)
+    provider = providers.chosen("gpu", options.provider)
+    pinned = gpu.Pinned(provider, options.cuda_graph, options.spin, options.transfers)
     return gpu.find(subjects, pinned)
 
 

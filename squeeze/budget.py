@@ -14,7 +14,19 @@ from pydantic import Field
 from squeeze.errors import UsageError
 from squeeze.schema import Frozen
 
-__all__ = ["BYTES", "TIME", "UNITS", "Budget", "BudgetSection", "Units", "parse_budget", "read_limit"]
+__all__ = [
+    "BYTES",
+    "TIME",
+    "UNITS",
+    "Budget",
+    "BudgetSection",
+    "Units",
+    "parse_budget",
+    "read_bytes",
+    "read_limit",
+]
+
+LEAST_MB = 150.0
 
 
 @dataclass(frozen=True)
@@ -177,3 +189,26 @@ def _read(text: str, units: Mapping[str, Units], example: str, at_least: Collect
     if not 0 < limit < math.inf:
         raise UsageError(f"budget {text!r}: the limit must be above 0 and finite")
     return _Written(name, limit, spelled)
+
+
+def read_bytes(text: str, option: str) -> int:
+    """Read an amount of memory as it is written on the command line.
+
+    Args:
+        text: NUMBER UNIT.
+        option: that it was given with.
+
+    Raises:
+        UsageError: no such number or unit, or less than Python and ONNX Runtime take.
+
+    >>> read_bytes("1.5 GB", "--max-memory")
+    1500000000
+    """
+    found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([A-Za-z]+)\s*", text)
+    factors = {name.lower(): factor for name, factor in BYTES.factors.items()}
+    megabytes = float(found[1]) * factors.get(found[2].lower(), 0.0) if found else 0.0
+    if not LEAST_MB <= megabytes < math.inf:
+        raise UsageError(
+            f"{option} {text}: not an amount of memory, at least {LEAST_MB:g} MB", hint=f"{option} 8GB"
+        )
+    return int(megabytes * 1e6)

@@ -16,6 +16,7 @@ A message is one line: what, its value, the limit, the place. The hint says what
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 __all__ = [
@@ -29,7 +30,24 @@ __all__ = [
     "SqueezeError",
     "StageFailed",
     "UsageError",
+    "visible",
 ]
+
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Signs that steer a terminal or the direction of its text, and ends of lines."""
+
+
+def visible(text: str, keep: str = "") -> str:
+    r"""Text whose control signs are written as escapes, for names that others chose.
+
+    Args:
+        text: may steer a terminal, or break a line in two.
+        keep: signs that stay as they are.
+
+    >>> visible("red \x1b[31m")
+    'red \\u001b[31m'
+    """
+    return CONTROLS.sub(lambda found: found[0] if found[0] in keep else f"\\u{ord(found[0]):04x}", text)
 
 
 class SqueezeError(Exception):

@@ -21,6 +21,7 @@ __all__ = [
     "quiet",
     "quota",
     "usable_cores",
+    "usable_memory",
     "versions",
 ]
 
@@ -53,6 +54,14 @@ def usable_cores() -> int:
     return max(1, min(cores, int(limit))) if limit else max(1, cores)
 
 
+def usable_memory() -> int:
+    """Bytes a process may still take here: what the machine can give, at most the limits of our cgroups."""
+    import psutil
+
+    limits = (_memory(folder) for folder in groups(controller="memory"))
+    return min([psutil.virtual_memory().available, *(limit for limit in limits if limit is not None)])
+
+
 def _cgroup_quota(root: Path = GROUPS, member: Path = MEMBER) -> float | None:
     """CPU quota in cores, the smallest of our group and of those it lies in; None when there is no limit.
 
@@ -64,18 +73,21 @@ def _cgroup_quota(root: Path = GROUPS, member: Path = MEMBER) -> float | None:
     return min(quotas, default=None)
 
 
-def groups(root: Path = GROUPS, member: Path = MEMBER) -> set[Path]:
-    """Folders of our CPU group and of its parents. A container may see its own group as the root."""
-    folders = {root, root / "cpu"}
+def groups(root: Path = GROUPS, member: Path = MEMBER, controller: str = "cpu") -> set[Path]:
+    """Folders of our group and of its parents, for one controller.
+
+    A container may see its own group as the root.
+    """
+    folders = {root, root / controller}
     try:
         lines = member.read_text(encoding="utf-8").splitlines()
     except OSError:
         return folders
     for line in lines:
         controllers, _, group = line.partition(":")[2].partition(":")
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        base = root / "cpu" if controllers else root
+        base = root / controller if controllers else root
         here = base / group.lstrip("/")
         folders |= {here, *(parent for parent in here.parents if parent.is_relative_to(base))}
     return folders
@@ -93,6 +105,16 @@ def quota(folder: Path) -> float | None:
         return cores / int((folder / "cpu.cfs_period_us").read_text(encoding="utf-8")) if cores > 0 else None
     except (OSError, ValueError, ZeroDivisionError):
         return None
+
+
+def _memory(folder: Path) -> int | None:
+    """Bytes that one group may hold: `memory.max` of cgroup v2, or the file of v1; None for no limit."""
+    for name in ("memory.max", "memory.limit_in_bytes"):
+        try:
+            return int((folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+    return None
 
 
 def need(module: str, extra: str) -> ModuleType:

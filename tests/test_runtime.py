@@ -162,3 +162,27 @@ def test_a_users_own_setting_wins(monkeypatch):
     runtime.quiet()
     assert os.environ["DO_NOT_TRACK"] == "0"
     assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+
+
+def test_memory_is_that_of_the_machine_or_of_the_smallest_group(tmp_path, monkeypatch):
+    member = tmp_path / "member"
+    member.write_text("0::/outer/inner\n")
+    (tmp_path / "outer" / "inner").mkdir(parents=True)
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "outer" / "memory.max").write_text("1000000\n")
+    (tmp_path / "outer" / "inner" / "memory.max").write_text("max\n")
+    monkeypatch.setattr(runtime, "CGROUPS", tmp_path)
+    monkeypatch.setattr(runtime, "MEMBER", member)
+    assert runtime.usable_memory() == 1_000_000
+    (tmp_path / "outer" / "memory.max").unlink()
+    assert runtime.usable_memory() > 1_000_000
+
+
+def test_memory_of_a_group_of_the_first_version(tmp_path, monkeypatch):
+    member = tmp_path / "member"
+    member.write_text("5:cpu:/\n4:memory:/box\n")
+    (tmp_path / "memory" / "box").mkdir(parents=True)
+    (tmp_path / "memory" / "box" / "memory.limit_in_bytes").write_text("2000000\n")
+    monkeypatch.setattr(runtime, "CGROUPS", tmp_path)
+    monkeypatch.setattr(runtime, "MEMBER", member)
+    assert runtime.usable_memory() == 2_000_000

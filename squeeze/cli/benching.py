@@ -46,7 +46,15 @@ DeviceDir: TypeAlias = Annotated[
     str | None, typer.Option("--device-dir", metavar="DIR", help="On a device: folder for our files.")
 ]
 Provider: TypeAlias = Annotated[
-    str, typer.Option(metavar="cuda|tensorrt", help="On a GPU: ONNX Runtime's provider for ONNX files.")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="ONNX Runtime's provider: cpu, xnnpack or openvino; on a GPU cuda or tensorrt.",
+    ),
+]
+MaxMemory: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="8GB", help="Memory a measuring process may take; most of what is free by default."),
 ]
 CudaGraph: TypeAlias = Annotated[
     bool, typer.Option("--cuda-graph", help="On a GPU: record each shape of a plan as a CUDA graph.")
@@ -95,7 +103,8 @@ def bench(
     seq: Length = None,
     shape: Shapes = None,
     target: Target = "cpu",
-    provider: Provider = "cuda",
+    provider: Provider = None,
+    max_memory: MaxMemory = None,
     cuda_graph: CudaGraph = False,
     no_spin: NoSpin = False,
     no_transfers: NoTransfers = False,
@@ -117,6 +126,7 @@ def bench(
     are too noisy to say.
     """
     from squeeze import bench as library
+    from squeeze.budget import read_bytes
 
     values: dict[str, Any] = {"target": target, "form": form, "baseline": baseline, "keep": keep}
     values |= {"threads": threads, "batch": batch, "transfers": not no_transfers, "device_dir": device_dir}
@@ -124,6 +134,7 @@ def bench(
     values |= {"sequence": seq, "shapes": dict(library.parse_shape(text) for text in shape or ())}
     values |= {"min_runs": min_runs, "min_seconds": seconds, "max_seconds": max(LEAST_MAX_S, 3 * seconds)}
     values |= {"within": within, "reference": reference}
+    values |= {"max_memory": read_bytes(max_memory, "--max-memory") if max_memory else None}
     options = checked(library.BenchOptions, values, NAMES)
     budgets = [library.parse_budget(text) for text in budget or ()]
     _prepare(junit, markdown, judged=bool(budgets))

@@ -11,7 +11,7 @@ import typer
 
 from squeeze.cli.app import app
 from squeeze.cli.output import OutputClosed
-from squeeze.errors import SqueezeError
+from squeeze.errors import SqueezeError, visible
 
 __all__ = ["main"]
 
@@ -93,4 +93,4 @@ def _say(message: str, hint: str = "") -> None:
     lines = [f"error: {line}" for line in message.splitlines() or [""]]
     if hint:
         lines.append(f"hint: {hint}")
-    sys.stderr.write("\n".join(lines) + "\n")
+    sys.stderr.write("\n".join(map(visible, lines)) + "\n")

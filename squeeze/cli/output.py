@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from squeeze.errors import UsageError
+from squeeze.errors import UsageError, visible
 from squeeze.progress import Advance, Progress
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["OutputClosed", "emit", "emit_json", "emit_table", "exit_code", "shown", "writable"]
 
 VERDICT_CODES = {"pass": 0, "fail": 1, "inconclusive": 5}
+LINES = "\n\t"  # what a text of several lines may hold; other control signs do not reach the terminal
 LEAST_SHOWN_S = 0.5  # shorter steps would fill a log with nothing
 
 
@@ -38,7 +39,7 @@ def emit(text: str) -> None:
     """Write a result to stdout, at once; what its encoding has no word for is written as an escape."""
     encoding = sys.stdout.encoding or "utf-8"
     try:
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        sys.stdout.write(visible(text, LINES).encode(encoding, "backslashreplace").decode(encoding) + "\n")
         sys.stdout.flush()
     except BrokenPipeError as error:
         raise OutputClosed from error
@@ -123,7 +124,7 @@ class Lines:
 
     def log(self, message: str) -> None:
         """Say one line."""
-        sys.stderr.write(message + "\n")
+        sys.stderr.write(visible(message, LINES) + "\n")
         sys.stderr.flush()
 
 
@@ -141,7 +142,7 @@ class Bars:
         def advance(n: float = 1, note: str = "") -> None:
             self._bars.advance(identity, n)
             if note:
-                self._bars.update(identity, note=note)
+                self._bars.update(identity, note=visible(note))
 
         try:
             yield advance
@@ -150,4 +151,4 @@ class Bars:
 
     def log(self, message: str) -> None:
         """Say one line above the bars."""
-        self._bars.console.print(message, markup=False, highlight=False)
+        self._bars.console.print(visible(message, LINES), markup=False, highlight=False)

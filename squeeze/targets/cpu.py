@@ -123,9 +123,9 @@ def measure(
     answer = ask(request, settings.max_seconds * len(subjects) * GRACE + START_TIMEOUT_S)
     around |= {"onnxruntime": starts[0][0]["onnxruntime"]}
     return tuple(
-        _timed(subject, started, {**answer, **timed}, request, around, settings).model_copy(
-            update={"target": where.target}
-        )
+        _timed(
+            subject, started, {**answer, **timed, "left": started[0]["left"]}, request, around, settings
+        ).model_copy(update={"target": where.target})
         for subject, started, timed in zip(subjects, starts, answer["models"], strict=True)
     )
 

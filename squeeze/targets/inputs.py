@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypeVar
+from math import prod
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from squeeze.errors import StageFailed, UsageError
+from squeeze.errors import StageFailed, UsageError, visible
+from squeeze.targets.guesses import Fill, Sizes, Spec, Surroundings, filling, is_state, sizes
 
 __all__ = [
     "DEFAULT_LENGTH",
@@ -24,14 +26,18 @@ __all__ = [
     "feed",
     "first_that_runs",
     "has_length",
+    "hint",
     "slots",
 ]
 
 Feed: TypeAlias = dict[str, NDArray[Any]]
 Found = TypeVar("Found")
-Fill = Literal["ids", "ones", "zeros", "positions", "normal"]
 
 DEFAULT_LENGTH = 128
+NAMED = 4
+"""Inputs that a hint names."""
+MOST_BYTES = 2**31
+"""Of one input; what is larger is a broken or hostile file, and no call that anyone waits for."""
 BOUNDS = (100, 10, 2, 1)  # ids to try, from 0 up to here, when the size of the embedding is not known
 
 TYPES: Mapping[str, Any] = {
@@ -51,33 +57,21 @@ TYPES: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Spec:
-    """An input as the model declares it; a free dimension is a name or None."""
-
-    name: str
-    kind: str
-    shape: tuple[int | str | None, ...]
-
-    def __str__(self) -> str:
-        """As reports show it."""
-        return f"{self.kind} [{', '.join('?' if size is None else str(size) for size in self.shape)}]"
-
-
-@dataclass(frozen=True)
 class Slot:
     """An input as it will be filled; None in its shape is the length of the call."""
 
     name: str
     kind: Any
-    shape: tuple[int | None, ...]
+    shape: Sizes
     fill: Fill
+    value: float = 0.0
 
 
 def slots(specs: Sequence[Spec], shapes: Mapping[str, Sequence[int]], batch: int) -> tuple[Slot, ...]:
     """Settle every dimension but the length.
 
-    A given shape wins, also for dimensions of the same name in other inputs. Else a free first
-    dimension is the batch and any other free dimension the length of the call.
+    A given shape wins, also for dimensions of the same name in other inputs. Else the input's name,
+    type and shape tell (squeeze/targets/guesses.py); what nothing is known of is the length of the call.
 
     Args:
         specs: what the model declares.
@@ -86,10 +80,31 @@ def slots(specs: Sequence[Spec], shapes: Mapping[str, Sequence[int]], batch: int
 
     Raises:
         UsageError: a given shape contradicts the model, or the model has another, fixed batch.
-        StageFailed: an input is not made of numbers.
+        StageFailed: an input is not a tensor of numbers, or larger than anything that could be fed.
     """
-    named = _named_sizes(specs, shapes)
-    return tuple(_slot(spec, shapes, named, batch) for spec in specs)
+    around = Surroundings.of(specs, _named_sizes(specs, shapes), batch)
+    return tuple(_slot(spec, shapes, around) for spec in specs)
+
+
+def hint(specs: Sequence[Spec], filled: Sequence[Slot], values: Feed) -> str:
+    """Which options change what was fed: the shapes that were tried, in the words of the option.
+
+    Args:
+        specs: what the model declares.
+        filled: how its inputs were settled.
+        values: what it got.
+    """
+    free = [spec for spec in specs if any(not isinstance(size, int) for size in spec.shape)]
+    tried = [f"--shape {visible(spec.name)}={_written(values[spec.name].shape)}" for spec in free]
+    if not tried:
+        return "every size is fixed in the file, so no option changes its inputs"
+    more = f" and {len(tried) - NAMED} more" if len(tried) > NAMED else ""
+    tokens = "; --seq sets the tokens a text" if has_length(filled) else ""
+    return f"tried {' '.join(tried[:NAMED])}{more}: give the sizes it wants{tokens}"
+
+
+def _written(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
 
 
 def has_length(filled: Sequence[Slot]) -> bool:
@@ -149,7 +164,8 @@ def feed(
         generator: source of the values.
     """
     width = DEFAULT_LENGTH if lengths is None else max(lengths)
-    return {slot.name: _fill(slot, width, lengths, bound, generator) for slot in filled}
+    longest = _longest(filled, width)
+    return {slot.name: _fill(slot, width, lengths, bound, longest, generator) for slot in filled}
 
 
 def _named_sizes(specs: Sequence[Spec], shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
@@ -160,63 +176,82 @@ def _named_sizes(specs: Sequence[Spec], shapes: Mapping[str, Sequence[int]]) -> 
         if given is None:
             continue
         if len(given) != len(spec.shape):
-            raise UsageError(f"shape of {spec.name} has {len(given)} dimensions, the model has {spec}")
+            raise UsageError(f"shape of {_told(spec)} has {len(given)} dimensions, the model has {spec}")
         for size, declared in zip(given, spec.shape, strict=True):
             if isinstance(declared, int) and declared != size:
-                raise UsageError(f"shape of {spec.name} says {size} where the model has {spec}")
+                raise UsageError(f"shape of {_told(spec)} says {size} where the model has {spec}")
             if isinstance(declared, str):
                 named[declared] = size
     return named
 
 
-def _slot(spec: Spec, shapes: Mapping[str, Sequence[int]], named: Mapping[str, int], batch: int) -> Slot:
+def _slot(spec: Spec, shapes: Mapping[str, Sequence[int]], around: Surroundings) -> Slot:
     if spec.kind not in TYPES:
         raise StageFailed(
-            f"input {spec.name} is {spec.kind}: only numbers can be made up",
-            hint="export the model without its text pre-processing",
+            f"input {_told(spec)} is {spec.kind}: only numbers can be made up, in tensors",
+            hint="export the model without its text pre-processing" if "string" in spec.kind else "",
         )
-    shape = tuple(shapes[spec.name]) if spec.name in shapes else _shape(spec, named, batch)
+    given = shapes.get(spec.name)
+    if given is None:
+        _same_batch(spec, around.batch)
+    shape = sizes(spec, around) if given is None else tuple(given)
     kind = np.dtype(TYPES[spec.kind])
-    return Slot(spec.name, kind, shape, _fill_of(spec.name.lower(), kind))
+    bytes_ = prod(DEFAULT_LENGTH if size is None else size for size in shape) * kind.itemsize
+    if bytes_ > MOST_BYTES:
+        limit = f"at most {MOST_BYTES / 1e9:.3g} GB"
+        raise StageFailed(f"input {_told(spec)}, {spec}, takes {bytes_ / 1e9:.3g} GB a call; {limit}")
+    return Slot(spec.name, kind, shape, *filling(spec, kind))
 
 
-def _shape(spec: Spec, named: Mapping[str, int], batch: int) -> tuple[int | None, ...]:
-    sizes: list[int | None] = []
-    for place, declared in enumerate(spec.shape):
-        if isinstance(declared, int):
-            sizes.append(declared)
-        elif declared in named:
-            sizes.append(named[str(declared)])
-        else:
-            sizes.append(batch if place == 0 else None)
-    first = spec.shape[0] if len(spec.shape) > 1 else None
+def _told(spec: Spec) -> str:
+    """Its name, as it can stand in a line."""
+    return visible(spec.name)
+
+
+def _same_batch(spec: Spec, batch: int) -> None:
+    first = spec.shape[0] if len(spec.shape) > 1 and not is_state(spec) else None
     if batch > 1 and isinstance(first, int) and first != batch:
-        raise UsageError(f"batch {batch} does not fit {spec.name}, whose batch is fixed: {spec}")
-    return tuple(sizes)
-
-
-def _fill_of(name: str, kind: np.dtype[Any]) -> Fill:
-    if "mask" in name or kind.kind == "b":
-        return "ones"
-    if kind.kind == "f":
-        return "normal"
-    if "token_type" in name or "segment" in name:
-        return "zeros"
-    return "positions" if "position" in name else "ids"
+        raise UsageError(f"batch {batch} does not fit {_told(spec)}, whose batch is fixed: {spec}")
 
 
 def _fill(
-    slot: Slot, width: int, lengths: Sequence[int] | None, bound: int, generator: np.random.Generator
+    slot: Slot,
+    width: int,
+    lengths: Sequence[int] | None,
+    bound: int,
+    longest: int,
+    generator: np.random.Generator,
 ) -> NDArray[Any]:
     shape = tuple(width if size is None else size for size in slot.shape)
-    if slot.fill == "normal":
-        return generator.standard_normal(shape).astype(slot.kind)
-    if slot.fill == "ids":
-        return (generator.random(shape) * bound).astype(slot.kind)
-    if slot.fill == "positions":
-        return np.broadcast_to(np.arange(shape[-1] if shape else 1), shape).astype(slot.kind)
-    values = np.full(shape, fill_value=slot.fill == "ones").astype(slot.kind)
-    if slot.fill == "ones" and lengths is not None and len(shape) == 2:
+    match slot.fill:
+        case "normal":
+            return generator.standard_normal(shape).astype(slot.kind)
+        case "ids" | "bytes":
+            most = min(bound if slot.fill == "ids" else 256, np.iinfo(slot.kind).max + 1)
+            return (generator.random(shape) * most).astype(slot.kind)
+        case "positions":
+            return (
+                np.broadcast_to(np.arange(shape[-1] if shape else 1), shape or (1,))
+                .reshape(shape)
+                .astype(slot.kind)
+            )
+        case "ones":
+            return _mask(shape, slot.kind, lengths)
+        case _:
+            return np.full(shape, longest if slot.fill == "lengths" else slot.value).astype(slot.kind)
+
+
+def _mask(shape: tuple[int, ...], kind: Any, lengths: Sequence[int] | None) -> NDArray[Any]:
+    values = np.ones(shape, dtype=kind)
+    if lengths is not None and len(shape) == 2:
         for row in range(shape[0]):
             values[row, lengths[row % len(lengths)] :] = 0
     return values
+
+
+def _longest(filled: Sequence[Slot], width: int) -> int:
+    """What an input that holds lengths is told: that of the call, else of the largest input of values."""
+    if has_length(filled):
+        return width
+    ends = [slot.shape[-1] for slot in filled if slot.shape and slot.fill in ("ids", "normal")]
+    return max((end for end in ends if end is not None), default=width)

@@ -45,7 +45,8 @@ def remarks(answer: Mapping[str, Any], cv: float, environment: Mapping[str, Any]
     """What a reader must know before trusting the figures.
 
     Args:
-        answer: one model's part of the worker's answer, with ``stopped`` of the whole.
+        answer: one model's part of the worker's answer, with ``stopped`` of the whole, and ``left`` where a
+            provider left nodes to another.
         cv: from ``block_variation``.
         environment: with ``load_average`` (None where the system has none) and ``usable_cores``.
     """
@@ -54,6 +55,10 @@ def remarks(answer: Mapping[str, Any], cv: float, environment: Mapping[str, Any]
         notes.append(
             f"block medians vary by {cv:.1%} (limit {CV_LIMIT:.1%}): something else uses this machine; "
             "stop it or raise min_seconds"
+        )
+    if answer.get("left"):
+        notes.append(
+            f"{environment['provider']} does not take every node; the rest ran in CPUExecutionProvider"
         )
     calls = len(answer["samples_ms"])
     if answer["preemptions"] > calls * PREEMPTION_LIMIT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,19 +10,28 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from squeeze.errors import MissingBackend, StageFailed, UsageError
-from squeeze.targets.inputs import Spec
+from squeeze.errors import MissingBackend, StageFailed, UsageError, visible
+from squeeze.targets import memory
+from squeeze.targets.files import readable
+from squeeze.targets.guesses import Spec
 
-__all__ = ["CPU", "config", "guarded", "installed", "open_session", "options", "specs"]
+__all__ = ["BRINGS", "CPU", "config", "guarded", "installed", "open_session", "options", "specs"]
 
 CPU = "CPUExecutionProvider"
+BRINGS: Mapping[str, str] = {
+    "OpenVINOExecutionProvider": "pip uninstall onnxruntime, then pip install onnxruntime-openvino",
+    "XnnpackExecutionProvider": "build onnxruntime with --use_xnnpack",
+}
+"""How to get a provider. Source: https://onnxruntime.ai/docs/execution-providers/, pages of each."""
 UNREADABLE = ("InvalidProtobuf", "NoSuchFile", "NoModel")
+NO_MODEL = ("ORT model verification failed", "Invalid ORT format model")  # said with the code FAIL
 FAILED = (
     "EPFail",
     "EngineError",
     "Fail",
     "InvalidArgument",
     "InvalidGraph",
+    "MemoryError",
     "ModelRequiresCompilation",
     "NotFound",
     "NotImplemented",
@@ -37,6 +47,7 @@ def open_session(
     provider: str = CPU,
     provider_options: Mapping[str, str] | None = None,
     optimised: bool = True,
+    entries: Mapping[str, str] | None = None,
 ) -> Any:
     """Open a model.
 
@@ -47,6 +58,7 @@ def open_session(
         provider: name of the execution provider.
         provider_options: its settings.
         optimised: whether ONNX Runtime may change the graph; without it each node runs as it is written.
+        entries: more of the session's configuration.
 
     Returns:
         An ``onnxruntime.InferenceSession``.
@@ -59,12 +71,14 @@ def open_session(
     runtime = installed("onnxruntime")
     if provider not in runtime.get_available_providers():
         known = ", ".join(runtime.get_available_providers())
+        brings = f"; {BRINGS[provider]}" if provider in BRINGS else ""
         raise MissingBackend(
-            f"{provider} is not part of the installed onnxruntime", hint=f"it offers {known}"
+            f"{provider} is not part of the installed onnxruntime", hint=f"it offers {known}{brings}"
         )
-    if not path.is_file() or not path.stat().st_size:
-        raise UsageError(f"{path}: {'empty file' if path.is_file() else 'no such file'}")
+    readable(path)
     settings = options(threads=threads, spinning=spinning)
+    for key, value in (entries or {}).items():
+        settings.add_session_config_entry(key, value)
     if not optimised:
         settings.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     with guarded(path, "cannot be opened"):
@@ -134,16 +148,23 @@ def guarded(path: Path, what: str, hint: str = "") -> Iterator[None]:
     except _kinds(state, UNREADABLE) as error:
         file = "give an .onnx or .ort file"
         raise UsageError(f"{path}: not a readable ONNX model ({_line(error)})", hint=file) from error
+    except UnicodeDecodeError as error:
+        raise StageFailed(f"{path}: a name in it is not UTF-8, which ONNX asks for") from error
     except _kinds(state, FAILED) as error:
+        if any(word in str(error) for word in NO_MODEL):
+            raise UsageError(f"{path}: not a readable ORT model ({_line(error)})") from error
+        if memory.exceeded(error):
+            raise StageFailed(f"{path}: {memory.too_much()}", hint=memory.HINT) from error
         raise StageFailed(f"{path}: {what} by ONNX Runtime ({_line(error)})", hint=hint) from error
 
 
 def _kinds(state: Any, names: Sequence[str]) -> tuple[type[Exception], ...]:
-    """The exception classes that this version of ONNX Runtime has."""
-    return tuple(getattr(state, name) for name in names if hasattr(state, name))
+    """The exception classes of these names, Python's own or those that this version of ONNX Runtime has."""
+    found = (getattr(state, name, getattr(builtins, name, None)) for name in names)
+    return tuple(kind for kind in found if kind is not None)
 
 
 def _line(error: Exception, limit: int = 300) -> str:
     """ONNX Runtime's message as one short line, its code left out."""
-    text = " ".join(str(error).split()).rpartition("[ONNXRuntimeError] : ")[2]
+    text = visible(" ".join(str(error).split()).rpartition("[ONNXRuntimeError] : ")[2])
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

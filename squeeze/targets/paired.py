@@ -24,6 +24,7 @@ from squeeze.targets.cpu import (
     GRACE,
     START_TIMEOUT_S,
     Settings,
+    Where,
     all_starts,
     measurement,
     names,
@@ -71,6 +72,8 @@ def measure(
     settings: Settings,
     progress: Progress,
     questions: Sequence[Question],
+    *,
+    where: Where = CPU,
     clock: Callable[[], float] = time.monotonic,
 ) -> tuple[tuple[Measurement, ...], Rounds]:
     """Measure models side by side until every question is answered or ``settings.within`` is over.
@@ -82,6 +85,7 @@ def measure(
         settings: how; ``min_runs``, ``min_seconds`` and ``even`` do not count here.
         progress: told before it starts.
         questions: what must be known.
+        where: which provider of ONNX Runtime runs them.
         clock: seconds.
 
     Raises:
@@ -89,14 +93,14 @@ def measure(
         StageFailed: a model cannot be run.
     """
     began = clock()
-    around = surroundings(settings, CPU)
-    starts = all_starts(subjects, settings, progress, CPU)
+    around = surroundings(settings, where)
+    starts = all_starts(subjects, settings, progress, where)
     around |= {"onnxruntime": starts[0][0]["onnxruntime"]}
     bounds = [found[0]["bound"] for found in starts]
     progress.log(
         f"comparing {names(subjects)} in rounds for up to {settings.within:.0f} s; nothing is drawn meanwhile"
     )
-    request = request_for("round", subjects, bounds, settings, subjects, CPU)
+    request = request_for("round", subjects, bounds, settings, subjects, where)
     least = max([LEAST_CALLS, *(calls_needed(each.share) for each in questions)])
     request |= {"round_seconds": ROUND_S, "least_calls": least}
     answers, rounds = _rounds(request, settings, questions, began, clock)
@@ -209,7 +213,7 @@ def _measurement(
     preempted = sum(each["preemptions"] for each in own)
     state = together([MachineState.parse(answer["machine"]) for answer in answers]).plain()
     told = {**warming, "preemptions": preempted, "stopped": False, "samples_ms": timing["samples_ms"]}
-    told |= {"machine": state}
+    told |= {"machine": state, "left": starts[place][0]["left"]}
     figures = {**timing, **_starts(place, starts, answers), **warming, "preemptions": preempted}
     return measurement(subject, starts[0]["inputs"], figures, told, request, around)
 

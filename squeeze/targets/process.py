@@ -13,7 +13,8 @@ from pathlib import Path
 from threading import Timer
 from typing import IO, Any
 
-from squeeze.errors import MissingBackend, SqueezeError, StageFailed, UsageError
+from squeeze.errors import MissingBackend, SqueezeError, StageFailed, UsageError, visible
+from squeeze.targets.memory import most_bytes
 
 __all__ = ["ask"]
 
@@ -29,12 +30,15 @@ def ask(request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
     while the other process is timing.
 
     Args:
-        request: see squeeze/targets/worker.py.
+        request: see squeeze/targets/worker.py; its `memory_bytes` is what the process may take, by default
+            most of what the machine can give.
         timeout_s: the process is killed after so many seconds.
 
     Raises:
         SqueezeError: what the worker reported, or that it died, or that it took too long.
     """
+    if request.get("gpu") is None:  # a GPU's driver maps more than there is
+        request = {**request, "memory_bytes": most_bytes(request.get("memory_bytes"))}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         code, late = _run(request, timeout_s, out, err)
         if late:
@@ -96,7 +100,7 @@ def _answer(text: bytes, request: Mapping[str, Any]) -> dict[str, Any]:
         raise StageFailed(f"{_subject(request)}: the measuring process gave no answer") from error
     if "error" in answer:
         told = answer["error"]
-        raise ERRORS.get(told["code"], StageFailed)(told["message"], hint=told["hint"])
+        raise ERRORS.get(told["code"], StageFailed)(visible(told["message"]), hint=visible(told["hint"]))
     return answer
 
 
@@ -114,4 +118,4 @@ def _death(code: int) -> str:
 def _last_line(err: IO[bytes]) -> str:
     err.seek(0)
     lines = [line for line in err.read().decode(errors="replace").splitlines() if line.strip()]
-    return f": {lines[-1].strip()[:300]}" if lines else ""
+    return f": {visible(lines[-1].strip()[:300])}" if lines else ""

@@ -14,14 +14,29 @@ from typing import Any
 
 import numpy as np
 
-from squeeze.errors import MissingBackend
+from squeeze.errors import MissingBackend, StageFailed
 from squeeze.targets.inputs import TYPES, Feed
-from squeeze.targets.ort import CPU, installed, open_session
+from squeeze.targets.ort import BRINGS, CPU, installed, open_session
 
-__all__ = ["ENGINES", "PROVIDERS", "EngineSession", "OrtGpuSession", "device", "open_model", "prepared"]
+__all__ = [
+    "ENGINES",
+    "ON_CPU",
+    "PROVIDERS",
+    "EngineSession",
+    "OrtGpuSession",
+    "device",
+    "left_to_cpu",
+    "open_model",
+    "prepared",
+]
 
 ENGINES = (".plan", ".engine")
 PROVIDERS: Mapping[str, str] = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+ON_CPU: Mapping[str, str] = {
+    "cpu": CPU,
+    "xnnpack": "XnnpackExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+}
 TEXT_INPUTS = ("input_ids", "attention_mask")  # of a bundle, the only source of several lengths
 KIND = {np.dtype(kind): name for name, kind in TYPES.items()}
 HINT = "pip uninstall onnxruntime, then pip install 'squeeze-ondevice[gpu]'"
@@ -40,12 +55,51 @@ def open_model(path: Path, request: Mapping[str, Any]) -> Any:
     """Open a file as a request wants it: on the processor, or on the GPU when the request has `gpu`."""
     pinned = request.get("gpu")
     if pinned is None:
-        return open_session(
-            path, threads=request["threads"], spinning=request["spinning"], provider=request["provider"]
-        )
+        return _on_cpu(path, request)
     if path.suffix in ENGINES:
         return EngineSession(path, pinned)
     return OrtGpuSession(path, request)
+
+
+def left_to_cpu(path: Path, request: Mapping[str, Any]) -> bool:
+    """Whether a provider for the processor leaves some of a model to ONNX Runtime's own kernels.
+
+    Such a session opens without a word, and refuses to open where that is forbidden.
+    """
+    if request.get("gpu") is not None or request["provider"] == CPU:
+        return False
+    try:
+        _on_cpu(path, request, {"session.disable_cpu_ep_fallback": "1"})
+    except StageFailed:
+        return True
+    return False
+
+
+def _on_cpu(path: Path, request: Mapping[str, Any], entries: Mapping[str, str] | None = None) -> Any:
+    """A session on the processor that has the provider it was opened with.
+
+    Raises:
+        MissingBackend: the provider is not installed, or could not be loaded.
+    """
+    provider, threads = request["provider"], str(request["threads"])
+    own = {  # both bring threads of their own
+        ON_CPU["xnnpack"]: {"intra_op_num_threads": threads},
+        ON_CPU["openvino"]: {"device_type": "CPU", "num_of_threads": threads},
+    }.get(provider)
+    session = open_session(
+        path,
+        threads=request["threads"],
+        spinning=request["spinning"],
+        provider=provider,
+        provider_options=own,
+        entries=entries,
+    )
+    used = session.get_providers()
+    if used[0] != provider:
+        raise MissingBackend(
+            f"{provider} could not be loaded, {used[0]} was used instead", hint=BRINGS[provider]
+        )
+    return session
 
 
 def prepared(session: Any, values: Feed) -> Callable[[], Any]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from squeeze import artifact
-from squeeze.errors import Corrupt, UsageError
+from squeeze.errors import Corrupt, StageFailed, UsageError, visible
+from squeeze.targets import external
+from squeeze.targets.files import readable
 
 __all__ = [
     "FORM_FILES",
@@ -21,6 +25,7 @@ __all__ = [
     "model_bytes",
     "shared_lengths",
     "shipped_form",
+    "unchanged",
     "vocabulary_size",
 ]
 
@@ -67,10 +72,16 @@ def find(path: Path, form: str | None = None) -> tuple[Subject, ...]:
         UsageError: nothing there that could be measured, or no such form.
         Corrupt: a bundle has changed since it was written.
     """
-    if path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    if is_folder:
         return _bundle(path, form)
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise UsageError(f"{path}: no such file or folder")
+    readable(path)
+    external.check(path)
     if form not in (None, "all"):
         raise UsageError(f"{path}: a form ({form}) can be chosen from a bundle only, this is a file")
     return (Subject(path=path, name=path.name),)
@@ -103,6 +114,9 @@ def _exported(made: artifact.Artifact) -> dict[str, str]:
         raise Corrupt(f"{made.path / artifact.MANIFEST}: no readable forms ({error!r})") from error
     if not forms:
         raise Corrupt(f"{made.path / artifact.MANIFEST}: names no form")
+    outside = next((file for file in forms.values() if Path(file).name != file), None)
+    if outside is not None:
+        raise Corrupt(f"{made.path / artifact.MANIFEST}: {visible(outside)} is not a file of this folder")
     return forms
 
 
@@ -124,14 +138,44 @@ def shared_lengths(subjects: Sequence[Subject], sequence: int | None) -> list[in
 
 
 def external_weights(path: Path) -> list[Path]:
-    """Files that exporters put beside a model and name after it."""
+    """Files that hold weights of a model: those that it names, and those that exporters name after it."""
     beside = (path.with_name(path.name + suffix) for suffix in (".data", "_data"))
-    return [other for other in beside if other.is_file()]
+    others = [other for other in beside if other.is_file()]
+    known = {other.resolve() for other in others}
+    return [*others, *(other for other in external.weights(path) if other not in known)]
 
 
 def model_bytes(path: Path) -> int:
     """Bytes of a model file with its external weights."""
     return sum(each.stat().st_size for each in (path, *external_weights(path)))
+
+
+@contextmanager
+def unchanged(subjects: Sequence[Subject]) -> Iterator[None]:
+    """Figures of a file that changes meanwhile would be of two models, and its checksum of a third.
+
+    Raises:
+        StageFailed: a file changed or vanished.
+    """
+    before = [_states(subject) for subject in subjects]
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise StageFailed(f"{error.filename}: vanished while it was measured") from error
+    for subject, state in zip(subjects, before, strict=True):
+        if _states(subject) != state:
+            raise StageFailed(
+                f"{subject.path}: changed while it was measured", hint="measure again when it is finished"
+            )
+
+
+def _states(subject: Subject) -> list[tuple[int, ...]]:
+    """What tells one state of a model's files from another without reading them."""
+    try:
+        found = [each.stat() for each in (subject.path, *external_weights(subject.path))]
+    except OSError:
+        return []
+    return [(each.st_dev, each.st_ino, each.st_size, each.st_mtime_ns) for each in found]
 
 
 def vocabulary_size(tokenizer: Path) -> int:
@@ -155,6 +199,9 @@ def _bundle(folder: Path, form: str | None) -> tuple[Subject, ...]:
     if form not in (None, "all", *forms):
         raise UsageError(f"{folder}: no form {form}; it holds {', '.join(forms)}")
     wanted = tuple(forms) if form == "all" else (form or shipped_form(forms),)
+    for name in wanted:
+        readable(folder / forms[name])
+        external.check(folder / forms[name])
     known = _known(folder)
     return tuple(
         Subject(path=folder / forms[name], name=f"{folder.name}/{forms[name]}", form=name, **known)

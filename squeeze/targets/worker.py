@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from squeeze.errors import SqueezeError
-from squeeze.targets import sessions, turns
+from squeeze.targets import memory, sessions, turns
 from squeeze.targets.inputs import (
     DEFAULT_LENGTH,
     Feed,
@@ -43,6 +43,7 @@ from squeeze.targets.inputs import (
     feed,
     first_that_runs,
     has_length,
+    hint,
     slots,
 )
 from squeeze.targets.ort import guarded, specs
@@ -55,9 +56,6 @@ MOST_PASSES = 64  # how often a fast model repeats a block while a slow one runs
 WARM_WINDOW = 10  # calls whose median must not change any more
 WARM_TOLERANCE = 0.05
 WARM_SHARE = 0.25  # most of a model's time that warming up may take
-OTHER_INPUTS = (
-    f"--seq sets the tokens a text, {DEFAULT_LENGTH} where nobody knows better; --shape sets whole inputs"
-)
 ROUND_WARM_S = 0.05  # of one model in a round
 ROUND_WARM_CALLS = 3
 MEMORY_CALLS = 32  # calls that let ONNX Runtime's arena grow to its working size
@@ -89,11 +87,18 @@ def main() -> None:
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     bind(request["cores"])
+    memory.hold(request)
     try:
         answer = ROLES[request["role"]](request)
     except SqueezeError as error:
-        answer = {"error": {"code": error.exit_code, "message": error.message, "hint": error.hint}}
+        answer = _told(error)
+    except MemoryError:
+        answer = _told(memory.failure(request))
     json.dump(answer, sys.stdout)
+
+
+def _told(error: SqueezeError) -> dict[str, Any]:
+    return {"error": {"code": error.exit_code, "message": error.message, "hint": error.hint}}
 
 
 def start(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,6 +121,7 @@ def start(request: Mapping[str, Any]) -> dict[str, Any]:
         "inputs": {spec.name: str(spec) for spec in specs(model.session)},
         "onnxruntime": onnxruntime.__version__,
         "providers": model.session.get_providers(),
+        "left": sessions.left_to_cpu(model.path, request),
     }
 
 
@@ -139,7 +145,7 @@ def _load_and_run(
     model = open_model(request, wanted, bound)
     load_ms = (time.perf_counter_ns() - before) / 1e6
     values = model.feed(lengths, np.random.default_rng(request["seed"]))
-    with guarded(model.path, "cannot be run", OTHER_INPUTS):
+    with guarded(model.path, "cannot be run", hint(specs(model.session), model.slots, values)):
         before = time.perf_counter_ns()
         model.session.run(None, values)
         return model, load_ms, (time.perf_counter_ns() - before) / 1e6
@@ -149,7 +155,8 @@ def open_model(request: Mapping[str, Any], wanted: Mapping[str, Any], bound: int
     """Open a session and settle its inputs."""
     path = Path(wanted["path"])
     session = sessions.open_model(path, request)
-    declared = specs(session)
+    with guarded(path, "cannot be read"):
+        declared = specs(session)
     fixed = bool(wanted.get("fixed"))
     shapes = {} if fixed else {name: tuple(shape) for name, shape in request["shapes"].items()}
     return Model(path, session, slots(declared, shapes, 1 if fixed else request["batch"]), bound, fixed)

@@ -176,7 +176,7 @@ def test_a_model_that_cannot_run(tmp_path, build, told):
     with pytest.raises(StageFailed, match=told) as caught:
         ask(request(path), 60)
     assert "\n" not in caught.value.message
-    assert ("--seq" in caught.value.hint) == (build is tiny.reshaping)
+    assert ("--shape values=1x7" in caught.value.hint) == (build is tiny.reshaping)
 
 
 def test_a_missing_provider(tmp_path):

@@ -54,6 +54,7 @@ class World:
             "rss_baseline_bytes": 50,
             "inputs": {"input_ids": "tensor(int64) [?, ?]"},
             "onnxruntime": "1",
+            "left": False,
         }
 
     def round(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def play(tmp_path, monkeypatch):
         for module in (cpu, paired):
             monkeypatch.setattr(module, "ask", world.ask)
         found = Settings(within=within, starts=1, **settings)
-        return measure(subjects, found, Silent(), questions, world.clock)
+        return measure(subjects, found, Silent(), questions, clock=world.clock)
 
     return run
 
