@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from benchmarks import score_sections, sections
+from benchmarks.agreement_section import agreement
 from benchmarks.cnn_section import cnn_search
 from benchmarks.common import RESULTS, cli, read
 from benchmarks.forms_section import forms
@@ -78,6 +79,7 @@ SECTIONS = (
     Section("Cost table", "cost-table", sections.cost_table, "python -m benchmarks.cost_table"),
     Section("Killed and started again", "kill", sections.kill, "python -m benchmarks.kill"),
     Section("Without network", "offline", sections.offline, "benchmarks/offline.sh"),
+    Section("Agreement", "agreement", agreement, "python -m benchmarks.agreement"),
     Section("Start", "startup", sections.startup, "python -m benchmarks.startup"),
     Section("First run", "first-run", sections.first_run, "benchmarks/first_run.sh"),
 )
