@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -34,7 +34,7 @@ def cold(subject: Subject, text: str, options: SweepOptions, progress: Progress)
     and their compiled modules into memory: cold is the model with its tokenizer, not the whole system.
 
     Args:
-        subject: the model; one of a bundle answers a text, another gets made-up inputs.
+        subject: the model; one of a bundle answers a text, another gets made-up inputs of the first length.
         text: what a bundle answers.
         options: threads, repeats, seed.
         progress: told of each start.
@@ -44,7 +44,8 @@ def cold(subject: Subject, text: str, options: SweepOptions, progress: Progress)
     """
     folder = subject.path.parent if subject.form and reads_text(subject.path.parent) else None
     files = [subject.path, *external_weights(subject.path), *([folder / TOKENIZER] if folder else ())]
-    known = {"bundle": folder and str(folder.resolve()), "text": text}
+    known: dict[str, Any] = {"bundle": folder and str(folder.resolve()), "text": text}
+    known["lengths"] = options.sequence[0] and [options.sequence[0]]
     asked = {
         **known,
         "models": [{"path": str(subject.path.resolve()), "bound": _bound(subject, known, options)}],
@@ -104,7 +105,7 @@ def _notes(found: Sequence[Start], size: int) -> Iterator[str]:
         )
 
 
-def _bound(subject: Subject, known: dict[str, str | None], options: SweepOptions) -> int:
+def _bound(subject: Subject, known: dict[str, Any], options: SweepOptions) -> int:
     """How many ids the model takes, from a start that is not counted."""
     return int(answer("cold", subject, options, **known, spawned_ns=time.monotonic_ns())["bound"])
 

@@ -48,12 +48,12 @@ def sweep(
     errors: dict[Place, SqueezeError] = {}
     generator = np.random.default_rng(options.seed)
     with progress.task("sweep", options.passes * len(grid)) as advance:
-        for _ in range(options.passes):
+        for walk in range(options.passes):
             for index in generator.permutation(len(grid)):
                 place = grid[index]
                 if place not in errors:
                     try:
-                        found[place].append(_once(subject, place, options))
+                        found[place].append(_once(subject, place, options, walk))
                     except (UsageError, StageFailed) as error:
                         errors[place] = error
                 advance(1, note=str(place))
@@ -116,7 +116,7 @@ def efficiency(many: Measurement, one: Measurement) -> Estimate:
     return Estimate(**quantile(ratios, 0.5, many.confidence).plain())
 
 
-def _once(subject: Subject, place: Place, options: SweepOptions) -> Measurement:
+def _once(subject: Subject, place: Place, options: SweepOptions, walk: int) -> Measurement:
     """One point in one walk.
 
     Raises:
@@ -131,7 +131,7 @@ def _once(subject: Subject, place: Place, options: SweepOptions) -> Measurement:
         min_seconds=options.min_seconds / options.passes,
         max_seconds=options.max_seconds / options.passes,
         starts=1,
-        seed=options.seed,
+        seed=options.seed + walk,  # other inputs and lengths, the same for all points of a walk
         confidence=options.confidence,
     )
     (found,) = measure([subject], settings, Silent())

@@ -39,7 +39,7 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     path = Path(request["models"][0]["path"])
     names = reading.labels(folder / reading.LABELS)
     reader = reading.tokenizer(folder / TOKENIZER, names.max_length)
-    call = _call(reader, sessions.open_model(path, request), names.labels)
+    call = _call(path, reader, sessions.open_model(path, request), names.labels)
     encoded = [reader.encode(text) for text in texts]
     lengths = [len(each.ids) for each in encoded]
     with guarded(path, "cannot be run"):
@@ -57,7 +57,7 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _call(reader: Any, session: Any, names: Sequence[str]) -> Call:
+def _call(path: Path, reader: Any, session: Any, names: Sequence[str]) -> Call:
     """One text to its label, with nanoseconds of each of `STEPS`."""
     clock = time.perf_counter_ns
 
@@ -67,10 +67,11 @@ def _call(reader: Any, session: Any, names: Sequence[str]) -> Call:
         tokenized = clock()
         logits = session.run(None, values)[0]
         run = clock()
-        place = int(logits[0].argmax())
-        if place >= len(names):
-            raise Corrupt(f"output {place} has no name: {reading.LABELS} has {len(names)} labels")
-        label = names[place]
+        if logits.shape != (1, len(names)):
+            raise Corrupt(
+                f"{path}: gives {logits.shape[-1]} outputs, {reading.LABELS} has {len(names)} labels"
+            )
+        label = names[int(logits[0].argmax())]
         return label, [tokenized - begun, run - tokenized, clock() - run]
 
     return call
