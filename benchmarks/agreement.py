@@ -178,8 +178,10 @@ def _witness(made: Made, path: Path, settings: Settings, seed: int, *, profile: 
     )
     if done.returncode:
         raise StageFailed(f"{made}: the witness died: {(done.stderr.strip() or 'silent').splitlines()[-1]}")
-    answer: dict[str, list[float]] = json.loads(done.stdout)
-    return {"profiled_loop": answer["loop"], "profiler": answer["profiler"]} if profile else answer
+    answer = json.loads(done.stdout)
+    if profile:
+        return {"profiled_loop": answer["loop"], "profiler": answer["profiler"]}
+    return {"loop": answer["loop"], "loop_preemptions": answer["preemptions"]}
 
 
 def _record(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -196,7 +198,9 @@ def _record(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "profiled_loop_to_profiler": ratio(samples["profiled_loop"], samples["profiler"]),
         "profiled_loop_to_loop": ratio(samples["profiled_loop"], samples["loop"]),
         "preemptions": [said["preemptions"] for said in rounds],
+        "loop_preemptions": [said["loop_preemptions"] for said in rounds],
         "runs": [len(block) for block in samples["bench"]],
+        "loop_runs": [len(block) for block in samples["loop"]],
     }
 
 

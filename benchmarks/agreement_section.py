@@ -81,8 +81,12 @@ def _interval(found: Record) -> str:
 def _aims(record: Record) -> Iterator[str]:
     for name, found in record["models"].items():
         against = found["bench_to_loop"]
-        calls, taken = sum(found["runs"]), sum(found["preemptions"])
         yield (
             f"- {name}: {_interval(against)}, at most {AIM:.0%} apart: {within(against, AIM)}; "
-            f"other programs took the core {taken} times in {calls} calls of the bench"
+            f"other programs took the core in {_taken(found, 'preemptions', 'runs')} of the bench and in "
+            f"{_taken(found, 'loop_preemptions', 'loop_runs')} of the loop"
         )
+
+
+def _taken(found: Record, taken: str, runs: str) -> str:
+    return f"{sum(found[taken])} of {sum(found[runs])} calls"

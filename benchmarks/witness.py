@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 import time
 from itertools import cycle, islice
@@ -33,8 +34,10 @@ def main() -> None:
     print(json.dumps(answer(json.load(sys.stdin))))
 
 
-def answer(request: dict[str, Any]) -> dict[str, list[float]]:
+def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Milliseconds of every call, by the loop's clock and, with `profile`, by the profiler's.
+
+    Beside them stands how often another program took the core meanwhile.
 
     Args:
         request: ``path``, ``config`` of the session, ``cores``, ``tokens``, ``vocabulary``, ``warmup`` and
@@ -47,11 +50,13 @@ def answer(request: dict[str, Any]) -> dict[str, list[float]]:
         feeds = _feeds(request)
         for each in islice(cycle(feeds), request["warmup"]):
             session.run(None, each)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
         loop = timed(session, feeds, request["calls"], request["seconds"])
+        taken = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - before
         if not request["profile"]:
-            return {"loop": loop}
+            return {"loop": loop, "preemptions": taken}
         text = Path(session.end_profiling()).read_text(encoding="utf-8")
-    return {"loop": loop, "profiler": events(json.loads(text))[request["warmup"] :]}
+    return {"loop": loop, "profiler": events(json.loads(text))[request["warmup"] :], "preemptions": taken}
 
 
 def timed(session: Any, feeds: list[Feed], calls: int, seconds: float) -> list[float]:
