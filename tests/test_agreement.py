@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from benchmarks import agreement, witness
@@ -34,12 +32,12 @@ def test_the_loop_goes_on_for_its_seconds(tmp_path):
 def test_the_profiler_sees_the_same_calls(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tiny.classifier(tmp_path / "m.onnx", hidden=256, layers=6)
-    before = set(os.listdir(tmp_path))
+    before = set(tmp_path.iterdir())
     found = witness.answer(request(path, profile=True))
     assert len(found["loop"]) == len(found["profiler"]) == 15
     # Both clocks see one call; the loop's also sees how Python calls it.
     assert all(inner <= outer * 1.01 for inner, outer in zip(found["profiler"], found["loop"], strict=True))
-    assert set(os.listdir(tmp_path)) == before
+    assert set(tmp_path.iterdir()) == before
 
 
 def said(bench: float, loop: float):

@@ -106,8 +106,8 @@ def parse_lengths(text: str) -> tuple[int | None, ...]:
     (16, 64, None)
     """
     words = [word.strip() for word in text.split(",")]
-    counts = ",".join(word for word in words if word != OWN)
-    numbers = parse_counts(counts, "--seq") if counts or OWN not in words else ()
+    counts = [word for word in words if word != OWN]
+    numbers = parse_counts(",".join(counts), "--seq") if counts or OWN not in words else ()
     return (*numbers, None) if OWN in words else numbers
 
 

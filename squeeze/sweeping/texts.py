@@ -64,7 +64,7 @@ def time_texts(
 
     Raises:
         UsageError: no bundle.
-        Corrupt: its labels, tokenizer and model do not fit together.
+        StageFailed: its labels, tokenizer and model do not fit together.
     """
     folder = subject.path.parent
     if subject.form is None or not reads_text(folder):
