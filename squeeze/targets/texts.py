@@ -114,4 +114,4 @@ def _blocks(
 def _enough(blocks: Sequence[Sequence[Sequence[int]]], request: Mapping[str, Any]) -> bool:
     runs = sum(map(len, blocks))
     spent = sum(sum(steps) for block in blocks for steps in block)
-    return runs >= request["min_runs"] and spent >= request["min_seconds"] * 1e9
+    return bool(runs >= request["min_runs"] and spent >= request["min_seconds"] * 1e9)
