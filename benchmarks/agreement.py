@@ -37,7 +37,8 @@ from squeeze.targets.subjects import Subject
 __all__ = ["MODELS", "Made", "main"]
 
 VOCABULARY = 8_000
-WARMUP = 20
+WARMUP = 5
+CALLS = 12  # of a witness at least
 TIMEOUT_S = 120.0
 SIDES = ("bench", "loop", "profiled")
 
@@ -75,18 +76,18 @@ MODELS = (
     Made(4, 256, 4, 1024, "fp32", 128),
     Made(6, 384, 12, 1536, "int8", 128),
     Made(6, 768, 12, 3072, "fp32", 48),
-    Made(12, 768, 12, 3072, "fp32", 128),
+    Made(6, 768, 12, 3072, "fp32", 112),
 )
 
 
 def main(
     rounds: Annotated[int, typer.Option(help="Ratios of each model; 6 or more for an interval.")] = 9,
-    min_runs: Annotated[int, typer.Option(help="Calls of each side in a round at least.")] = 12,
     seconds: Annotated[float, typer.Option(help="Seconds of calls of each side in a round at least.")] = 0.6,
+    max_seconds: Annotated[float, typer.Option(help="Most seconds of the bench in a round.")] = 3.0,
     results: Results = RESULTS,
 ) -> None:
     """Time all models with all sides; writes agreement.json."""
-    settings = Settings(min_runs=min_runs, min_seconds=seconds, max_seconds=20.0, starts=1)
+    settings = Settings(min_seconds=seconds, max_seconds=max_seconds, starts=1)
     with tempfile.TemporaryDirectory() as folder, shown() as progress:
         paths = _write(Path(folder), progress)
         found = _rounds(paths, settings, rounds, progress)
@@ -162,7 +163,7 @@ def _witness(made: Made, path: Path, settings: Settings, seed: int, *, profile: 
         "tokens": made.tokens,
         "vocabulary": VOCABULARY,
         "warmup": WARMUP,
-        "calls": settings.min_runs,
+        "calls": CALLS,
         "seconds": settings.min_seconds,
         "profile": profile,
         "seed": seed,
