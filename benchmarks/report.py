@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from benchmarks import quantize_section, score_sections, sections
+from benchmarks.agreement_section import agreement
 from benchmarks.any_section import any_models
 from benchmarks.cnn_section import cnn_search
 from benchmarks.common import RESULTS, cli, read
@@ -91,6 +92,7 @@ SECTIONS = (
     Section("Models of others", "any-models", any_models, "python -m benchmarks.any_models"),
     Section("Killed and started again", "kill", sections.kill, "python -m benchmarks.kill"),
     Section("Without network", "offline", sections.offline, "benchmarks/offline.sh"),
+    Section("Agreement", "agreement", agreement, "python -m benchmarks.agreement"),
     Section("Start", "startup", sections.startup, "python -m benchmarks.startup"),
     Section("First run", "first-run", sections.first_run, "benchmarks/first_run.sh"),
 )

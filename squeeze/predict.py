@@ -6,25 +6,24 @@ for answer in predict(Path("bundle"), ["water is rising on Main Street"]):
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
 
 from squeeze.core.metrics import softmax
 from squeeze.errors import Corrupt, DataError, UsageError
 from squeeze.runtime import usable_cores
 from squeeze.schema import Frozen, is_text
-from squeeze.targets.ort import guarded, installed, open_session, specs
+from squeeze.targets import reading
+from squeeze.targets.ort import guarded, open_session, specs
+from squeeze.targets.reading import LABELS, Labels
 from squeeze.targets.subjects import TOKENIZER, bundle_forms, shipped_form
 
 __all__ = ["Prediction", "feeds", "predict"]
 
-LABELS = "labels.json"
 SHOWN = 60  # characters of a text that fit on one line
 
 
@@ -40,13 +39,6 @@ class Prediction(Frozen):
     """tokens the model saw"""
     cut: bool
     """whether the text was longer than the model reads"""
-
-
-class Labels(Frozen):
-    """What labels.json holds."""
-
-    labels: tuple[str, ...] = Field(min_length=2)
-    max_length: int = Field(ge=1)
 
 
 def predict(
@@ -76,8 +68,8 @@ def predict(
     forms = bundle_forms(bundle)
     if form not in (None, *forms):
         raise UsageError(f"{bundle}: no form {form}; it holds {', '.join(forms)}")
-    names = _labels(bundle / LABELS)
-    tokenizer = _tokenizer(bundle / TOKENIZER, names.max_length)
+    names = reading.labels(bundle / LABELS)
+    tokenizer = reading.tokenizer(bundle / TOKENIZER, names.max_length)
     path = bundle / forms[form or shipped_form(forms)]
     session = open_session(path, threads=min(threads, usable_cores()))
     return [
@@ -100,8 +92,8 @@ def feeds(bundle: Path, texts: Sequence[str]) -> list[dict[str, NDArray[np.int64
         MissingBackend: tokenizers is not installed.
     """
     _check(texts)
-    tokenizer = _tokenizer(bundle / TOKENIZER, _labels(bundle / LABELS).max_length)
-    return [_values([tokenizer.encode(text)]) for text in texts]
+    tokenizer = reading.tokenizer(bundle / TOKENIZER, reading.labels(bundle / LABELS).max_length)
+    return [reading.inputs([tokenizer.encode(text)]) for text in texts]
 
 
 def _check(texts: Sequence[str]) -> None:
@@ -112,51 +104,12 @@ def _check(texts: Sequence[str]) -> None:
             raise DataError(f"text {place} of {len(texts)} is not UTF-8: {text[:SHOWN]!r}")
 
 
-def _labels(path: Path) -> Labels:
-    try:
-        return Labels.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise Corrupt(f"{path}: cannot be read ({error.strerror})", hint="export the bundle again") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "document"
-        raise Corrupt(f"{path}: {where}: {first['msg']}", hint="export the bundle again") from error
-
-
-def _tokenizer(path: Path, max_length: int) -> Any:
-    """A tokenizer that cuts at max_length and pads a batch to its longest text."""
-    library = installed("tokenizers")
-    try:
-        document = path.read_text(encoding="utf-8")
-        padding = json.loads(document).get("padding") or {}
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise Corrupt(
-            f"{path}: not a readable tokenizer ({error})", hint="export the bundle again"
-        ) from error
-    tokenizer = _parse(library, document, path)
-    tokenizer.enable_truncation(max_length)
-    # Padded places are masked, so any id that exists does: the tokenizer's own, or the first.
-    tokenizer.enable_padding(
-        pad_id=int(padding.get("pad_id", 0)), pad_token=padding.get("pad_token", "[PAD]")
-    )
-    return tokenizer
-
-
-def _parse(library: Any, document: str, path: Path) -> Any:
-    try:
-        return library.Tokenizer.from_str(document)
-    except Exception as error:
-        raise Corrupt(
-            f"{path}: not a readable tokenizer ({error})", hint="export the bundle again"
-        ) from error
-
-
 def _answer(
     session: Any, path: Path, tokenizer: Any, names: Labels, texts: Sequence[str]
 ) -> Iterator[Prediction]:
     """Answer one batch."""
     encoded = tokenizer.encode_batch(list(texts))
-    values = _values(encoded)
+    values = reading.inputs(encoded)
     expected = sorted(spec.name for spec in specs(session))
     if expected != sorted(values):
         raise Corrupt(
@@ -168,14 +121,6 @@ def _answer(
         raise Corrupt(f"{path}: gives {logits.shape[-1]} outputs, {LABELS} has {len(names.labels)} labels")
     for each, row in zip(encoded, softmax(logits), strict=True):
         yield _prediction(names.labels, row, tokens=sum(each.attention_mask), cut=bool(each.overflowing))
-
-
-def _values(encoded: Sequence[Any]) -> dict[str, NDArray[np.int64]]:
-    """One call's inputs."""
-    return {
-        "input_ids": np.array([each.ids for each in encoded], dtype=np.int64),
-        "attention_mask": np.array([each.attention_mask for each in encoded], dtype=np.int64),
-    }
 
 
 def _prediction(labels: Sequence[str], row: NDArray[np.float64], *, tokens: int, cut: bool) -> Prediction:

@@ -40,6 +40,7 @@ COMMANDS = [
     "export",
     "search-cnn",
     "bench",
+    "sweep",
     "gate",
     "plan",
     "explain",

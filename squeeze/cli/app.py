@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from squeeze import __version__
-from squeeze.cli import benching, chain, devices, inspect, measure, reporting, searching, setup
+from squeeze.cli import benching, chain, devices, inspect, measure, reporting, searching, setup, sweeping
 from squeeze.cli.output import emit
 
 __all__ = ["app"]
@@ -48,6 +48,7 @@ COMMANDS = (
     (chain.export, "Example: squeeze export profiles/smoke.toml"),
     (searching.search_cnn, "Example: squeeze search-cnn photos/ --budget parameters=280k --budget macs=40M"),
     (benching.bench, "Example: squeeze bench model.int8.onnx --baseline model.onnx --budget p95=5ms"),
+    (sweeping.sweep, "Example: squeeze sweep model.onnx --threads 1,2 --batch 1,4,16 --limit p95=10ms"),
     (measure.gate, "Example: squeeze gate runs/smoke"),
     (inspect.plan, "Example: squeeze plan profiles/smoke.toml"),
     (inspect.explain, "Example: squeeze explain profiles/smoke.toml --set seed=7"),

@@ -11,7 +11,7 @@ import typer
 from squeeze.cli.options import AsJson, Budgets
 from squeeze.cli.output import emit, emit_json, exit_code
 
-__all__ = ["gate", "predict"]
+__all__ = ["gate", "lines_of", "predict"]
 
 
 def gate(
@@ -52,7 +52,7 @@ def predict(
     """Answer texts with an exported bundle."""
     from squeeze import predict as library
 
-    lines = _lines(sys.stdin.buffer.read()) if texts == ["-"] else texts
+    lines = lines_of(sys.stdin.buffer.read()) if texts == ["-"] else texts
     answers = library.predict(bundle, lines, form=form, threads=threads)
     if as_json:
         emit_json({"schema": 1, "answers": [answer.plain() for answer in answers]})
@@ -61,7 +61,7 @@ def predict(
         emit(f"{answer.label}\t{answer.probability:.3f}\t{text}")
 
 
-def _lines(data: bytes) -> list[str]:
+def lines_of(data: bytes) -> list[str]:
     """Lines of any system's text file; bytes that are no UTF-8 are left for the check of the texts."""
     text = data.decode("utf-8-sig", errors="surrogateescape").replace("\r\n", "\n").removesuffix("\n")
     return text.split("\n") if text else []

@@ -1,7 +1,7 @@
 """The measuring process: one request as a JSON line on stdin, one JSON answer on stdout.
 
 `python -m squeeze.targets.worker` is started by squeeze/targets/process.py and by nobody else. Three
-kinds of request on any target, and one on a GPU:
+kinds of request on any target, and one on a GPU (more stand in squeeze/targets/roles.py):
 
 start
     Load one model and run it, to learn what a fresh process pays: time to load, first inference,
@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from squeeze.errors import SqueezeError
-from squeeze.targets import memory, sessions, turns
+from squeeze.targets import memory, roles, sessions, turns
 from squeeze.targets.inputs import (
     DEFAULT_LENGTH,
     Feed,
@@ -405,6 +405,7 @@ ROLES: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "time": measure,
     "round": play_round,
     "device": sessions.device,
+    **roles.ROLES,
 }
 
 if __name__ == "__main__":

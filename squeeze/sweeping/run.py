@@ -1,0 +1,96 @@
+"""Everything that one `squeeze sweep` asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from squeeze.artifact import digest_file
+from squeeze.errors import UsageError
+from squeeze.progress import Progress
+from squeeze.runtime import environment, versions
+from squeeze.sweeping import choice, energy, grid
+from squeeze.sweeping.cold import cold
+from squeeze.sweeping.options import SweepOptions, places
+from squeeze.sweeping.records import SweepReport
+from squeeze.sweeping.texts import builtin, time_texts
+from squeeze.targets.subjects import Subject, find, model_bytes
+
+__all__ = ["Wanted", "run"]
+
+LIBRARIES = ("onnxruntime", "tokenizers", "numpy")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which parts to measure.
+
+    Attributes:
+        grid: threads, batches and lengths.
+        cold: first answers of fresh processes.
+        texts: what to answer, or None.
+        source: where the texts came from.
+        energy: joules of each point of the grid.
+    """
+
+    grid: bool = True
+    cold: bool = False
+    texts: Sequence[str] | None = None
+    source: str = ""
+    energy: bool = False
+
+
+def run(
+    path: Path, form: str | None, wanted: Wanted, options: SweepOptions, progress: Progress
+) -> SweepReport:
+    """Measure one model.
+
+    Args:
+        path: a model file, or the folder of a bundle.
+        form: of a bundle; None for the one that ships.
+        wanted: which parts.
+        options: how.
+        progress: shows where it is.
+
+    Raises:
+        UsageError: nothing there that could be measured.
+        SqueezeError: the model cannot be run.
+    """
+    subject = _subject(path, form)
+    around = {**environment(), **versions(LIBRARIES)}
+    texts = wanted.texts
+    timed = time_texts(subject, texts, wanted.source, options, progress) if texts else None
+    started = cold(subject, _middle(texts or builtin()), options, progress) if wanted.cold else None
+    points = grid.sweep(subject, places(options, subject), options, progress) if wanted.grid else ()
+    note = None
+    if wanted.energy:
+        points, note = energy.add(subject, points, options, progress)
+    return SweepReport(
+        name=subject.name,
+        form=subject.form,
+        sha256=digest_file(subject.path),
+        size_bytes=model_bytes(subject.path),
+        confidence=options.confidence,
+        passes=options.passes,
+        seed=options.seed,
+        points=points,
+        choice=choice.choose(points, options.limit, options.confidence) if options.limit else None,
+        cold=started,
+        texts=timed,
+        energy_note=note,
+        environment=around,
+    )
+
+
+def _subject(path: Path, form: str | None) -> Subject:
+    if form == "all":
+        raise UsageError(
+            "--form all: a sweep is of one model", hint="name one form; squeeze bench compares them"
+        )
+    return find(path, form)[0]
+
+
+def _middle(texts: Sequence[str]) -> str:
+    """The text of middle length."""
+    return sorted(texts, key=len)[len(texts) // 2]

@@ -1,0 +1,79 @@
+"""How a bundle reads text: its labels, its tokenizer, and the inputs of one call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError
+
+from squeeze.errors import Corrupt
+from squeeze.schema import Frozen
+from squeeze.targets.ort import installed
+
+__all__ = ["LABELS", "Labels", "inputs", "labels", "tokenizer"]
+
+LABELS = "labels.json"
+AGAIN = "export the bundle again"
+
+
+class Labels(Frozen):
+    """What labels.json holds."""
+
+    labels: tuple[str, ...] = Field(min_length=2)
+    max_length: int = Field(ge=1)
+
+
+def labels(path: Path) -> Labels:
+    """Read labels.json.
+
+    Raises:
+        Corrupt: it cannot be read or holds something else.
+    """
+    try:
+        return Labels.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise Corrupt(f"{path}: cannot be read ({error.strerror})", hint=AGAIN) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "document"
+        raise Corrupt(f"{path}: {where}: {first['msg']}", hint=AGAIN) from error
+
+
+def tokenizer(path: Path, max_length: int) -> Any:
+    """A tokenizer that cuts at max_length and pads a batch to its longest text.
+
+    Raises:
+        Corrupt: the file is not a tokenizer's.
+        MissingBackend: tokenizers is not installed.
+    """
+    library = installed("tokenizers")
+    try:
+        document = path.read_text(encoding="utf-8")
+        padding = json.loads(document).get("padding") or {}
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise Corrupt(f"{path}: not a readable tokenizer ({error})", hint=AGAIN) from error
+    made = _parse(library, document, path)
+    made.enable_truncation(max_length)
+    # Padded places are masked, so any id that exists does: the tokenizer's own, or the first.
+    made.enable_padding(pad_id=int(padding.get("pad_id", 0)), pad_token=padding.get("pad_token", "[PAD]"))
+    return made
+
+
+def inputs(encoded: Sequence[Any]) -> dict[str, NDArray[np.int64]]:
+    """One call's inputs by name, (texts, tokens) each."""
+    return {
+        "input_ids": np.array([each.ids for each in encoded], dtype=np.int64),
+        "attention_mask": np.array([each.attention_mask for each in encoded], dtype=np.int64),
+    }
+
+
+def _parse(library: Any, document: str, path: Path) -> Any:
+    try:
+        return library.Tokenizer.from_str(document)
+    except Exception as error:
+        raise Corrupt(f"{path}: not a readable tokenizer ({error})", hint=AGAIN) from error
