@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from squeeze.sweeping.options import SweepOptions, cores
-from squeeze.targets.cpu import PROVIDER, START_TIMEOUT_S
+from squeeze.sweeping.options import SweepOptions
+from squeeze.targets.cpu import PROVIDER, START_TIMEOUT_S, cores
 from squeeze.targets.process import ask
 from squeeze.targets.reading import LABELS
 from squeeze.targets.subjects import TOKENIZER, Subject

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 
 from pydantic import Field, field_validator
@@ -15,7 +14,7 @@ from squeeze.sweeping.records import Place
 from squeeze.targets.quantiles import QUANTILES
 from squeeze.targets.subjects import Subject
 
-__all__ = ["OWN", "Limit", "SweepOptions", "cores", "parse_counts", "parse_lengths", "parse_limit", "places"]
+__all__ = ["OWN", "Limit", "SweepOptions", "parse_counts", "parse_lengths", "parse_limit", "places"]
 
 OWN = "own"
 EXAMPLE = "write --limit p95=10ms"
@@ -73,13 +72,6 @@ def places(options: SweepOptions, subject: Subject) -> tuple[Place, ...]:
         for batch in options.batch
         for length in lengths
     )
-
-
-def cores(threads: int) -> list[int]:
-    """The cores to stay on, the last ones, as the measuring of targets/cpu.py has it."""
-    if not hasattr(os, "sched_getaffinity"):
-        return []
-    return sorted(os.sched_getaffinity(0))[-threads:]
 
 
 def parse_counts(text: str, option: str) -> tuple[int, ...]:

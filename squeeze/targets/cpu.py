@@ -14,7 +14,7 @@ from squeeze.artifact import digest_file
 from squeeze.core.stats import CONFIDENCE
 from squeeze.errors import UsageError
 from squeeze.progress import Progress
-from squeeze.runtime import environment, usable_cores
+from squeeze.runtime import environment
 from squeeze.targets import machine
 from squeeze.targets.figures import of_calls, of_starts
 from squeeze.targets.measurement import MachineState, Measurement
@@ -29,6 +29,7 @@ __all__ = [
     "Settings",
     "Where",
     "all_starts",
+    "cores",
     "measure",
     "measurement",
     "names",
@@ -136,8 +137,8 @@ def surroundings(settings: Settings, where: Where) -> dict[str, Any]:
     Raises:
         UsageError: more threads than usable cores.
     """
-    if settings.threads > usable_cores():
-        raise UsageError(f"threads {settings.threads}: this process may use {usable_cores()} cores")
+    if settings.threads > usablecores():
+        raise UsageError(f"threads {settings.threads}: this process may use {usablecores()} cores")
     return {**_environment(settings), **where.facts}
 
 
@@ -186,7 +187,7 @@ def request_for(
         "threads": settings.threads,
         # The idle threads of one model would take the cores from the one being timed.
         "spinning": settings.threads == 1 or len(everyone) == 1,
-        "cores": _cores(settings.threads),
+        "cores": cores(settings.threads),
         "shapes": {name: list(shape) for name, shape in settings.shapes.items()},
         "batch": settings.batch,
         "lengths": shared_lengths([each for each in everyone if not each.fixed], settings.sequence),
@@ -198,7 +199,7 @@ def request_for(
     }
 
 
-def _cores(threads: int) -> list[int]:
+def cores(threads: int) -> list[int]:
     """The cores to stay on: the last ones, because systems put their own work on the first."""
     if not hasattr(os, "sched_getaffinity"):
         return []
@@ -210,7 +211,7 @@ def _environment(settings: Settings) -> dict[str, Any]:
     return {
         **environment(),
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "governor": _governor(_cores(settings.threads)),
+        "governor": _governor(cores(settings.threads)),
         "seed": settings.seed,
     }
 

@@ -213,7 +213,7 @@ def _measurement(
     preempted = sum(each["preemptions"] for each in own)
     state = together([MachineState.parse(answer["machine"]) for answer in answers]).plain()
     told = {**warming, "preemptions": preempted, "stopped": False, "samples_ms": timing["samples_ms"]}
-    told |= {"machine": state, "left": starts[place][0]["left"]}
+    told |= {"machine": state, "left": starts[0]["left"]}
     figures = {**timing, **_starts(place, starts, answers), **warming, "preemptions": preempted}
     return measurement(subject, starts[0]["inputs"], figures, told, request, around)
 

@@ -16,7 +16,8 @@ from squeeze.targets import reading, sessions
 from squeeze.targets.inputs import draw_lengths
 from squeeze.targets.ort import guarded
 from squeeze.targets.subjects import TOKENIZER
-from squeeze.targets.worker import WARM_SHARE, WARM_TOLERANCE, WARM_WINDOW, preemptions
+from squeeze.targets.usage import preemptions
+from squeeze.targets.worker import WARM_SHARE, WARM_TOLERANCE, WARM_WINDOW
 
 __all__ = ["STEPS", "answer"]
 

@@ -47,6 +47,7 @@ from squeeze.targets.inputs import (
     slots,
 )
 from squeeze.targets.ort import guarded, specs
+from squeeze.targets.usage import peak_bytes, preemptions
 
 __all__ = ["main"]
 
@@ -337,31 +338,6 @@ def bind(cores: Sequence[int]) -> None:
     """Stay on these cores, where the system can do that."""
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
-
-
-def peak_bytes() -> int:
-    """Largest resident memory of this process so far.
-
-    Linux's VmHWM belongs to this program alone; getrusage would also count what the parent held
-    when it forked, which is gigabytes after a training.
-    """
-    try:
-        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def preemptions() -> int:
-    """How often the system took a core away from this process."""
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 def _timed(session: Any, values: Feed) -> float:
