@@ -71,7 +71,7 @@ def test_the_busy_process_never_outlives_its_trial(after_s, monkeypatch):
         def wait(self):
             assert self.killed
 
-    monkeypatch.setattr(gate_trials.subprocess, "Popen", Process)
+    monkeypatch.setattr("subprocess.Popen", Process)
     with gate_trials._hog(after_s):
         if after_s == 0.05:
             while not started:

@@ -21,10 +21,11 @@ def logs_of(random, count, centre=0.0, spread=0.01):
     return centre + spread * random.standard_t(4, size=count)
 
 
-def as_rounds(logs, *, blocks=4, calls=6, seed=0, noise=0.0):
+def as_rounds(logs, *, blocks=4, calls=6, seed=0, noise=0.0) -> tuple[list[rounds.Round], list[rounds.Round]]:
     """Two models whose every round has this log ratio; both share a level that drifts."""
     random = np.random.default_rng(seed)
-    above, below = [], []
+    above: list[rounds.Round] = []
+    below: list[rounds.Round] = []
     for log in logs:
         level = math.exp(random.normal(0, 0.3))
         for side, factor in ((above, math.exp(log)), (below, 1.0)):
