@@ -137,8 +137,8 @@ def surroundings(settings: Settings, where: Where) -> dict[str, Any]:
     Raises:
         UsageError: more threads than usable cores.
     """
-    if settings.threads > usablecores():
-        raise UsageError(f"threads {settings.threads}: this process may use {usablecores()} cores")
+    if settings.threads > usable_cores():
+        raise UsageError(f"threads {settings.threads}: this process may use {usable_cores()} cores")
     return {**_environment(settings), **where.facts}
 
 
