@@ -242,7 +242,7 @@ def test_an_older_report_is_judged_by_what_it_has():
 
 
 SLOWING = [
-    ({"other_load": 0.3}, "load", "used 30% of the measured cores"),
+    ({"other_load": 0.5}, "load", "used 50% of the measured cores"),
     ({"steal": 0.3}, "steal", "hypervisor had the measured cores for 30%"),
     ({"memory_waiting": 0.4}, "memory", "waited for memory for 40%"),
     ({"thermal_throttles": 2}, "heat", "slowed 2 times because they were hot"),
@@ -291,6 +291,32 @@ def test_what_may_go_either_way_takes_both_verdicts_that_it_may_have_made(change
 def test_load_counts_from_half_of_the_tail_on_but_not_below_what_ticks_can_tell(figure, limit):
     assert doubts(busy(other_load=0.99 * limit), figure) == ()
     assert [each.kind for each in doubts(busy(other_load=1.01 * limit), figure)] == ["load"]
+
+
+TWO_PEAKS = (((2.0,) * 17 + (4.0,) * 3),) * 20
+"""400 calls, 15 % of them twice as long."""
+
+
+@pytest.mark.parametrize(
+    ("figure", "share", "error"),
+    [
+        ("p50", 0.1, 0.0),
+        ("p95", 0.03, 0.0),  # the 89 % quantile is among the long calls too
+        ("p95", 0.06, 0.5),  # the 83 % quantile is not
+        ("p95", 0.5, None),
+        ("throughput", 0.1, 1 - 2.0 / 2.3),  # the longest fifth left out
+        ("throughput", 0.5, None),
+    ],
+)
+def test_how_far_struck_calls_can_have_moved_a_figure(figure, share, error):
+    found = machine.struck_error(measurement(blocks=TWO_PEAKS), figure, share)
+    assert found == (error if error is None else pytest.approx(error))
+
+
+def test_a_failure_stands_that_struck_calls_cannot_have_made():
+    model = measurement(blocks=TWO_PEAKS, machine=QUIET, preemptions=30)  # 7.5 %: 80 % were surely spared
+    judged = [latency(model, "p95", limit, 0.95)[1] for limit in (5.0, 3.0, 1.9)]
+    assert judged == ["pass", "inconclusive", "fail"]
 
 
 def test_throttled_calls_count_by_the_quantile_that_they_may_show_in():
