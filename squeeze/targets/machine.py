@@ -126,9 +126,14 @@ def _preempted(measurement: Measurement, share: float, figure: str) -> Iterator[
 
 
 def _load(measurement: Measurement, state: MachineState, share: float, figure: str) -> Iterator[Disturbance]:
-    """Others on the measured cores; they strike as many calls as they pre-empt, or more of a wait."""
+    """Others on the measured cores.
+
+    One busy thread gives its core away only by pre-emption, so that says how many calls were struck, few long
+    turns or many short ones. Threads that wait for each other give theirs away uncounted.
+    """
     if state.other_load is not None and state.other_load > max(share, LEAST_SHARE):
-        struck = max(state.other_load, measurement.preemptions / max(1, measurement.runs))
+        counted = measurement.preemptions / max(1, measurement.runs)
+        struck = counted if measurement.threads == 1 else max(state.other_load, counted)
         hint = f"stop them, bind to other cores with taskset, or {TURNS}"
         error = struck_error(measurement, figure, struck)
         yield Disturbance(kind="load", text=_used(state.other_load), hint=hint, error=error)
