@@ -27,7 +27,7 @@ def reference_units(record: Record) -> list[str]:
         "",
         *table(("model", *measured), [*rows, ("the reference itself", *units)]),
         "",
-        *_verdicts(measured, names),
+        *_verdicts(measured, names, len(record["conditions"])),
         *[
             f"- {name}: not measured, {found['skipped']}"
             for name, found in record["conditions"].items()
@@ -37,7 +37,7 @@ def reference_units(record: Record) -> list[str]:
     ]
 
 
-def _verdicts(measured: Record, names: list[str]) -> Iterator[str]:
+def _verdicts(measured: Record, names: list[str], wanted: int) -> Iterator[str]:
     if len(measured) < 2:
         yield "- nothing to compare: one condition was measured"
         return
@@ -45,8 +45,8 @@ def _verdicts(measured: Record, names: list[str]) -> Iterator[str]:
         units = [found["models"][model]["units"]["value"] for found in measured.values()]
         times = [found["models"][model]["p50_ms"]["value"] for found in measured.values()]
         yield (
-            f"- {model}: {three(100 * apart(units))} % apart in units ({three(100 * apart(times))} % in ms), "
-            f"at most {100 * AIM:g} %: {stays(apart(units), AIM)}"
+            f"- {model}: {three(100 * apart(units))} % apart in units ({three(100 * apart(times))} % in ms) "
+            f"in {len(measured)} of {wanted} conditions, at most {100 * AIM:g} %: {stays(apart(units), AIM)}"
         )
 
 

@@ -14,7 +14,7 @@ from squeeze.artifact import digest_file
 from squeeze.core.stats import CONFIDENCE
 from squeeze.errors import UsageError
 from squeeze.progress import Progress
-from squeeze.runtime import environment
+from squeeze.runtime import environment, usable_cores
 from squeeze.targets import machine
 from squeeze.targets.figures import of_calls, of_starts
 from squeeze.targets.measurement import MachineState, Measurement

@@ -56,8 +56,8 @@ def latency(
     """Judge a latency quantile.
 
     Other programs can only make a model look slower. So a pass stands on a busy machine too, but a
-    failure that they alone may have caused is inconclusive. What may go either way makes both inconclusive,
-    unless the verdict holds for all that it may have done: squeeze/targets/machine.py.
+    failure that they alone may have caused is inconclusive. What may go either way makes both inconclusive.
+    A verdict stands that holds for all that a disturbance may have done: squeeze/targets/machine.py.
 
     Args:
         measurement: with its samples.
@@ -130,11 +130,11 @@ def doubted(
 def _whatever(figure: Estimate, limit: float, judge: Judge, cause: Disturbance) -> Verdict:
     """The verdict that holds whatever a disturbance did to the figure."""
     verdict = judge(figure, limit)
-    if cause.slows:
-        return verdict if verdict == "pass" else "inconclusive"
-    if cause.error is None or figure.low is None or figure.high is None:
+    if cause.slows and verdict == "pass":
+        return verdict
+    if cause.error is None or cause.error >= 1 or figure.low is None or figure.high is None:
         return "inconclusive"
-    low, high = figure.low * (1 - cause.error), figure.high * (1 + cause.error)
+    low, high = figure.low * (1 - cause.error), figure.high / (1 - cause.error)
     return judge(Estimate(value=figure.value, low=low, high=high), limit)
 
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from squeeze.schema import Frozen
 from squeeze.targets.measurement import MachineState, Measurement
 from squeeze.targets.noise import CV_LIMIT
 from squeeze.targets.quantiles import QUANTILES
 
-__all__ = ["THROUGHPUT", "Disturbance", "doubts", "notes", "reasons", "together"]
+__all__ = ["THROUGHPUT", "Disturbance", "doubts", "notes", "reasons", "struck_error", "together"]
 
 THROUGHPUT = "throughput"
 LEAST_SHARE = 0.02  # of a core's time: below it, ticks of 10 ms and the kernel's own work look like load
@@ -27,6 +29,7 @@ CV_FAR = 4 * CV_LIMIT  # blocks that differ so much come from a machine that may
 TIMER_LIMIT = 0.01  # of a call; less than half of the mark of an unstable time
 SHARES = ("other_load", "steal", "cpu_waiting", "memory_waiting")
 COUNTS = ("thermal_throttles", "swapped_pages", "major_faults", "throttled_periods", "throttled_s")
+STRIKES = 2  # calls that one interruption may slow: its own, and the next on cold caches
 TURNS = "measure in turns: a budget in `ref` or against --baseline, not in ms"
 
 
@@ -56,9 +59,10 @@ def doubts(measurement: Measurement, figure: str) -> tuple[Disturbance, ...]:
         figure: a key of ``QUANTILES``, or ``THROUGHPUT``.
     """
     share = struck_share(figure)
-    found = [*_preempted(measurement, share)]
+    found = [*_preempted(measurement, share, figure)]
     if measurement.machine is not None:
         found += [
+            *_load(measurement, measurement.machine, share, figure),
             *_taken(measurement.machine, share),
             *_hot(measurement.machine),
             *_struck(measurement, measurement.machine, share),
@@ -77,8 +81,10 @@ def reasons(measurement: Measurement) -> tuple[Disturbance, ...]:
 
 def notes(state: MachineState) -> list[str]:
     """What a reader of the report must know of the machine, whatever will be judged."""
-    found = [*_taken(state, struck_share("p95")), *_hot(state), *_clock(state)]
-    texts = [each.text for each in found]
+    share = struck_share("p95")
+    texts = [each.text for each in (*_taken(state, share), *_hot(state), *_clock(state))]
+    if state.other_load is not None and state.other_load > max(share, LEAST_SHARE):
+        texts.append(_used(state.other_load))
     if state.throttled_periods:
         texts.append(_throttled(state))
     return texts
@@ -122,18 +128,60 @@ def struck_share(figure: str) -> float:
     return (1 - QUANTILES["p99" if figure == THROUGHPUT else figure]) / 2
 
 
-def _preempted(measurement: Measurement, share: float) -> Iterator[Disturbance]:
+def struck_error(measurement: Measurement, figure: str, share: float) -> float | None:
+    """How much smaller a figure would be without the slowest calls, as a share of it.
+
+    If only struck calls were slowed, the true quantile is not below the one that lies as much lower in
+    all calls as there are struck ones; for a mean, those calls are left out. A struck call leaves cold
+    caches to the next, so each counts twice.
+
+    Args:
+        measurement: with its samples.
+        figure: a key of ``QUANTILES``, or ``THROUGHPUT``.
+        share: of the calls that were struck.
+
+    Returns:
+        None where that many calls struck leave nothing to go by.
+    """
+    level = QUANTILES.get(figure, 1.0)
+    kept = level - STRIKES * share
+    if kept <= 0 or not measurement.samples_ms:
+        return None
+    samples = np.sort(np.asarray(measurement.samples_ms))
+    if figure == THROUGHPUT:
+        return float(1 - samples[: max(1, int(kept * len(samples)))].mean() / samples.mean())
+    low, high = np.quantile(samples, [kept, level])
+    return float(1 - low / high)
+
+
+def _preempted(measurement: Measurement, share: float, figure: str) -> Iterator[Disturbance]:
     if measurement.preemptions > measurement.runs * share:
         text = f"another program took the core {measurement.preemptions} times in {measurement.runs} calls"
-        yield Disturbance(kind="preempted", text=text, hint=f"stop it, or {TURNS}")
+        error = struck_error(measurement, figure, measurement.preemptions / measurement.runs)
+        yield Disturbance(kind="preempted", text=text, hint=f"stop it, or {TURNS}", error=error)
+
+
+def _load(measurement: Measurement, state: MachineState, share: float, figure: str) -> Iterator[Disturbance]:
+    """Others on the measured cores.
+
+    One busy thread gives its core away only by pre-emption, so that says how many calls were struck, few long
+    turns or many short ones. Threads that wait for each other give theirs away uncounted.
+    """
+    if state.other_load is not None and state.other_load > max(share, LEAST_SHARE):
+        counted = measurement.preemptions / max(1, measurement.runs)
+        struck = counted if measurement.threads == 1 else max(state.other_load, counted)
+        hint = f"stop them, bind to other cores with taskset, or {TURNS}"
+        error = struck_error(measurement, figure, struck)
+        yield Disturbance(kind="load", text=_used(state.other_load), hint=hint, error=error)
+
+
+def _used(load: float) -> str:
+    return f"other programs used {load:.0%} of the measured cores"
 
 
 def _taken(state: MachineState, share: float) -> Iterator[Disturbance]:
-    """Time of the cores that others had, in three ways."""
+    """Time in which nothing of ours could run, through no program of this system, or for want of memory."""
     most = max(share, LEAST_SHARE)
-    if state.other_load is not None and state.other_load > most:
-        text = f"other programs used {state.other_load:.0%} of the measured cores"
-        yield Disturbance(kind="load", text=text, hint=f"stop them, bind to others with taskset, or {TURNS}")
     if state.steal is not None and state.steal > most:
         text = f"the hypervisor had the measured cores for {state.steal:.0%} of the time"
         yield Disturbance(kind="steal", text=text, hint=f"take a quieter runner, or {TURNS}")
