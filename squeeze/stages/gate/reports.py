@@ -142,8 +142,7 @@ def _against_baseline(
     baseline = next((each for each in report.measurements if each.name == found.baseline), None)
     figure = _compared(report, found, baseline if found.interleaved else None, model, budget, confidence)
     name = budget.figure if budget.figure in QUANTILES else "p50"
-    stored = baseline is None or name == "p50"
-    before = found.baseline_disturbed if baseline is None or stored else disturbed(baseline, name)
+    before = found.baseline_disturbed if baseline is None or name == "p50" else disturbed(baseline, name)
     if budget.figure in ("size", "rss"):
         before = False
     pair = (before, disturbed(model, name))
