@@ -14,7 +14,17 @@ from pydantic import Field
 from squeeze.errors import UsageError
 from squeeze.schema import Frozen
 
-__all__ = ["BYTES", "TIME", "UNITS", "Budget", "BudgetSection", "Units", "parse_budget", "read_limit"]
+__all__ = [
+    "AT_LEAST",
+    "BYTES",
+    "TIME",
+    "UNITS",
+    "Budget",
+    "BudgetSection",
+    "Units",
+    "parse_budget",
+    "read_limit",
+]
 
 
 @dataclass(frozen=True)
