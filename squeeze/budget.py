@@ -15,6 +15,7 @@ from squeeze.errors import UsageError
 from squeeze.schema import Frozen
 
 __all__ = [
+    "AT_LEAST",
     "BYTES",
     "TIME",
     "UNITS",

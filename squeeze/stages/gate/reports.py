@@ -142,10 +142,10 @@ def _against_baseline(
     baseline = next((each for each in report.measurements if each.name == found.baseline), None)
     figure = _compared(report, found, baseline if found.interleaved else None, model, budget, confidence)
     name = budget.figure if budget.figure in QUANTILES else "p50"
-    before = found.baseline_disturbed if baseline is None or name == "p50" else disturbed(baseline, name)
-    if budget.figure in ("size", "rss"):
-        before = False
-    pair = (before, disturbed(model, name))
+    own = None if name == "p50" else baseline  # that of p50 is stored
+    before = found.baseline_disturbed if own is None else disturbed(own, name)
+    exact = budget.figure in ("size", "rss")  # which no other program changes
+    pair = (before and not exact, disturbed(model, name) and not exact)
     doubts = _doubts(budget, *(() if baseline is None else (baseline,)), model)
     return _ratio_verdict(report, budget, figure, (found.baseline, model.name), pair, doubts, confidence)
 
