@@ -1,4 +1,4 @@
-"""The tiny student in the formats of other runtimes: does it compute the same there, and how big is it?
+"""The tiny student in the formats of other runtimes: does it compute the same, and how big is it?
 
     python -m benchmarks.mobile_formats
 

@@ -13,6 +13,7 @@ from benchmarks import score_sections, sections
 from benchmarks.cnn_section import cnn_search
 from benchmarks.common import RESULTS, cli, read
 from benchmarks.forms_section import forms
+from benchmarks.mobile_section import mobile_formats
 from benchmarks.peers_section import peers
 from benchmarks.prune_section import prune
 from benchmarks.quantize_section import quantize
@@ -75,6 +76,7 @@ SECTIONS = (
     ),
     Section("Forms", "forms-*", forms, "python -m benchmarks.forms runs/students"),
     Section("Peers", "peers-*", peers, "python -m benchmarks.peers runs/students"),
+    Section("Other runtimes", "mobile-formats", mobile_formats, "python -m benchmarks.mobile_formats"),
     Section("Cost table", "cost-table", sections.cost_table, "python -m benchmarks.cost_table"),
     Section("Killed and started again", "kill", sections.kill, "python -m benchmarks.kill"),
     Section("Without network", "offline", sections.offline, "benchmarks/offline.sh"),

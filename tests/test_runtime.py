@@ -162,3 +162,16 @@ def test_a_users_own_setting_wins(monkeypatch):
     runtime.quiet()
     assert os.environ["DO_NOT_TRACK"] == "0"
     assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+
+
+def test_a_module_that_reports_its_import_finds_nothing_to_do_it_with(module, monkeypatch):
+    reporter = module("reporter_of_it", "told = []")
+    source = "try:\n    import reporter_of_it\nexcept ImportError:\n    reporter_of_it = None\n"
+    teller = module("teller_of_it", source)
+    monkeypatch.setattr(runtime, "TELLS", {teller: reporter})
+    assert runtime.need(teller, extra="x").reporter_of_it is None
+    assert importlib.import_module(reporter).told == []
+    monkeypatch.delitem(sys.modules, teller)
+    there = importlib.import_module(reporter)
+    assert runtime.need(teller, extra="x").reporter_of_it is None
+    assert sys.modules[reporter] is there

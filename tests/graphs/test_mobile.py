@@ -152,7 +152,7 @@ def test_the_key_has_the_versions_of_the_converters_and_only_where_they_are_aske
 
 
 def test_a_format_named_twice_or_unknown_is_refused(capsys, tmp_path):
-    for value, said in (('["ncnn", "ncnn"]', "named twice"), ('["tflite"]', "[export] formats")):
+    for value, said in (('["ncnn", "ncnn"]', "named twice"), ('["tflite"]', "export.formats")):
         words = ["plan", "profiles/smoke.toml", "--out", str(tmp_path), "--set", f"export.formats={value}"]
         assert main(words) == 2
         assert said in capsys.readouterr().err

@@ -121,7 +121,7 @@ def test_targets_that_cannot_be_checked_on_are_refused_with_the_profile(target, 
     words = ["run", "profiles/smoke.toml", "--out", str(tmp_path), "--set", f'export.check=["{target}"]']
     assert main(words) == 2
     shown = capsys.readouterr().err
-    assert "[export] check" in shown
+    assert "export.check: " in shown
     assert said in shown
 
 

@@ -1,7 +1,7 @@
 """OpenVINO IR: model.xml and model.bin, for processors, GPUs and NPUs of Intel, and for arm64.
 
-Read from ONNX by the runtime itself. Its Python converter would do it from torch, and tells its maker about
-each conversion unless the user once said no; the runtime tells nobody.
+Read from ONNX by the runtime itself. Its converter for Python would do it from torch, but tells its maker
+about each conversion; the runtime tells nobody. That it was imported it would tell too: squeeze.runtime.
 """
 
 from __future__ import annotations

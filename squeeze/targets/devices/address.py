@@ -128,7 +128,7 @@ def timed(targets: Sequence[str]) -> tuple[str, ...]:
         try:
             address = parse(text)
         except UsageError as error:
-            raise ValueError(str(error)) from error
+            raise ValueError(f"{error.message}; {error.hint}") from error
         if isinstance(address, Qemu | Estimate):
             hint = ", [export] check takes it" if isinstance(address, Qemu) else ""
             raise ValueError(f"{text}: nothing is measured there, so it has no latency{hint}")  # noqa: TRY004

@@ -96,7 +96,7 @@ def emulated(targets: Sequence[str]) -> tuple[str, ...]:
         try:
             address = parse(text)
         except UsageError as error:
-            raise ValueError(str(error)) from error
+            raise ValueError(f"{error.message}; {error.hint}") from error
         if not isinstance(address, Qemu):
             raise ValueError(f"{text}: a check needs an emulated core, such as qemu:cortex-a53")  # noqa: TRY004
         if address.cpu not in CORES:
