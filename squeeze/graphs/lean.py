@@ -73,8 +73,10 @@ class Lean(nn.Module):
     def enter(self, input_ids: Tensor) -> Tensor:
         """(B, T) token numbers -> (B, T, H), what the first layer reads."""
         inner = self.inner
-        x = inner.embedding_norm(inner.embedding(input_ids) + inner.positions[: input_ids.shape[1]])
-        return x if inner.widen is None else inner.widen(x)
+        x: Tensor = inner.embedding_norm(inner.embedding(input_ids) + inner.positions[: input_ids.shape[1]])
+        if inner.widen is not None:
+            x = inner.widen(x)
+        return x
 
     def answer(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, T, H) and an additive mask that broadcasts to (B, heads, T, T) -> (B, labels) logits."""

@@ -37,7 +37,7 @@ def convert(model: Fixed, folder: Path) -> tuple[Path, ...]:
     with tempfile.TemporaryDirectory() as scratch:
         traced = Path(scratch) / "model.pt"
         with quietly():
-            torch.jit.trace(model, model.example()).save(str(traced))
+            torch.jit.trace(model, model.example()).save(str(traced))  # type: ignore[no-untyped-call]
         shapes = f"inputshape=[1,{model.length}]i32,[1,1,1,{model.length}]f32"
         try:
             done = call([program, traced.name, shapes, "fp16=0"], timeout_s=CONVERT_S, folder=Path(scratch))

@@ -46,7 +46,7 @@ class Fixed(nn.Module):
         if whole_table and isinstance(table, Product):
             self.lean.inner.embedding = _written_out(table)
         for each in self.parameters():
-            each.requires_grad_(requires_grad=False)
+            each.requires_grad = False
 
     def forward(self, input_ids: Tensor, mask: Tensor) -> Tensor:
         """(1, T) token numbers and a (1, 1, 1, T) mask, 0 where there is a token and -1e4 at padding."""

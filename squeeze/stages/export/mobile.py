@@ -64,7 +64,7 @@ def make(
         StageFailed: it does not take the model.
         ParityFailed: the converted model answers otherwise, by more than the tolerance.
     """
-    made = {}
+    made: dict[str, FormatResult] = {}
     for name in section.formats:
         way, folder = WAYS[name], work.out / name
         folder.mkdir()
