@@ -13,7 +13,7 @@ import torch
 from squeeze.cli import main
 from squeeze.errors import MissingBackend, ParityFailed
 from squeeze.graphs.mobile.fixed import Fixed, padded
-from squeeze.models.embedding import Dense, EmbeddingShape
+from squeeze.models.embedding import EmbeddingShape, Product
 from squeeze.models.encoder import LayerShape
 from squeeze.runtime import need
 from squeeze.stages.export import mobile
@@ -57,7 +57,7 @@ def test_the_wrapper_computes_what_the_student_computes(kind, whole):
     student = tiny.encoder(**STUDENTS[kind])
     before = {name: value.clone() for name, value in student.state_dict().items()}
     fixed = Fixed(student, LENGTH, whole_table=whole)
-    assert isinstance(fixed.lean.inner.embedding, Dense) == (kind == "dense" or (whole and kind == "product"))
+    assert isinstance(fixed.lean.inner.embedding, Product) == (kind == "product" and not whole)
     for ids in texts():
         row, mask = padded(ids, LENGTH)
         assert (row.shape, mask.shape) == ((1, LENGTH), (1, 1, 1, LENGTH))
