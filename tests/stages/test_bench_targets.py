@@ -224,3 +224,10 @@ def test_reports_show_the_first_target():
     timed = [measurement(), measurement(target="adb:0A1B2C", blocks=[[9.0] * 20] * 20)]
     [row] = exported_rows(made, None, timed)
     assert row.p50_ms == 1.0
+
+
+def test_a_search_knows_the_latency_of_this_machine_only(tmp_path, capsys):
+    words = ["plan", "profiles/bert_crisis_budget.toml", "--out", str(tmp_path)]
+    words += ["--set", 'bench.targets=["cpu", "adb"]', "--set", "budget.target=adb"]
+    assert main(words) == 2
+    assert "a search predicts latency on this machine's cpu only, got 'adb'" in capsys.readouterr().err
