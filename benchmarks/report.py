@@ -16,6 +16,7 @@ from benchmarks.cnn_section import cnn_search
 from benchmarks.common import RESULTS, cli, read
 from benchmarks.forms_section import forms
 from benchmarks.gate_section import gate
+from benchmarks.mobile_section import mobile_formats
 from benchmarks.peers_section import peers
 from benchmarks.prune_section import prune
 from benchmarks.reference_section import reference_units
@@ -87,6 +88,7 @@ SECTIONS = (
     Section("Forms", "forms-*", forms, "python -m benchmarks.forms runs/students"),
     Section("Peers", "peers-*", peers, "python -m benchmarks.peers runs/students"),
     Section("Reference units", "reference-units", reference_units, "python -m benchmarks.reference_units"),
+    Section("Other runtimes", "mobile-formats", mobile_formats, "python -m benchmarks.mobile_formats"),
     Section("Cost table", "cost-table", sections.cost_table, "python -m benchmarks.cost_table"),
     Section("Gate", "gate-trials", gate, "python -m benchmarks.gate_trials"),
     Section("Models of others", "any-models", any_models, "python -m benchmarks.any_models"),

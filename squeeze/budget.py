@@ -69,6 +69,9 @@ class BudgetSection(Frozen):
 
     form: str | None = None
     """which exported form is judged; the last one of `[export] forms` by default"""
+    # Not in a stage's key where it is not set: searches from before this setting keep theirs.
+    target: str | None = Field(default=None, exclude_if=lambda target: target is None)
+    """which of `[bench] targets` latency, load time and memory are judged on; all of them by default"""
     p50_ms: float | None = Field(default=None, gt=0)
     """median latency, milliseconds"""
     p95_ms: float | None = Field(default=None, gt=0)

@@ -6,6 +6,9 @@ import importlib
 import importlib.metadata
 import os
 import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -41,6 +44,10 @@ QUIET = {
 }
 
 
+# Modules that report that they were imported, and what they do it with: without it they are silent.
+TELLS = {"openvino": "openvino_telemetry"}
+
+
 def quiet() -> None:
     """Switch off telemetry and chatter of the libraries below us; a user's own setting wins."""
     for name, value in QUIET.items():
@@ -58,7 +65,7 @@ def usable_memory() -> int:
     """Bytes a process may still take here: what the machine can give, at most the limits of our cgroups."""
     import psutil
 
-    limits = (_memory(folder) for folder in groups(controller="memory"))
+    limits = (_memory(folder) for folder in groups(GROUPS, MEMBER, "memory"))
     return min([psutil.virtual_memory().available, *(limit for limit in limits if limit is not None)])
 
 
@@ -129,7 +136,8 @@ def need(module: str, extra: str) -> ModuleType:
     """
     hint = f"pip install 'squeeze-ondevice[{extra}]'"
     try:
-        return importlib.import_module(module)
+        with _untold(TELLS.get(module.split(".")[0])):
+            return importlib.import_module(module)
     except ModuleNotFoundError as error:
         lacks = error.name or module
         if lacks.split(".")[0] != module.split(".")[0]:
@@ -140,6 +148,23 @@ def need(module: str, extra: str) -> ModuleType:
     except ImportError as error:
         reason = (str(error).splitlines() or ["no reason given"])[0]
         raise MissingBackend(f"{module} is installed but does not load: {reason}", hint=hint) from error
+
+
+@contextmanager
+def _untold(reporter: str | None) -> Iterator[None]:
+    """Make a module that reports to its maker look as if it were not installed, for an import."""
+    if reporter is None:
+        yield
+        return
+    lost = object()
+    before: Any = sys.modules.get(reporter, lost)
+    sys.modules[reporter] = None  # type: ignore[assignment]  # what Python itself takes for "not there"
+    try:
+        yield
+    finally:
+        del sys.modules[reporter]
+        if before is not lost:
+            sys.modules[reporter] = before
 
 
 def versions(names: tuple[str, ...]) -> dict[str, str]:

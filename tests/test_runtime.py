@@ -171,7 +171,7 @@ def test_memory_is_that_of_the_machine_or_of_the_smallest_group(tmp_path, monkey
     (tmp_path / "memory.max").write_text("max\n")
     (tmp_path / "outer" / "memory.max").write_text("1000000\n")
     (tmp_path / "outer" / "inner" / "memory.max").write_text("max\n")
-    monkeypatch.setattr(runtime, "CGROUPS", tmp_path)
+    monkeypatch.setattr(runtime, "GROUPS", tmp_path)
     monkeypatch.setattr(runtime, "MEMBER", member)
     assert runtime.usable_memory() == 1_000_000
     (tmp_path / "outer" / "memory.max").unlink()
@@ -183,6 +183,19 @@ def test_memory_of_a_group_of_the_first_version(tmp_path, monkeypatch):
     member.write_text("5:cpu:/\n4:memory:/box\n")
     (tmp_path / "memory" / "box").mkdir(parents=True)
     (tmp_path / "memory" / "box" / "memory.limit_in_bytes").write_text("2000000\n")
-    monkeypatch.setattr(runtime, "CGROUPS", tmp_path)
+    monkeypatch.setattr(runtime, "GROUPS", tmp_path)
     monkeypatch.setattr(runtime, "MEMBER", member)
     assert runtime.usable_memory() == 2_000_000
+
+
+def test_a_module_that_reports_its_import_finds_nothing_to_do_it_with(module, monkeypatch):
+    reporter = module("reporter_of_it", "told = []")
+    source = "try:\n    import reporter_of_it\nexcept ImportError:\n    reporter_of_it = None\n"
+    teller = module("teller_of_it", source)
+    monkeypatch.setattr(runtime, "TELLS", {teller: reporter})
+    assert runtime.need(teller, extra="x").reporter_of_it is None
+    assert importlib.import_module(reporter).told == []
+    monkeypatch.delitem(sys.modules, teller)
+    there = importlib.import_module(reporter)
+    assert runtime.need(teller, extra="x").reporter_of_it is None
+    assert sys.modules[reporter] is there

@@ -66,16 +66,25 @@ class Lean(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(B, T) token numbers and a mask of ones and zeros -> (B, labels) logits."""
-        inner, length = self.inner, input_ids.shape[1]
-        x = inner.embedding_norm(inner.embedding(input_ids) + inner.positions[:length])
+        x = self.enter(input_ids)
+        mask = (1.0 - attention_mask[:, None, None, :].to(x.dtype)) * MASKED
+        return self.answer(x, mask)
+
+    def enter(self, input_ids: Tensor) -> Tensor:
+        """(B, T) token numbers -> (B, T, H), what the first layer reads."""
+        inner = self.inner
+        x: Tensor = inner.embedding_norm(inner.embedding(input_ids) + inner.positions[: input_ids.shape[1]])
         if inner.widen is not None:
             x = inner.widen(x)
-        mask = (1.0 - attention_mask[:, None, None, :].to(x.dtype)) * MASKED
-        *full, last = _layers(inner)
+        return x
+
+    def answer(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, H) and an additive mask that broadcasts to (B, heads, T, T) -> (B, labels) logits."""
+        *full, last = _layers(self.inner)
         for layer in full:
             x = _full(layer, x, mask)
         x = self._first(last, x, mask)
-        logits: Tensor = inner.head_out(inner.head_activation(inner.head_dense(x)))
+        logits: Tensor = self.inner.head_out(self.inner.head_activation(self.inner.head_dense(x)))
         return logits
 
     def _first(self, layer: Layer, x: Tensor, mask: Tensor) -> Tensor:

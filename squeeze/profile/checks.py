@@ -137,6 +137,7 @@ def _budget(profile: Profile) -> Iterator[Problem]:
         known = " or ".join(PREDICTED)
         message = f"a search predicts the latency of {known} only, and {judged} would be judged; name one"
         yield Problem(("budget", "form"), message)
+    yield from _judged_target(profile)
     labels = profile.task.labels
     for label, least in profile.budget.recall.items():
         place = ("budget", "recall", label)
@@ -147,3 +148,15 @@ def _budget(profile: Profile) -> Iterator[Problem]:
             )
         elif not 0 <= least <= 1:
             yield Problem(place, f"must lie between 0 and 1, got {least:g}")
+
+
+def _judged_target(profile: Profile) -> Iterator[Problem]:
+    target = profile.budget.target if profile.budget else None
+    if target is None or profile.bench is None:
+        return
+    place = ("budget", "target")
+    if target not in profile.bench.targets:
+        known = ", ".join(profile.bench.targets)
+        yield Problem(place, f"must be one of [bench] targets {known}, got {target!r}")
+    elif profile.search is not None and target != "cpu":
+        yield Problem(place, f"a search predicts latency on this machine's cpu only, got {target!r}")

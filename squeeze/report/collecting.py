@@ -102,8 +102,10 @@ def _quantized_rows(result: QuantizeResult) -> list[ModelRow]:
 def exported_rows(
     result: ExportResult, student: EncoderResult | None, measurements: Iterable[Measurement]
 ) -> list[ModelRow]:
-    """One row for each exported file, with its latency where it was measured."""
-    timed = {measurement.file: measurement for measurement in measurements}
+    """One row for each exported file, with its latency on the first target where it was measured."""
+    timed: dict[str, Measurement] = {}
+    for measurement in measurements:
+        timed.setdefault(measurement.file, measurement)
     rows = []
     for form, made in result.forms.items():
         latency = timed.get(made.file)

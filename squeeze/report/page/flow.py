@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from squeeze.report.collecting import parsed
 from squeeze.report.evidence import Evidence
@@ -10,6 +10,7 @@ from squeeze.report.evidence.origin import setting
 from squeeze.report.page import words
 from squeeze.report.page.parts import Cell, Fold, Part, Section, Table, Words, row
 from squeeze.stages.teacher.stage import TeacherResult
+from squeeze.targets.devices.results import Functional
 
 __all__ = ["flow"]
 
@@ -80,8 +81,36 @@ def _out(found: Evidence) -> Iterator[Part]:
         kept = f"{100 * engine.parity.agreement:.2f}"
         named = f"TensorRT {engine.tensorrt}, {engine.precision}"
         rows.append(row(engine.file, named, words.megabytes(engine.size_bytes), kept, engine.source, ""))
+    for name, other in found.export.formats.items():
+        size, kept = words.megabytes(other.size_bytes), f"{100 * other.parity.agreement:.2f}"
+        rows.append(row(", ".join(other.files), name, size, kept, other.parity.source, ""))
     rows.append(row("tokenizer.json", "", words.megabytes(found.export.tokenizer_bytes), "", "", ""))
     yield Table(("file out", "form", "MB", "labels kept %", "compared with", ""), tuple(rows))
     yield Words(
         "Labels kept: validation texts with the same label as what the file was made from.", quiet=True
     )
+    if found.export.checks:
+        yield _emulated(found.export.checks)
+
+
+def _emulated(checks: Sequence[Functional]) -> Table:
+    """What each file computes on emulated cores, against the machine that exported it."""
+    rows = tuple(
+        row(
+            each.file,
+            each.target.removeprefix("qemu:"),
+            f"{one.largest:.2g}",
+            f"{one.share:.2g} of {each.limit:g}",
+            f"{one.unequal} of {one.values}",
+        )
+        for each in checks
+        for one in each.differences
+    )
+    headers = (
+        "file",
+        "emulated core",
+        "largest difference",
+        "of the largest value, limit",
+        "values that differ",
+    )
+    return Table(headers, rows)

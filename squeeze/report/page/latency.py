@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -28,10 +28,18 @@ def latency(found: Evidence) -> Section:
 
 
 def _parts(report: Report) -> Iterator[Part]:
-    timed = report.measurements[:MOST_FILES]
+    """What was measured, target by target: times of two machines belong on no common axis."""
+    targets = dict.fromkeys(each.target for each in report.measurements)
+    for target in targets:
+        timed = tuple(each for each in report.measurements if each.target == target)
+        yield from _on_one(timed[:MOST_FILES], report.comparisons, target if len(targets) > 1 else "")
+
+
+def _on_one(timed: tuple[Measurement, ...], comparisons: Sequence[Comparison], target: str) -> Iterator[Part]:
     one = timed[0]
     lengths = f"; texts of {one.sequence.minimum} to {one.sequence.maximum} tokens" if one.sequence else ""
     where = f"{words.things(one.threads, 'thread')} of {one.environment.get('cpu', 'an unknown processor')}"
+    where += f" ({target})" if target else ""
     yield Words(f"{words.things(one.batch, 'text')} a call, on {where}{lengths}. All files ran in turns.")
     sampled = [each for each in timed if each.samples_ms]
     if sampled:
@@ -41,7 +49,8 @@ def _parts(report: Report) -> Iterator[Part]:
         yield Words("The raw samples are not there.", quiet=True)
     yield _table(timed)
     yield Words("Below a quantile is its confidence interval.", quiet=True)
-    yield from (Words(_faster(each)) for each in report.comparisons)
+    names = {each.name for each in timed}
+    yield from (Words(_faster(each)) for each in comparisons if each.name in names)
     yield from (Words(f"{each.name}: {note}", quiet=True) for each in timed for note in _notes(each))
 
 

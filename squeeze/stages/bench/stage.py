@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from pathlib import Path
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from squeeze.artifact import Artifact
+from squeeze.artifact import Artifact, digest_json
+from squeeze.errors import MissingBackend, StageFailed
 from squeeze.schema import Frozen
 from squeeze.stage import Stage, Work
+from squeeze.targets.devices.address import Adb, Gpu, Ssh, parse, timed
 from squeeze.targets.measurement import Measurement
+from squeeze.targets.subjects import Subject
 
 __all__ = ["STAGE", "BenchConfig", "BenchResult", "BenchSection"]
 
@@ -18,10 +22,11 @@ __all__ = ["STAGE", "BenchConfig", "BenchResult", "BenchSection"]
 class BenchSection(Frozen):
     """The `[bench]` section."""
 
-    targets: tuple[Literal["cpu"], ...] = Field(default=("cpu",), min_length=1)
-    """where to measure"""
+    targets: tuple[str, ...] = Field(default=("cpu",), min_length=1)
+    """where to measure, one after the other: `cpu` and `gpu` of this machine, `ssh:[USER@]HOST[:PORT]`,
+    `adb[:SERIAL]`"""
     threads: int = Field(default=1, ge=1)
-    """threads inside one operator; never more than the usable cores"""
+    """threads inside one operator; never more than the usable cores of a target"""
     batch: int = Field(default=1, ge=1)
     """texts a call"""
     sequence: int | None = Field(default=None, ge=1)
@@ -34,6 +39,11 @@ class BenchSection(Frozen):
     """most time for one file, warm-up included, in seconds"""
     starts: int = Field(default=3, ge=1)
     """fresh processes that load each file, for load time, first inference and peak memory"""
+
+    @field_validator("targets")
+    @classmethod
+    def _have_latencies(cls, targets: tuple[str, ...]) -> tuple[str, ...]:
+        return timed(targets)
 
 
 class BenchConfig(Frozen):
@@ -56,6 +66,49 @@ def run(config: BenchConfig, inputs: Mapping[str, Artifact], work: Work) -> Benc
     return implementation.run(config, inputs, work)
 
 
+def needs(config: BenchConfig) -> None:
+    """A GPU or a device must be there before the teacher is trained."""
+    for target in config.bench.targets:
+        address = parse(target)
+        if isinstance(address, Gpu):
+            _gpu()
+        elif isinstance(address, Adb | Ssh):
+            from squeeze.targets.devices.reaching import require
+            from squeeze.targets.devices.visiting import Habits
+
+            require(address, Habits())
+
+
+def sources(config: BenchConfig) -> dict[str, str]:
+    """Which GPU and which devices stand behind the names: figures of another one are other figures."""
+    found = {}
+    for target in config.bench.targets:
+        if target != "cpu":  # this machine is in the key already
+            found[f"device behind {target}"] = _behind(target)
+    return found
+
+
+def _behind(target: str) -> str:
+    """Digest of what a target is now."""
+    address = parse(target)
+    try:
+        if isinstance(address, Gpu):
+            return digest_json(_gpu())
+        from squeeze.targets.devices.reaching import identity
+        from squeeze.targets.devices.visiting import Habits
+
+        return identity(address, Habits())
+    except (MissingBackend, StageFailed):  # `plan` may look at a profile whose devices are switched off
+        return "not reachable"
+
+
+def _gpu() -> Mapping[str, Any]:
+    """What this machine's GPU is, asked for a file that is not there yet: its kind is all that matters."""
+    from squeeze.targets import gpu
+
+    return gpu.find((Subject(Path("model.onnx"), "model.onnx"),), gpu.Pinned()).facts
+
+
 STAGE = Stage(
     name="bench",
     section="bench",
@@ -67,4 +120,6 @@ STAGE = Stage(
     run=run,
     libraries=("onnxruntime",),
     per_device=True,
+    sources=sources,
+    needs=needs,
 )

@@ -34,11 +34,10 @@ from squeeze.quantization.forms import Recipe, convert, recipe_of
 from squeeze.quantization.plan import Scheme
 from squeeze.quantization.storage import FLOAT_PREDICTIONS, Quantization
 from squeeze.stage import Work
-from squeeze.stages.export import borrowed, engine, parity
+from squeeze.stages.export import borrowed, emulating, engine, mobile, parity
 from squeeze.stages.export.calibrating import calibrated, feed, training_feeds
 from squeeze.stages.export.card import model_card
 from squeeze.stages.export.stage import (
-    EngineResult,
     ExportConfig,
     ExportResult,
     FormName,
@@ -48,7 +47,7 @@ from squeeze.stages.export.stage import (
     Tolerance,
 )
 from squeeze.targets.ort import guarded, open_session
-from squeeze.targets.subjects import FORM_FILES
+from squeeze.targets.subjects import FORM_FILES, TOKENIZER
 
 __all__ = ["run"]
 
@@ -172,7 +171,17 @@ def run(config: ExportConfig, inputs: Mapping[str, Artifact], work: Work) -> Exp
     forms = _forms(config, inputs["encoder"].path, student, ground)
     rows, truth = ground.encoded["validation"], ground.data.splits["validation"].labels
     built = engine.make(config.export.tensorrt, forms, rows, truth, ground.reach, work)
-    return _bundle(config, inputs, ground, forms, built)
+    lengths, said = tuple(int(length) for length in rows.lengths), _said(inputs["encoder"].path)
+    tokenizer_bytes = _tokenizer(inputs["encoder"].path, work.out)
+    result = ExportResult(
+        forms=forms,
+        tokenizer_bytes=tokenizer_bytes,
+        lengths=lengths,
+        engine=built,
+        formats=mobile.make(config.export, student, said, rows, truth, ground.reach, work),
+        checks=emulating.check(config, forms, lengths, work),
+    )
+    return _bundle(config, inputs, ground, result)
 
 
 def _forms(config: ExportConfig, encoder: Path, student: Encoder, ground: Ground) -> dict[str, FormResult]:
@@ -183,7 +192,7 @@ def _forms(config: ExportConfig, encoder: Path, student: Encoder, ground: Ground
         graph.export(student, fp32, settings.opset)
         advance(1)
     trained = quantization.load(encoder)
-    said = load_file(encoder / (FLOAT_PREDICTIONS if trained else PREDICTIONS))
+    said = _said(encoder)
     made: dict[str, FormResult] = {}
     made["fp32"], found = ground.judge(fp32, "torch", said, settings.fp32_tolerance)
     ground.hold_batches(fp32, found["validation"], settings.fp32_tolerance)
@@ -204,6 +213,12 @@ def _forms(config: ExportConfig, encoder: Path, student: Encoder, ground: Ground
     if "fp32" not in wanted:
         fp32.unlink()
     return {name: made[name] for name in wanted}
+
+
+def _said(encoder: Path) -> dict[str, Logits]:
+    """Logits of the model in torch before anything was rounded, by split."""
+    rounded = (encoder / FLOAT_PREDICTIONS).is_file()
+    return dict(load_file(encoder / (FLOAT_PREDICTIONS if rounded else PREDICTIONS)))
 
 
 def _wanted(forms: Sequence[FormName], trained: Quantization | None) -> tuple[FormName, ...]:
@@ -286,23 +301,17 @@ def _ground(config: ExportConfig, inputs: Mapping[str, Artifact], student: Encod
     return Ground(data, encoded, tokenizer, load_file(inputs["teacher"].path / PREDICTIONS), reach, work)
 
 
+def _tokenizer(encoder: Path, out: Path) -> int:
+    """Copy tokenizer.json beside the model files; returns its bytes."""
+    return Path(shutil.copyfile(encoder / TOKENIZER, out / TOKENIZER)).stat().st_size
+
+
 def _bundle(
-    config: ExportConfig,
-    inputs: Mapping[str, Artifact],
-    ground: Ground,
-    forms: Mapping[str, FormResult],
-    built: EngineResult | None,
+    config: ExportConfig, inputs: Mapping[str, Artifact], ground: Ground, result: ExportResult
 ) -> ExportResult:
-    """Tokenizer, labels and card beside the model files."""
+    """Labels and card beside the model files."""
     out = ground.work.out
-    shutil.copyfile(inputs["encoder"].path / "tokenizer.json", out / "tokenizer.json")
     write_json(out / "labels.json", {"labels": list(config.task.labels), "max_length": ground.reach})
-    result = ExportResult(
-        forms=forms,
-        tokenizer_bytes=(out / "tokenizer.json").stat().st_size,
-        lengths=tuple(int(n) for n in ground.encoded["validation"].lengths),
-        engine=built,
-    )
     card = model_card(config, inputs, result, ground.reach)
     (out / "MODEL_CARD.md").write_text(card, encoding="utf-8")
     return result

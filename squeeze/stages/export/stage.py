@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from squeeze.artifact import Artifact
 from squeeze.core.calibration import Method
@@ -15,6 +15,9 @@ from squeeze.errors import MissingBackend
 from squeeze.runtime import need, versions
 from squeeze.schema import Frozen
 from squeeze.stage import Stage, Work
+from squeeze.targets.devices.address import parse
+from squeeze.targets.devices.qemu import emulated
+from squeeze.targets.devices.results import Functional
 from squeeze.task import TaskSection
 
 __all__ = [
@@ -35,6 +38,7 @@ __all__ = [
 
 FormName = Literal["fp32", "int8-dynamic", "int8-static", "int4-weight"]
 Quantizer = Literal["squeeze", "onnxruntime", "nncf"]
+FormatName = Literal["openvino", "ncnn"]
 
 
 class Abilities(NamedTuple):
@@ -60,6 +64,23 @@ QUANTIZERS: Mapping[Quantizer, Abilities] = {
     "nncf": Abilities("nncf", "nncf", ("int8-static",), ("minmax", "percentile", "mse")),
 }
 """All but our own; a test holds `calibration` to the tables in squeeze/graphs/backends."""
+
+
+class Converter(NamedTuple):
+    """What a format of another runtime needs."""
+
+    modules: tuple[str, ...]
+    """what is imported: what converts, and what runs the result here"""
+    extra: str
+    """the extra of this distribution that installs them"""
+    libraries: tuple[str, ...]
+    """distributions whose versions shape the file"""
+
+
+FORMATS: Mapping[FormatName, Converter] = {
+    "openvino": Converter(("openvino",), "openvino", ("openvino",)),
+    "ncnn": Converter(("pnnx", "ncnn"), "ncnn", ("pnnx", "ncnn")),
+}
 
 
 class Tolerance(Frozen):
@@ -112,7 +133,7 @@ class ExportSection(Frozen):
     opset: int = Field(default=20, ge=18, le=24)
     """ONNX operator set; 20 is the first with Gelu as one operator"""
     fp32_tolerance: Tolerance = Tolerance(max_abs=1e-3, agreement=1.0, metric_drop=0.0)
-    """torch against fp32 ONNX"""
+    """torch against fp32 ONNX, and against each of `formats`"""
     int8_tolerance: Tolerance = Tolerance(
         spread=0.15, product=0.05, rounding=0.3, agreement=0.95, metric_drop=0.02
     )
@@ -144,8 +165,26 @@ class ExportSection(Frozen):
     """`int8-static`: training texts that ranges are taken from"""
     ort: bool = False
     """also write every form in the format of ONNX Runtime's mobile builds, as model.ort and so on"""
+    formats: tuple[FormatName, ...] = Field(default=(), exclude_if=lambda formats: not formats)
+    """formats of other runtimes to write too, in fp32, for one text of `[task] max_length` tokens:
+    `openvino`, `ncnn`"""
+    check: tuple[str, ...] = Field(default=(), exclude_if=lambda cores: not cores)
+    """emulated arm64 cores that run every file, such as `"qemu:cortex-a53"` and `"qemu:cortex-a76"`: what it
+    computes there must be what it computes here"""
     tensorrt: TensorrtSection | None = None
     """also build a TensorRT engine, where this table is there"""
+
+    @field_validator("formats")
+    @classmethod
+    def _are_different(cls, formats: tuple[FormatName, ...]) -> tuple[FormatName, ...]:
+        if len(set(formats)) < len(formats):
+            raise ValueError("a format is named twice")
+        return formats
+
+    @field_validator("check")
+    @classmethod
+    def _are_emulated(cls, targets: tuple[str, ...]) -> tuple[str, ...]:
+        return emulated(targets)
 
     def tolerance(self, form: FormName) -> Tolerance:
         """How far a form may be from what it is made from."""
@@ -215,6 +254,19 @@ class EngineResult(Frozen):
     """the converted graph in ONNX Runtime against the engine"""
 
 
+class FormatResult(Frozen):
+    """The student in the format of another runtime."""
+
+    files: tuple[str, ...]
+    size_bytes: int
+    """of all its files"""
+    length: int
+    """tokens of its one text, padding included"""
+    libraries: Mapping[str, str]
+    """what made it and ran it here, with versions"""
+    parity: ParityReport
+
+
 class ExportResult(Frozen):
     """What the export stage reports."""
 
@@ -224,6 +276,10 @@ class ExportResult(Frozen):
     """token counts of the validation texts: the lengths that latency is measured at"""
     engine: EngineResult | None = None
     """where the profile asks for one"""
+    formats: Mapping[str, FormatResult] = Field(default_factory=dict)
+    """of other runtimes, where the profile asks for any"""
+    checks: tuple[Functional, ...] = ()
+    """every file on every emulated core that the profile names"""
 
 
 def run(config: ExportConfig, inputs: Mapping[str, Artifact], work: Work) -> ExportResult:
@@ -234,7 +290,11 @@ def run(config: ExportConfig, inputs: Mapping[str, Artifact], work: Work) -> Exp
 
 
 def needs(config: ExportConfig) -> None:
-    """An engine needs TensorRT and a GPU, another quantizer its library, before the teacher is trained."""
+    """What a setting asks for must be there before the teacher is trained.
+
+    An engine needs TensorRT and a GPU, another quantizer or format its libraries, a check its emulator and
+    its runner.
+    """
     borrowed = QUANTIZERS.get(config.export.quantizer)
     if borrowed is not None:
         need(borrowed.module, borrowed.extra)
@@ -242,16 +302,40 @@ def needs(config: ExportConfig) -> None:
         from squeeze.targets.tensorrt import available
 
         available()
+    for name in config.export.formats:
+        for module in FORMATS[name].modules:
+            need(module, FORMATS[name].extra)
+    for target in config.export.check:
+        from squeeze.targets.devices.reaching import require
+        from squeeze.targets.devices.visiting import Habits
+
+        require(parse(target), Habits())
 
 
 def sources(config: ExportConfig) -> dict[str, str]:
-    """An engine depends on the GPU and on TensorRT's version, what NNCF makes on NNCF's; others do not."""
+    """An engine depends on GPU and TensorRT, what others make on their versions, a check on its runner."""
     found: dict[str, str] = {}
     if config.export.quantizer == "nncf":
         found["nncf version"] = versions(("nncf",))["nncf"]
     if config.export.tensorrt is not None:
         found["tensorrt"] = _tensorrt()
+    for name in config.export.formats:
+        known = versions(FORMATS[name].libraries)
+        found |= {f"{library} version": version for library, version in known.items()}
+    if config.export.check:
+        found["runner"] = _runner(config.export.check[0])
     return found
+
+
+def _runner(target: str) -> str:
+    """Of the check; one runner is for all emulated cores."""
+    from squeeze.targets.devices.reaching import runner_key
+    from squeeze.targets.devices.visiting import Habits
+
+    try:
+        return runner_key(parse(target), Habits())
+    except MissingBackend:
+        return "absent"
 
 
 def _tensorrt() -> str:

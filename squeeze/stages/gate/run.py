@@ -13,6 +13,7 @@ from squeeze.core.metrics import Quality
 from squeeze.errors import Corrupt, ProfileError
 from squeeze.stage import Work
 from squeeze.stages.gate.stage import Check, GateConfig, GateResult
+from squeeze.targets.devices.address import same
 from squeeze.targets.limits import Verdict, at_most, latency, overall, spread
 from squeeze.targets.measurement import MEASUREMENTS, Estimate, Measurement, Report
 from squeeze.targets.quantiles import QUANTILES
@@ -31,7 +32,11 @@ def run(config: GateConfig, inputs: Mapping[str, Artifact], work: Work) -> GateR
     report = Report.read(inputs["measurements"].path / MEASUREMENTS)
     checks = judge(
         config.budget,
-        [each for each in report.measurements if each.form == form],
+        [
+            each
+            for each in report.measurements
+            if each.form == form and _is_judged(each, config.budget.target)
+        ],
         quality=_quality(forms[form]),
         teacher=_quality(inputs["teacher"].result),
         labels=_labels(bundle.path / "labels.json"),
@@ -67,6 +72,10 @@ def judge(
     )
 
 
+def _is_judged(measurement: Measurement, target: str | None) -> bool:
+    return target is None or same(target, measurement.target)
+
+
 def _form(budget: BudgetSection, forms: Mapping[str, Any]) -> str:
     """The judged form: the one named, else the last one exported."""
     form = budget.form or list(forms)[-1]
@@ -83,7 +92,8 @@ def _cost_checks(budget: BudgetSection, measurements: Sequence[Measurement]) -> 
             continue
         unit = "ms" if name.endswith("_ms") else "MB"
         if not measurements:
-            yield _missing(name, limit, unit, "this form was not measured")
+            where = f" on {budget.target}" if budget.target else ""
+            yield _missing(name, limit, unit, f"this form was not measured{where}")
         for each in measurements:
             figure, verdict, note = _cost(each, name, limit, budget.confidence)
             title = f"{name} on {each.target}" if len(measurements) > 1 else name

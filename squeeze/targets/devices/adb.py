@@ -34,6 +34,7 @@ PROPERTIES = (
     "ro.build.version.release",
     "ro.build.version.sdk",
 )
+MARKS = ("ro.serialno", "ro.build.fingerprint")
 # Clients give 0 when the device goes away in the middle of a command, and old devices have no exit codes.
 # So each command says itself how it ended; without that word the connection was lost.
 ENDED = "squeeze-ended:"
@@ -139,8 +140,15 @@ class AdbTransport(ShellTransport):
 
     def properties(self) -> dict[str, str]:
         """What Android says the device is; nothing where there is no `getprop`."""
+        return self._said(PROPERTIES)
+
+    def marks(self) -> dict[str, str]:
+        """Serial number and build; the number in our name may be an address of the network."""
+        return self._said(MARKS)
+
+    def _said(self, names: Sequence[str]) -> dict[str, str]:
         found = {}
-        for name in PROPERTIES:
+        for name in names:
             done = self.run(["getprop", name])
             value = done.out.decode(errors="replace").strip()
             if done.code == 0 and value:

@@ -11,13 +11,13 @@ estimate:DEVICE           a device that is not there
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from squeeze.errors import UsageError
 
-__all__ = ["Adb", "Address", "Cpu", "Estimate", "Gpu", "Qemu", "Ssh", "parse"]
+__all__ = ["Adb", "Address", "Cpu", "Estimate", "Gpu", "Qemu", "Ssh", "parse", "same", "timed"]
 
 FORMS = "cpu, gpu, adb[:SERIAL], ssh:[USER@]HOST[:PORT], qemu:CPU or estimate:DEVICE"
 WORD = r"[A-Za-z0-9_][A-Za-z0-9._-]*"  # never begins with a dash: it ends up on other programs' command lines
@@ -115,6 +115,36 @@ def parse(text: str) -> Address:
     if kind == "estimate" and re.fullmatch(WORD, rest):
         return Estimate(rest)
     raise UsageError(f"target {text!r}: no such target", hint=f"write {FORMS}")
+
+
+def timed(targets: Sequence[str]) -> tuple[str, ...]:
+    """Targets that latencies come from, as they are written everywhere, for a pydantic model.
+
+    Raises:
+        ValueError: no target, one without latencies, or one that is named twice.
+    """
+    found: list[str] = []
+    for text in targets:
+        try:
+            address = parse(text)
+        except UsageError as error:
+            raise ValueError(f"{error.message}; {error.hint}") from error
+        if isinstance(address, Qemu | Estimate):
+            hint = ", [export] check takes it" if isinstance(address, Qemu) else ""
+            raise ValueError(f"{text}: nothing is measured there, so it has no latency{hint}")  # noqa: TRY004
+        if str(address) in found:
+            raise ValueError(f"{text}: named twice")
+        found.append(str(address))
+    return tuple(found)
+
+
+def same(asked: str, measured: str) -> bool:
+    """Whether a target of a profile is the one that a measurement names: `adb` alone takes any serial number.
+
+    >>> same("adb", "adb:0A1B"), same("cpu", "cpu"), same("cpu", "gpu")
+    (True, True, False)
+    """
+    return asked == measured or (asked == "adb" and measured.startswith("adb:"))
 
 
 def _port(text: str | None) -> bool:

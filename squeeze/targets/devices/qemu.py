@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from squeeze.errors import MissingBackend, UsageError
-from squeeze.targets.devices.address import Qemu
+from squeeze.targets.devices.address import Qemu, parse
 from squeeze.targets.devices.local import LocalTransport
 
-__all__ = ["CORES", "Core", "QemuTransport"]
+__all__ = ["CORES", "Core", "QemuTransport", "emulated"]
 
 PROGRAMS = ("qemu-aarch64-static", "qemu-aarch64")
 INSTALL = "apt-get install qemu-user-static"
@@ -83,6 +83,28 @@ class QemuTransport(LocalTransport):
         (self._root / "proc/cpuinfo").write_text(cpuinfo(self._core), encoding="ascii")
         for name in ("possible", "present"):
             (system / name).write_text(f"0-{CORE_COUNT - 1}\n", encoding="ascii")
+
+
+def emulated(targets: Sequence[str]) -> tuple[str, ...]:
+    """Targets of a check as they are written everywhere, for a pydantic model.
+
+    Raises:
+        ValueError: no target, one that is no emulated core of the table, or one that is named twice.
+    """
+    found = []
+    for text in targets:
+        try:
+            address = parse(text)
+        except UsageError as error:
+            raise ValueError(f"{error.message}; {error.hint}") from error
+        if not isinstance(address, Qemu):
+            raise ValueError(f"{text}: a check needs an emulated core, such as qemu:cortex-a53")  # noqa: TRY004
+        if address.cpu not in CORES:
+            raise ValueError(f"{text}: unknown core; one of {', '.join(CORES)}")
+        if text in found:
+            raise ValueError(f"{text}: named twice")
+        found.append(text)
+    return tuple(found)
 
 
 def cpuinfo(core: Core) -> str:

@@ -23,7 +23,7 @@ from squeeze.targets.devices.plan import Plan, feed_file, write
 from squeeze.targets.devices.transport import COPY_S, Transport
 from squeeze.targets.subjects import external_weights
 
-__all__ = ["Session"]
+__all__ = ["Session", "runner_for"]
 
 GRACE_S = 30.0  # what a run may take beside its own limit, before the connection is given up
 COMPLETE = "complete"  # a file that stands in the runner's folder when all of it is there
@@ -129,14 +129,7 @@ class Session:
 
     def _bring(self) -> None:
         """Make our folders and see that the runner is there, whole."""
-        wanted = self.transport.abis()
-        found = [self._runners[abi] for abi in wanted if abi in self._runners]
-        if not found:
-            raise MissingBackend(
-                f"{self.transport.name}: there is no runner for {wanted[-1]} yet",
-                hint=f"squeeze device bundle --abi {wanted[-1]}",
-            )
-        self._runner = found[0]
+        self._runner = runner_for(self.transport, self._runners)
         self._must(["mkdir", "-p", self.transport.base, self._home, self.work], None, "make folders")
         if self.transport.run(["cat", COMPLETE], self._home).code == 0:
             return
@@ -202,6 +195,22 @@ class Session:
                 self.transport.run(["rmdir", self.transport.base])  # stays while another session uses it
         except SqueezeError as error:
             self._progress.log(f"{error.message}; files may be left there in {self.transport.base}")
+
+
+def runner_for(transport: Transport, runners: Mapping[str, Artifact]) -> Artifact:
+    """The best of the bundles that a device can run.
+
+    Raises:
+        MissingBackend: there is none, and how to make one.
+    """
+    wanted = transport.abis()
+    found = [runners[abi] for abi in wanted if abi in runners]
+    if not found:
+        raise MissingBackend(
+            f"{transport.name}: there is no runner for {wanted[-1]} yet",
+            hint=f"squeeze device bundle --abi {wanted[-1]}",
+        )
+    return found[0]
 
 
 def _feeds(each: Golden, number: int, folder: Path) -> dict[str, Path]:

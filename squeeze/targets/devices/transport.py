@@ -86,6 +86,10 @@ class Transport(ABC):
         """What the device's own system says it is, beside what the runner finds."""
         return {}
 
+    def marks(self) -> dict[str, str]:
+        """What tells this device from others of its kind, beside the files that every Linux has."""
+        return {}
+
 
 class ShellTransport(Transport):
     """A device behind a client program that hands one line to the device's shell.

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from squeeze.artifact import Artifact
 from squeeze.errors import MissingBackend, UsageError
 from squeeze.progress import Progress
 from squeeze.targets.devices import adb, bundle, ssh
@@ -18,7 +19,7 @@ from squeeze.targets.devices.session import Session
 from squeeze.targets.devices.ssh import SshTransport
 from squeeze.targets.devices.transport import Transport
 
-__all__ = ["Habits", "clean", "transport", "visit"]
+__all__ = ["Habits", "clean", "runners", "transport", "visit"]
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,22 @@ def visit(address: Address, habits: Habits, progress: Progress) -> Iterator[Sess
     """
     with tempfile.TemporaryDirectory(prefix="squeeze-device-") as scratch:
         way = transport(address, habits, Path(scratch))
-        runners = bundle.cached(habits.bundles)
-        if not runners:
-            raise MissingBackend(
-                f"{address}: there is no runner for any device yet", hint="squeeze device bundle --help"
-            )
-        with Session(way, runners, progress, keep=habits.keep) as session:
+        with Session(way, runners(address, habits), progress, keep=habits.keep) as session:
             yield session
+
+
+def runners(address: Address, habits: Habits) -> dict[str, Artifact]:
+    """The runner bundles of this machine by ABI.
+
+    Raises:
+        MissingBackend: none was made yet.
+    """
+    found = bundle.cached(habits.bundles)
+    if not found:
+        raise MissingBackend(
+            f"{address}: there is no runner for any device yet", hint="squeeze device bundle --help"
+        )
+    return found
 
 
 def clean(address: Address, habits: Habits) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -17,8 +18,10 @@ from squeeze.artifact import Artifact
 from squeeze.targets.devices import bundle as bundles
 from squeeze.targets.devices.abi import ABIS
 from squeeze.targets.devices.bundle import Sources
+from squeeze.targets.devices.qemu import PROGRAMS
 
 HERE = Path(__file__).resolve().parent
+PHONE = "0A1B2C\tdevice usb:1-1 product:oriole model:Pixel_6 device:oriole transport_id:1\n"
 ABI = "linux-x86_64" if os.uname().machine == "x86_64" else "linux-arm64"
 
 
@@ -37,7 +40,46 @@ def stand_in(folder: Path, *, fault: str = "", padding: int = 0, abi: str = ABI)
         "start": ["@/squeeze-runner"],
         "library": "libonnxruntime.so.1",
     }
-    return {abi: artifact.commit(partial, folder, "runner", {"result": result})}
+    record = {"key": f"stand-in {fault}", "result": result}
+    return {abi: artifact.commit(partial, folder, "runner", record)}
+
+
+class Phone:
+    """The folder that the stand-in works on."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        (folder / "root/bin").mkdir(parents=True)
+        (folder / "root/data/local/tmp").mkdir(parents=True)
+        self.store = folder / "root/data/local/tmp"
+        self.client = (sys.executable, str(HERE / "fake_adb.py"))
+        self.lists(PHONE)
+
+    def lists(self, text: str) -> None:
+        (self.folder / "devices").write_text(text)
+
+    def fails(self, fault: str) -> None:
+        (self.folder / "fault").write_text(fault)
+
+    def has(self, program: str, script: str) -> None:
+        path = self.folder / "root/bin" / program
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    def asked(self) -> list[list[str]]:
+        return [json.loads(line) for line in (self.folder / "asked").read_text().splitlines()]
+
+
+def emulator(folder: Path, monkeypatch: pytest.MonkeyPatch, *, fault: str = "") -> Path:
+    """An emulator that runs this machine's programs, and the runner for it; returns the bundles' folder."""
+    program = folder / "bin" / PROGRAMS[0]
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/bin/sh\nshift 4\nexec "$@"\n', encoding="utf-8")  # -cpu CPU -L ROOT
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(program.parent), os.environ["PATH"]]))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    stand_in(bundles.home() / "linux-arm64", fault=fault, abi="linux-arm64")
+    return bundles.home()
 
 
 def missing(reason: str) -> NoReturn:

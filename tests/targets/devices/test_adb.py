@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -20,37 +19,11 @@ from squeeze.targets.devices.session import Session
 from squeeze.targets.subjects import find
 from tests import tiny_onnx as tiny
 from tests.targets.devices import stands
+from tests.targets.devices.stands import PHONE, Phone
 
 QUICK = Settings(min_runs=40, min_seconds=0.0, starts=1, sequence=6)
-PHONE = "0A1B2C\tdevice usb:1-1 product:oriole model:Pixel_6 device:oriole transport_id:1\n"
 OTHER = "127.0.0.1:15999\tdevice product:x model:Board device:x transport_id:2\n"
 WITHOUT_RIGHTS = "????????????\tno permissions (are your udev rules wrong?); see [http://x]\n"
-
-
-class Phone:
-    """The folder that the stand-in works on."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        (folder / "root/bin").mkdir(parents=True)
-        (folder / "root/data/local/tmp").mkdir(parents=True)
-        self.store = folder / "root/data/local/tmp"
-        self.client = (sys.executable, str(stands.HERE / "fake_adb.py"))
-        self.lists(PHONE)
-
-    def lists(self, text: str) -> None:
-        (self.folder / "devices").write_text(text)
-
-    def fails(self, fault: str) -> None:
-        (self.folder / "fault").write_text(fault)
-
-    def has(self, program: str, script: str) -> None:
-        path = self.folder / "root/bin" / program
-        path.write_text(f"#!/bin/sh\n{script}\n")
-        path.chmod(0o755)
-
-    def asked(self) -> list[list[str]]:
-        return [json.loads(line) for line in (self.folder / "asked").read_text().splitlines()]
 
 
 @pytest.fixture

@@ -1,0 +1,94 @@
+"""The student in formats of other runtimes, each held to torch's answers on the validation text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from squeeze.graphs.mobile import by_ncnn, by_openvino
+from squeeze.graphs.mobile.fixed import Answer, Fixed, padded
+from squeeze.models.encoder import Encoder
+from squeeze.models.tokens import Encodings
+from squeeze.runtime import versions
+from squeeze.stage import Work
+from squeeze.stages.export import parity
+from squeeze.stages.export.stage import FORMATS, ExportSection, FormatName, FormatResult
+
+__all__ = ["WAYS", "Way", "answers", "make"]
+
+VALIDATION = "validation"
+Logits = NDArray[np.float32]
+
+
+class Way(NamedTuple):
+    """How a format is made and opened."""
+
+    convert: Callable[[Fixed, Path], tuple[Path, ...]]
+    open_model: Callable[[Sequence[Path]], Answer]
+    whole_table: bool
+    """whether a product-quantized table must be written out"""
+
+
+WAYS: Mapping[FormatName, Way] = {
+    "openvino": Way(by_openvino.convert, by_openvino.open_model, whole_table=False),
+    "ncnn": Way(by_ncnn.convert, by_ncnn.open_model, whole_table=True),
+}
+
+
+def make(
+    section: ExportSection,
+    student: Encoder,
+    said: Mapping[str, Logits],
+    rows: Encodings,
+    truth: NDArray[np.int64],
+    reach: int,
+    work: Work,
+) -> dict[str, FormatResult]:
+    """Write every format that the profile asks for into a folder of its own in the bundle.
+
+    Args:
+        section: which, and the tolerance of fp32.
+        student: in float.
+        said: its logits in torch by split.
+        rows: N validation texts in token numbers.
+        truth: (N,) their labels.
+        reach: tokens of the fixed shape: the longest input.
+        work: where files go.
+
+    Raises:
+        MissingBackend: a converter is not installed.
+        StageFailed: it does not take the model.
+        ParityFailed: the converted model answers otherwise, by more than the tolerance.
+    """
+    made: dict[str, FormatResult] = {}
+    for name in section.formats:
+        way, folder = WAYS[name], work.out / name
+        folder.mkdir()
+        with work.progress.task(f"convert to {name}", 1) as advance:
+            files = way.convert(Fixed(student, reach, whole_table=way.whole_table), folder)
+            advance(1)
+        found = answers(way.open_model(files), rows, reach, name, work)
+        report = parity.compare("torch", said[VALIDATION], found, truth)
+        parity.hold(name, report, section.fp32_tolerance)
+        made[name] = FormatResult(
+            files=tuple(f"{name}/{path.name}" for path in files),
+            size_bytes=sum(path.stat().st_size for path in files),
+            length=reach,
+            libraries=versions(FORMATS[name].libraries),
+            parity=report,
+        )
+    return made
+
+
+def answers(answer: Answer, rows: Encodings, length: int, name: str, work: Work) -> Logits:
+    """(N, labels) logits of a converted model, one padded text a call."""
+    found = []
+    with work.progress.task(f"check {name}", len(rows)) as advance:
+        for row in range(len(rows)):
+            found.append(answer(*padded(rows[row], length)))
+            advance(1)
+    return np.concatenate(found)
