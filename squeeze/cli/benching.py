@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -125,21 +126,37 @@ def bench(
     the answer is known. With --budget the exit code is 1 when a limit is exceeded and 5 when the figures
     are too noisy to say.
     """
-    from squeeze import bench as library
-    from squeeze.budget import read_bytes
-
     values: dict[str, Any] = {"target": target, "form": form, "baseline": baseline, "keep": keep}
     values |= {"threads": threads, "batch": batch, "transfers": not no_transfers, "device_dir": device_dir}
     values |= {"provider": provider, "cuda_graph": cuda_graph, "spin": not no_spin, "confidence": confidence}
-    values |= {"sequence": seq, "shapes": dict(library.parse_shape(text) for text in shape or ())}
-    values |= {"min_runs": min_runs, "min_seconds": seconds, "max_seconds": max(LEAST_MAX_S, 3 * seconds)}
-    values |= {"within": within, "reference": reference}
-    values |= {"max_memory": read_bytes(max_memory, "--max-memory") if max_memory else None}
+    values |= {"sequence": seq, "shapes": shape, "max_memory": max_memory, "within": within}
+    values |= {"min_runs": min_runs, "min_seconds": seconds, "reference": reference}
+    return _bench(models, values, budget or (), (junit, markdown), as_json=as_json)
+
+
+def _bench(
+    models: list[Path],
+    values: dict[str, Any],
+    limits: Sequence[str],
+    files: tuple[Path | None, Path | None],
+    *,
+    as_json: bool,
+) -> int:
+    """Measure and judge, what was given being read first; `files` are those of JUnit XML and Markdown."""
+    from squeeze import bench as library
+    from squeeze.budget import read_bytes
+
+    memory, seconds = values["max_memory"], values["min_seconds"]
+    values |= {"shapes": dict(library.parse_shape(text) for text in values["shapes"] or ())}
+    values |= {"max_seconds": max(LEAST_MAX_S, 3 * seconds)}
+    values |= {"max_memory": read_bytes(memory, "--max-memory") if memory else None}
     options = checked(library.BenchOptions, values, NAMES)
-    budgets = [library.parse_budget(text) for text in budget or ()]
+    budgets = [library.parse_budget(text) for text in limits]
+    junit, markdown = files
     _prepare(junit, markdown, judged=bool(budgets))
     if library.is_functional(options):
-        return _check(models, options, markdown, judged=bool(budgets or baseline), as_json=as_json)
+        judged = bool(budgets or options.baseline)
+        return _check(models, options, markdown, judged=judged, as_json=as_json)
     with shown() as progress:
         report = library.bench(models, options, progress, budgets)
     judgement = library.judge(report, budgets) if budgets else None
