@@ -37,6 +37,7 @@ def open_session(
     provider: str = CPU,
     provider_options: Mapping[str, str] | None = None,
     optimised: bool = True,
+    traced: Path | None = None,
 ) -> Any:
     """Open a model.
 
@@ -47,6 +48,8 @@ def open_session(
         provider: name of the execution provider.
         provider_options: its settings.
         optimised: whether ONNX Runtime may change the graph; without it each node runs as it is written.
+        traced: beginning of the name of a file in which `end_profiling` lists every node that ran, with the
+            types and shapes of all it reads; weights then keep their own shapes, which costs time.
 
     Returns:
         An ``onnxruntime.InferenceSession``.
@@ -67,6 +70,10 @@ def open_session(
     settings = options(threads=threads, spinning=spinning)
     if not optimised:
         settings.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if traced is not None:
+        settings.enable_profiling = True
+        settings.profile_file_prefix = str(traced)
+        settings.add_session_config_entry("session.disable_prepacking", "1")
     with guarded(path, "cannot be opened"):
         return runtime.InferenceSession(
             str(path), settings, providers=[(provider, dict(provider_options or {}))]
