@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from squeeze.cli.estimating import PREFIX, estimated
 from squeeze.cli.options import AsJson, Budgets, checked
 from squeeze.cli.output import emit, emit_json, exit_code, shown, writable
 
@@ -35,7 +36,8 @@ Target: TypeAlias = Annotated[
     str,
     typer.Option(
         metavar="TARGET",
-        help="Where: cpu, gpu, adb[:SERIAL], ssh:[USER@]HOST[:PORT]; qemu:CPU compares outputs only.",
+        help="Where: cpu, gpu, adb[:SERIAL], ssh:[USER@]HOST[:PORT]; qemu:CPU compares outputs only, "
+        "estimate:DEVICE guesses.",
     ),
 ]
 Keep: TypeAlias = Annotated[
@@ -114,6 +116,9 @@ def bench(
     _prepare(junit, markdown, judged=bool(budgets))
     if library.is_functional(options):
         return _check(models, options, markdown, judged=bool(budgets or baseline), as_json=as_json)
+    if options.target.startswith(PREFIX):
+        told = bool(budgets or baseline)
+        return estimated(models, options, markdown, judged=told, as_json=as_json)
     with shown() as progress:
         report = library.bench(models, options, progress)
     judgement = library.judge(report, budgets) if budgets else None

@@ -130,4 +130,6 @@ def read(events: Sequence[Mapping[str, Any]], name: str) -> tuple[Node, ...]:
 
 
 def _values(told: Sequence[Mapping[str, Sequence[int]]]) -> tuple[Value, ...]:
-    return tuple(Value(kind, tuple(int(size) for size in shape)) for each in told for kind, shape in each.items())
+    return tuple(
+        Value(kind, tuple(int(size) for size in shape)) for each in told for kind, shape in each.items()
+    )
