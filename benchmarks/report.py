@@ -12,6 +12,7 @@ import typer
 from benchmarks import score_sections, sections
 from benchmarks.cnn_section import cnn_search
 from benchmarks.common import RESULTS, cli, read
+from benchmarks.estimates_section import estimates
 from benchmarks.forms_section import forms
 from benchmarks.peers_section import peers
 from benchmarks.prune_section import prune
@@ -76,6 +77,7 @@ SECTIONS = (
     Section("Forms", "forms-*", forms, "python -m benchmarks.forms runs/students"),
     Section("Peers", "peers-*", peers, "python -m benchmarks.peers runs/students"),
     Section("Cost table", "cost-table", sections.cost_table, "python -m benchmarks.cost_table"),
+    Section("Estimates", "estimates", estimates, "python -m benchmarks.estimates"),
     Section("Killed and started again", "kill", sections.kill, "python -m benchmarks.kill"),
     Section("Without network", "offline", sections.offline, "benchmarks/offline.sh"),
     Section("Start", "startup", sections.startup, "python -m benchmarks.startup"),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from squeeze.core.stats import levels
 from squeeze.errors import StageFailed
 from squeeze.estimates.calibration import Calibration, Sample
-from squeeze.estimates.rates import Rates, fit, predict
+from squeeze.estimates.rates import fit, predict
 from squeeze.estimates.trace import Node, trace
 from squeeze.estimates.work import Part, parts
 from squeeze.progress import Progress

@@ -1,7 +1,7 @@
-"""Small graphs whose times tell what each kind of node costs; whole small encoders fix what a node costs at all.
+"""Small graphs whose times tell what each kind of node costs; whole small encoders fix what one costs at all.
 
-Integer forms are made by `squeeze.graphs` from the float graph, so they have the very nodes that exported students
-have. Weights are random: they do not change how long anything takes.
+Integer forms are made by `squeeze.graphs` from the float graph, so they have the very nodes that exported
+students have. Weights are random: they do not change how long anything takes.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
     call = overhead of a call + sum over nodes of
            (overhead of its kind + max(operations / rate, bytes / bandwidth))
 
-the roofline of Williams, Waterman and Patterson 2009 with a cost for every node. All unknowns are positive; least
-squares of log(predicted / measured) with a soft limit on what one bad sample may pull (soft L1) find them.
+the roofline of Williams, Waterman and Patterson 2009 with a cost for every node. All unknowns are positive;
+least squares of log(predicted / measured) find them, with a soft limit on what one bad sample may pull
+(soft L1).
 """
 
 from __future__ import annotations
@@ -88,8 +89,8 @@ def fit(calls: Sequence[Sequence[Part]], ms: NDArray[np.float64], weights: NDArr
 class _Table:
     """All parts of all calls as columns, for a search that evaluates them thousands of times.
 
-    Unknowns: microseconds of a call, then of a node by kind, then thousand millions a second of bytes by kind and
-    of operations by kind of product.
+    Unknowns: microseconds of a call, then of a node by kind, then thousand millions a second of bytes by kind
+    and of operations by kind of product.
     """
 
     def __init__(self, calls: Sequence[Sequence[Part]]) -> None:

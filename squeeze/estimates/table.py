@@ -20,8 +20,8 @@ __all__ = ["FOUR_CORES", "UNCHECKED", "Figure", "Specification", "rows"]
 TABLE: Final = Path(__file__).resolve().parent / "devices.toml"
 UNCHECKED: Final = "general knowledge, not checked"
 FOUR_CORES: Final = 1.75
-"""What four cores gain over one on a Raspberry Pi 4 and 5, median of ncnn's models (benchmark/README.md); BERT-base
-on a Pixel 4 gained nearly four. Both are ends of the interval."""
+"""What four cores gain over one on a Raspberry Pi 4 and 5, median of ncnn's models (benchmark/README.md), and
+the least that is expected; the most is all that their clocks give. Both are ends of the interval."""
 
 
 class Figure(Frozen):
@@ -60,7 +60,7 @@ class Specification(Frozen):
         return min(most, 1 + (FOUR_CORES - 1) * (threads - 1) / 3), most
 
     def rates(self, threads: int) -> Rates:
-        """Rates in the middle of the interval: the gain of several cores is the geometric mean of its ends."""
+        """Rates in the middle of the interval: several cores gain the geometric mean of the ends."""
         least, most = self.gain(threads)
         gain = (least * most) ** 0.5
         floats = self.fp32.values[0] * self.reached.values[0] * gain

@@ -1,8 +1,8 @@
 """The nodes that ONNX Runtime really runs for one call, with the types and shapes of all they read and give.
 
-Shapes are not propagated by rules of our own: the model is run once here, and ONNX Runtime's profiler lists the
-nodes of the graph as it was fused, which is what a device runs too. Nothing of the profile but operators, types
-and shapes is kept: its times are this machine's.
+Shapes are not propagated by rules of our own: the model is run once here, and ONNX Runtime's profiler lists
+the nodes of the graph as it was fused, which is what a device runs too. Nothing of the profile but operators,
+types and shapes is kept: its times are this machine's.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a node costs in operations and bytes, and which of its kind it is compared with.
 
-A product of (m, k) and (k, n) is 2 m k n operations, a multiply and an add counted apart; bytes are what is read
-and written once. Other nodes are counted by their bytes alone: their operations are as many as their numbers, so
-one of the two says it all. A node that quantizes what it reads counts as two parts.
+A product of (m, k) and (k, n) is 2 m k n operations, a multiply and an add counted apart; bytes are what is
+read and written once. Other nodes are counted by their bytes alone: their operations are as many as their
+numbers, so one of the two says it all. A node that quantizes what it reads counts as two parts.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ Kind: TypeAlias = Literal[
     "free",
     "other",
 ]
-"""product, attention: of floats with weights and of two activations. int8-dynamic, int8-static: of bytes whose
-step is found by the node itself, or was known before. curve: Gelu, Tanh and the like. simple: sums and scalings. move: copies in another order. free:
-nodes that only rename. other: operators that nobody here knows."""
+"""product, attention: of floats with weights and of two activations. int8-dynamic, int8-static: of bytes
+whose step is found by the node itself, or was known before. curve: Gelu, Tanh and the like. simple: sums and
+scalings. move: copies in another order. free: nodes that only rename. other: operators nobody here knows."""
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 PRODUCTS: Final[tuple[Kind, ...]] = ("product", "attention", "int8-dynamic", "int8-static")
@@ -43,11 +43,11 @@ OPERATORS: Mapping[Kind, str] = {
     "norm": "LayerNormalization SkipLayerNormalization EmbedLayerNormalization SimplifiedLayerNormalization "
     "SkipSimplifiedLayerNormalization RMSNormalization InstanceNormalization GroupNorm BatchNormalization",
     "softmax": "Softmax LogSoftmax BiasSoftmax QLinearSoftmax",
-    "curve": "Gelu BiasGelu FastGelu QuickGelu Erf Tanh Sigmoid Exp Log Pow Softplus Sin Cos HardSwish Swish Elu Selu",
+    "curve": "Gelu BiasGelu FastGelu QuickGelu Erf Tanh Sigmoid Exp Log Pow Softplus Sin Cos HardSwish",
     "gather": "Gather GatherElements GatherND GatherBlockQuantized",
-    "simple": "Add Sum Mul Sub Div Cast Where Not And Or Relu LeakyRelu Clip Min Max Mean Abs Neg Sqrt Reciprocal "
-    "Equal Less LessOrEqual Greater GreaterOrEqual ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd Range "
-    "IsNaN CumSum Sign Floor Ceil Mod QLinearAdd QLinearMul",
+    "simple": "Add Sum Mul Sub Div Cast Where Not And Or Relu LeakyRelu Clip Min Max Mean Abs Neg Sqrt "
+    "Reciprocal Equal Less LessOrEqual Greater GreaterOrEqual ReduceSum ReduceMean ReduceMax ReduceMin "
+    "Range IsNaN CumSum Sign Floor Ceil Mod QLinearAdd QLinearMul",
     "move": "Transpose Split Concat Slice Expand Tile Pad QLinearConcat MemcpyToHost MemcpyFromHost",
     "free": "Reshape Unsqueeze Squeeze Flatten Identity Shape Size Constant ConstantOfShape Dropout",
 }
@@ -114,7 +114,7 @@ def _float_product(node: Node) -> tuple[Part, ...]:
 
 
 def _integer_product(node: Node) -> tuple[Part, ...]:
-    """A product of bytes; the scale of a static one is fused into it, its input was quantized by a node before."""
+    """A product of bytes; with its scale fused it is a static one, whose input a node before quantized."""
     kind: Kind = "int8-dynamic" if node.operator == "MatMulInteger" else "int8-static"
     return (
         Part(kind, _work(node.inputs[0], node.outputs[0]), float(_bytes(node.inputs) + _bytes(node.outputs))),
