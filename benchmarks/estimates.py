@@ -7,8 +7,9 @@ calibration never saw are estimated and measured, in fp32 and both integer forms
 encoders run in turns in one process: on shared cores the pace of a machine drifts by more than what is asked
 here. `--apart` measures them one after the other, as a user would, with the drift in it. Second, published
 latencies (published/latencies.csv) are held against the shipped table; they are modelled by their stated
-operations alone. Some of these runs are where the table's shares of the peak come from, so this shows that the
-intervals are wide enough for what is known, not that they hold elsewhere. Ends with 1 when too few lie inside.
+operations alone. Some of these runs are where the table's shares of the peak come from, so this shows that
+the intervals are wide enough for what is known, not that they hold elsewhere. Ends with 1 when too few lie
+inside.
 """
 
 from __future__ import annotations

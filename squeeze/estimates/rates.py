@@ -3,9 +3,10 @@
     call = overhead of a call + sum over nodes of
            (overhead of its kind + max(operations / rate, bytes / bandwidth))
 
-the roofline of Williams, Waterman and Patterson 2009 with a cost for every node. All unknowns are positive;
-least squares of log(predicted / measured) find them, with a soft limit on what one bad sample may pull
-(soft L1).
+the roofline of Williams, Waterman and Patterson 2009 with a cost for every node. Its maximum says that
+reading and computing overlap; where they do not, the two are added instead, and a fit takes what explains the
+samples better. All unknowns are positive; least squares of log(predicted / measured) find them, with a soft
+limit on what one bad sample may pull (soft L1).
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class Rates(Frozen):
 
     call_us: float = Field(ge=0)
     """overhead of a call, in microseconds"""
+    overlap: bool = True
+    """whether reading and computing overlap, so that the longer of the two counts and not their sum"""
     kinds: Mapping[Kind, Rate]
     """every kind of squeeze/estimates/work.py"""
 
@@ -61,21 +64,31 @@ def predict(rates: Rates, parts: Sequence[Part]) -> float:
     for part in parts:
         rate = rates.kinds[part.kind]
         working = part.work / rate.gops if rate.gops else 0.0
-        total_us += part.nodes * rate.node_us + max(working, part.bytes / rate.gbytes) / 1e3
+        reading = part.bytes / rate.gbytes
+        both = max(working, reading) if rates.overlap else working + reading
+        total_us += part.nodes * rate.node_us + both / 1e3
     return total_us / 1e3
 
 
 def fit(calls: Sequence[Sequence[Part]], ms: NDArray[np.float64], weights: NDArray[np.float64]) -> Rates:
-    """The rates that explain some calls best.
+    """The rates that explain some calls best, reading and computing overlapped or not.
 
     Args:
         calls: N calls as their parts; kinds that no call has get the rates of "simple".
         ms: (N,) measured milliseconds, positive.
         weights: (N,) how much each counts.
     """
+    tried = [_search(calls, ms, weights, overlap=overlap) for overlap in (True, False)]
+    return min(tried, key=lambda each: each[0])[1]
+
+
+def _search(
+    calls: Sequence[Sequence[Part]], ms: NDArray[np.float64], weights: NDArray[np.float64], *, overlap: bool
+) -> tuple[float, Rates]:
+    """What is left unexplained, and the rates."""
     from scipy.optimize import least_squares
 
-    table = _Table(calls)
+    table = _Table(calls, overlap=overlap)
     start = table.start()
 
     def residuals(logs: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -83,7 +96,7 @@ def fit(calls: Sequence[Sequence[Part]], ms: NDArray[np.float64], weights: NDArr
         return np.concatenate([errors, ANCHOR * (logs - start)])
 
     found = least_squares(residuals, start, loss="soft_l1", f_scale=SOFT, method="trf", max_nfev=200)
-    return table.rates(np.exp(found.x))
+    return float(found.cost), table.rates(np.exp(found.x))
 
 
 class _Table:
@@ -93,7 +106,8 @@ class _Table:
     and of operations by kind of product.
     """
 
-    def __init__(self, calls: Sequence[Sequence[Part]]) -> None:
+    def __init__(self, calls: Sequence[Sequence[Part]], *, overlap: bool) -> None:
+        self.overlap = overlap
         self.count = len(calls)
         rows = [(at, part) for at, parts in enumerate(calls) for part in parts]
         self.seen: list[Kind] = [kind for kind in KINDS if any(part.kind == kind for _, part in rows)]
@@ -117,8 +131,9 @@ class _Table:
         """(N,) milliseconds."""
         call_us, node_us, gbytes, gops = self._split(unknowns)
         working = self.work / gops[self.product] if len(gops) else np.zeros_like(self.work)
-        limits = np.maximum(working, self.bytes / gbytes[self.kind])
-        each_us = self.nodes * node_us[self.kind] + limits / 1e3
+        reading = self.bytes / gbytes[self.kind]
+        both = np.maximum(working, reading) if self.overlap else working + reading
+        each_us = self.nodes * node_us[self.kind] + both / 1e3
         total: NDArray[np.float64] = call_us + np.bincount(self.call, each_us, minlength=self.count)
         return total / 1e3
 
@@ -134,7 +149,8 @@ class _Table:
             for at, kind in enumerate(self.seen)
         }
         spare = found.get("simple", Rate(node_us=START["node_us"], gbytes=START["gbytes"]))
-        return Rates(call_us=float(call_us), kinds={kind: found.get(kind, spare) for kind in KINDS})
+        every = {kind: found.get(kind, spare) for kind in KINDS}
+        return Rates(call_us=float(call_us), overlap=self.overlap, kinds=every)
 
     def _split(
         self, unknowns: NDArray[np.float64]
