@@ -11,6 +11,7 @@ from squeeze.targets.devices.results import Estimated, EstimateReport
 
 __all__ = ["estimates", "known", "listed"]
 
+PREFIX = "estimate:"
 HEAD = ("model", "estimate, ms", "middle", "tokens", "batch")
 
 
@@ -23,7 +24,7 @@ def estimates(report: EstimateReport) -> str:
     return "\n\n".join(
         [
             text,
-            f"Estimate for {first.target}, not a measurement: {first.source}.",
+            f"An estimate for {first.target.removeprefix(PREFIX)}, not a measurement: {first.source}.",
             *(["\n".join(lines)] if lines else []),
             "No budget can be judged by it.\n",
         ]
