@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -167,7 +168,10 @@ def test_estimating_needs_neither_onnx_nor_torch(model):
         "from squeeze.cli import main\n"
         f"sys.exit(main(['bench', {str(model)!r}, '--target', 'estimate:pi4']))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=variables
+    )
     assert done.returncode == 0, done.stderr
     assert "estimate" in done.stdout
 
