@@ -161,7 +161,7 @@ def _unseen(
     for family in dict.fromkeys(each for each in families if each):
         kept = np.array([each != family for each in families])
         rates = fit([call for call, keep in zip(calls, kept, strict=True) if keep], ms[kept], weights[kept])
-        found |= {int(at): predict(rates, calls[at]) for at in np.flatnonzero(~kept)}
+        found |= {at: predict(rates, calls[at]) for at, keep in enumerate(kept) if not keep}
     return found
 
 

@@ -19,7 +19,7 @@ from squeeze.targets.subjects import Subject
 
 __all__ = ["LAYERS", "LENGTHS", "written"]
 
-LENGTHS = (8, 32, 128)
+LENGTHS = (4, 16, 64, 256)
 """Tokens a text."""
 VOCABULARY = 8_000
 OPSET, IR_VERSION = 20, 10
@@ -42,7 +42,7 @@ class Encoder:
     layers: int
 
 
-ENCODERS = (Encoder(64, 192, 2), Encoder(128, 512, 2), Encoder(256, 640, 1), Encoder(384, 1536, 1))
+ENCODERS = (Encoder(64, 192, 3), Encoder(128, 512, 2), Encoder(256, 640, 1), Encoder(384, 1536, 3))
 PRODUCTS = ((64, 256), (192, 512), (384, 1536))
 """Inputs and neurons between."""
 

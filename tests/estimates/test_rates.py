@@ -45,6 +45,7 @@ def calls():
     for size in (1e3, 1e4, 1e5, 1e6):
         found.append([Part("product", 2e2 * size, size)] * 2)
         found.append([Part("product", 0.1 * size, 10 * size)])
+        found.append([Part("product", 6 * size, size)] * 2)
         found.append([Part("norm", 0.0, size)] * 3)
         found.append([Part("product", 2e2 * size, size), *[Part("norm", 0.0, size)] * 4])
     return found
