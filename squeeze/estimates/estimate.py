@@ -65,7 +65,7 @@ def estimate(
                     tokens=length,
                     batch=batch,
                     source=known.source,
-                    notes=_notes(nodes, known),
+                    notes=_notes(nodes, known, length),
                 )
             )
             advance(1, note=each.name)
@@ -97,10 +97,12 @@ def interval(nodes: Sequence[Node], known: Known) -> tuple[float, float, float]:
     return seen / spread + blind / wide, middle, seen * spread + blind * wide
 
 
-def _notes(nodes: Sequence[Node], known: Known) -> tuple[str, ...]:
+def _notes(nodes: Sequence[Node], known: Known, length: int) -> tuple[str, ...]:
     notes = []
     if strange := unknown(nodes):
         notes.append(f"counted by their bytes alone, with a wide margin: {', '.join(strange)}")
+    if known.longest and length > known.longest:
+        notes.append(f"the device was calibrated with texts of up to {known.longest} tokens, this is longer")
     if not known.calibrated:
         notes.append("from specifications: `squeeze device calibrate` on the device makes it narrower")
     return tuple(notes)

@@ -21,12 +21,14 @@ class Known:
         spread: factor from the middle to the ends.
         source: where the figures come from.
         calibrated: whether the device itself was measured.
+        longest: tokens of the longest text that it was measured with.
     """
 
     rates: Rates
     spread: float
     source: str
     calibrated: bool
+    longest: int | None = None
 
 
 def find(device: str, threads: int, folder: Path) -> Known:
@@ -60,4 +62,5 @@ def _calibrated(found: calibration.Calibration, threads: int) -> Known:
             f"threads {threads}: {found.target} was calibrated with {found.threads}",
             hint=f"--threads {found.threads}",
         )
-    return Known(found.rates, found.spread, found.source, calibrated=True)
+    longest = max(each.length for each in found.samples)
+    return Known(found.rates, found.spread, found.source, calibrated=True, longest=longest)

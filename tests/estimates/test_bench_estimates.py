@@ -112,6 +112,14 @@ def test_nothing_is_compared_with_it(model, capsys):
     assert "nothing is judged or compared" in capsys.readouterr().err
 
 
+def test_a_longer_text_than_was_calibrated_is_said(model, cache, capsys):
+    calibration.write(board(), cache / "b.json")  # whose sample has 8 tokens
+    assert main(["bench", str(model), "--target", "estimate:b", "--seq", "8"]) == 0
+    assert "longer" not in capsys.readouterr().out
+    assert main(["bench", str(model), "--target", "estimate:b", "--seq", "9"]) == 0
+    assert "texts of up to 8 tokens, this is longer" in capsys.readouterr().out
+
+
 def test_a_calibration_by_file_and_by_name(model, tmp_path, cache, capsys):
     path = tmp_path / "my board.json"
     calibration.write(board(), path)
