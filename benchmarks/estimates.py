@@ -153,9 +153,8 @@ def _encoders(
             pieces = {"kind": "product", "subvectors": width // 4} if number % 4 == 0 else {"kind": "dense"}
             layers, heads = int(generator.integers(1, MOST_LAYERS + 1)), int(generator.integers(1, 13))
             neurons = 32 * int(generator.integers(2, width // 8 + 1))
-            student = random_student(
-                VOCABULARY, EmbeddingShape(width=width, **pieces), 32, layers, heads, neurons
-            )
+            table = EmbeddingShape(width=width, **pieces)
+            student = random_student(VOCABULARY, table, 32, layers, heads, neurons, max(lengths))
             name = f"{layers}x{width}, {heads} heads, {neurons}, {pieces['kind']}"
             paths = {form: folder / f"drawn-{number}-{FORM_FILES[form]}" for form in FORMS}
             lean.export(student, paths["fp32"], lean.OPSET)
