@@ -48,7 +48,13 @@ def bert_base(labels: int) -> Any:
 
 
 def random_student(
-    vocabulary: int, table: EmbeddingShape, head_size: int, layers: int, heads: int, ffn: int
+    vocabulary: int,
+    table: EmbeddingShape,
+    head_size: int,
+    layers: int,
+    heads: int,
+    ffn: int,
+    positions: int = 128,
 ) -> Encoder:
     """A student with random weights, in evaluation mode; its hidden width is the table's."""
     torch.manual_seed(0)
@@ -59,7 +65,7 @@ def random_student(
             hidden=table.width,
             head_size=head_size,
             layers=(LayerShape(heads=heads, ffn=ffn),) * layers,
-            positions=128,
+            positions=positions,
             labels=3,
         )
     ).eval()

@@ -14,6 +14,7 @@ from benchmarks.agreement_section import agreement
 from benchmarks.any_section import any_models
 from benchmarks.cnn_section import cnn_search
 from benchmarks.common import RESULTS, cli, read
+from benchmarks.estimates_section import estimates
 from benchmarks.forms_section import forms
 from benchmarks.gate_section import gate
 from benchmarks.mobile_section import mobile_formats
@@ -92,6 +93,7 @@ SECTIONS = (
     Section("Cost table", "cost-table", sections.cost_table, "python -m benchmarks.cost_table"),
     Section("Gate", "gate-trials", gate, "python -m benchmarks.gate_trials"),
     Section("Models of others", "any-models", any_models, "python -m benchmarks.any_models"),
+    Section("Estimates", "estimates", estimates, "python -m benchmarks.estimates"),
     Section("Killed and started again", "kill", sections.kill, "python -m benchmarks.kill"),
     Section("Without network", "offline", sections.offline, "benchmarks/offline.sh"),
     Section("Agreement", "agreement", agreement, "python -m benchmarks.agreement"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from squeeze.cli import bench_table
+from squeeze.cli.estimating import PREFIX, estimated
 from squeeze.cli.options import AsJson, Budgets, checked
 from squeeze.cli.output import emit, emit_json, exit_code, shown, writable
 
@@ -37,7 +38,8 @@ Target: TypeAlias = Annotated[
     str,
     typer.Option(
         metavar="TARGET",
-        help="Where: cpu, gpu, adb[:SERIAL], ssh:[USER@]HOST[:PORT]; qemu:CPU compares outputs only.",
+        help="Where: cpu, gpu, adb[:SERIAL], ssh:[USER@]HOST[:PORT]; qemu:CPU compares outputs only, "
+        "estimate:DEVICE guesses.",
     ),
 ]
 Keep: TypeAlias = Annotated[
@@ -154,9 +156,11 @@ def _bench(
     budgets = [library.parse_budget(text) for text in limits]
     junit, markdown = files
     _prepare(junit, markdown, judged=bool(budgets))
+    judged = bool(budgets or options.baseline)
     if library.is_functional(options):
-        judged = bool(budgets or options.baseline)
         return _check(models, options, markdown, judged=judged, as_json=as_json)
+    if options.target.startswith(PREFIX):
+        return estimated(models, options, markdown, judged=judged, as_json=as_json)
     with shown() as progress:
         report = library.bench(models, options, progress, budgets)
     judgement = library.judge(report, budgets) if budgets else None

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from squeeze.cli.options import AsJson
-from squeeze.cli.output import emit, emit_json, shown
+from squeeze.cli.output import emit, emit_json, shown, writable
 
 if TYPE_CHECKING:
     from squeeze.artifact import Artifact
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Reach phones and boards.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Reach phones and boards, or guess what they would take.",
+)
 
 Target: TypeAlias = Annotated[
     str, typer.Argument(metavar="TARGET", help="adb[:SERIAL] or ssh:[USER@]HOST[:PORT].")
@@ -96,6 +101,51 @@ def clean(target: Target, device_dir: DeviceDir = None) -> None:
     from squeeze.targets.devices.visiting import clean as remove
 
     emit(f"{target}: nothing of ours is left in {remove(parse(target), Habits(folder=device_dir))}")
+
+
+@app.command(epilog="Example: squeeze device calibrate ssh:pi@raspberrypi")
+def calibrate(
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="cpu, adb[:SERIAL] or ssh:[USER@]HOST[:PORT].")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where to; the user's cache folder by default.")
+    ] = None,
+    keep: Keep = False,
+    device_dir: DeviceDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure small graphs on a device, one thread, so that models can be estimated for it later.
+
+    It takes minutes and wants a quiet device. Afterwards: squeeze bench MODEL --target estimate:NAME.
+    """
+    from squeeze.estimates import calibration
+    from squeeze.estimates.calibrate import calibrate as measure_and_fit
+    from squeeze.estimates.reach import measuring
+    from squeeze.targets.devices.visiting import Habits
+
+    writable(out)
+    path = out or calibration.home() / f"{calibration.name_of(target)}.json"
+    with shown() as progress, measuring(target, Habits(keep, device_dir), progress) as measure:
+        found = measure_and_fit(target, measure, progress)
+    calibration.write(found, path)
+    for note in found.notes:
+        sys.stderr.write(f"note: {note}\n")
+    if as_json:
+        emit_json(found.plain())
+    else:
+        emit(f"{path}: {found.source}; --target estimate:{path if out else path.stem}")
+
+
+@app.command("list", epilog="Example: squeeze device list --json")
+def list_known(as_json: AsJson = False) -> None:
+    """List the devices that estimates know: stored calibrations, then the table of specifications."""
+    from squeeze.estimates import calibration, text
+
+    if as_json:
+        emit_json({"schema": 1, "devices": text.listed(calibration.home())})
+    else:
+        emit(text.known(calibration.home()))
 
 
 def _tell(made: Artifact, *, new: bool, as_json: bool) -> None:

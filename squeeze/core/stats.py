@@ -18,6 +18,7 @@ __all__ = [
     "Interval",
     "Quantile",
     "coefficient_of_variation",
+    "levels",
     "median_absolute_deviation",
     "paired_ratio",
     "quantile",
@@ -134,6 +135,21 @@ def median_absolute_deviation(samples: ArrayLike) -> float:
     """
     values = _flat(samples)
     return float(np.median(np.abs(values - np.median(values))))
+
+
+def levels(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """One latency a model from blocks in which all ran in turns; what slows a whole block cancels.
+
+    Args:
+        blocks: (B, P) positive medians of P models in B blocks.
+
+    Returns:
+        (P,) the blocks' usual pace times the median over blocks of what a model takes at that pace.
+    """
+    logs = np.log(blocks)
+    pace = np.median(logs, axis=1, keepdims=True)
+    found: NDArray[np.float64] = np.exp(np.median(logs - pace, axis=0) + np.median(pace))
+    return found
 
 
 def steady(samples: Sequence[float], window: int, tolerance: float) -> bool:

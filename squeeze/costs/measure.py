@@ -21,6 +21,7 @@ from squeeze.graphs import int8
 from squeeze.progress import Progress
 from squeeze.runtime import environment, versions
 from squeeze.targets import cpu
+from squeeze.targets.figures import medians
 from squeeze.targets.measurement import Measurement
 from squeeze.targets.subjects import Subject
 
@@ -61,30 +62,6 @@ def cost_table(request: CostRequest, cache: Path, threads: int, progress: Progre
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, table.plain())
     return table
-
-
-def medians(measured: Sequence[Measurement], length: int) -> NDArray[np.float64]:
-    """Median latency of every model in every block that holds texts of a length.
-
-    Args:
-        measured: M models that ran in turns.
-        length: tokens.
-
-    Returns:
-        (blocks, M) milliseconds; no rows when no block has the length.
-    """
-    every = [each.blocks() for each in measured]
-    rows = [
-        [_median(blocks[number], widths, length) for blocks in every]
-        for number, widths in enumerate(measured[0].block_widths)
-        if length in widths
-    ]
-    return np.array(rows, dtype=np.float64).reshape(-1, len(measured))
-
-
-def _median(block: Sequence[float], widths: Sequence[int], length: int) -> float:
-    samples = np.asarray(block)
-    return float(np.median(samples[np.resize(np.asarray(widths), len(samples)) == length]))
 
 
 def _key(request: CostRequest, threads: int) -> str:

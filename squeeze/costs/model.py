@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from squeeze.core.stats import levels
 from squeeze.costs.request import CostRequest, Stem
 from squeeze.models.encoder import LayerShape
 from squeeze.schema import Frozen
@@ -135,18 +136,3 @@ def _rise(row: NDArray[np.float64], bent: NDArray[np.float64], found: NDArray[np
     while (grown := steps | (bent[(bent[:, steps] != 0).any(axis=1)] != 0).any(axis=0)).sum() > steps.sum():
         steps = grown
     return float(found[steps].sum())
-
-
-def levels(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
-    """One latency a probe from blocks in which all ran in turns; what slows a whole block cancels.
-
-    Args:
-        blocks: (B, P) positive medians of P probes in B blocks.
-
-    Returns:
-        (P,) the blocks' usual pace times the median over blocks of what a probe takes at that pace.
-    """
-    logs = np.log(blocks)
-    pace = np.median(logs, axis=1, keepdims=True)
-    found: NDArray[np.float64] = np.exp(np.median(logs - pace, axis=0) + np.median(pace))
-    return found

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from squeeze.sweeping.options import SweepOptions
-from squeeze.targets.cpu import PROVIDER, START_TIMEOUT_S, cores
+from squeeze.targets.cpu import CPU, START_TIMEOUT_S, cores
 from squeeze.targets.process import ask
 from squeeze.targets.reading import LABELS
 from squeeze.targets.subjects import TOKENIZER, Subject
@@ -30,7 +30,7 @@ def answer(role: str, subject: Subject, options: SweepOptions, **more: Any) -> d
     request = {
         "role": role,
         "models": [{"path": str(subject.path.resolve()), "bound": subject.vocabulary}],
-        "provider": PROVIDER,
+        **CPU.request,
         "threads": threads,
         "spinning": True,
         "cores": cores(threads),

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from squeeze.targets.measurement import LengthSummary
+import numpy as np
+from numpy.typing import NDArray
+
+from squeeze.targets.measurement import LengthSummary, Measurement
 from squeeze.targets.noise import block_variation
 from squeeze.targets.quantiles import QUANTILES, estimate
 
-__all__ = ["of_calls", "of_starts"]
+__all__ = ["medians", "of_calls", "of_starts"]
 
 
 def of_calls(
@@ -63,3 +66,27 @@ def of_starts(
         "rss_bytes": max(peaks),
         "rss_baseline_bytes": max(baselines),
     }
+
+
+def medians(measured: Sequence[Measurement], length: int) -> NDArray[np.float64]:
+    """Median latency of every model in every block that holds texts of a length.
+
+    Args:
+        measured: M models that ran in turns.
+        length: tokens.
+
+    Returns:
+        (blocks, M) milliseconds; no rows when no block has the length.
+    """
+    every = [each.blocks() for each in measured]
+    rows = [
+        [_median(blocks[number], widths, length) for blocks in every]
+        for number, widths in enumerate(measured[0].block_widths)
+        if length in widths
+    ]
+    return np.array(rows, dtype=np.float64).reshape(-1, len(measured))
+
+
+def _median(block: Sequence[float], widths: Sequence[int], length: int) -> float:
+    samples = np.asarray(block)
+    return float(np.median(samples[np.resize(np.asarray(widths), len(samples)) == length]))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from squeeze.core.stats import coefficient_of_variation
 
-__all__ = ["CV_LIMIT", "block_variation", "remarks"]
+__all__ = ["CV_LIMIT", "PREEMPTION_LIMIT", "block_variation", "remarks"]
 
 CV_LIMIT = 0.025  # the mark for an unstable time (trtexec, sampleReporting)
 PREEMPTION_LIMIT = 0.025  # half of the calls above p95: that quantile may show them and not the model

@@ -48,6 +48,7 @@ def open_session(
     provider_options: Mapping[str, str] | None = None,
     optimised: bool = True,
     entries: Mapping[str, str] | None = None,
+    traced: Path | None = None,
 ) -> Any:
     """Open a model.
 
@@ -59,6 +60,8 @@ def open_session(
         provider_options: its settings.
         optimised: whether ONNX Runtime may change the graph; without it each node runs as it is written.
         entries: more of the session's configuration.
+        traced: beginning of the name of a file in which `end_profiling` lists every node that ran, with the
+            types and shapes of all it reads; weights then keep their own shapes, which costs time.
 
     Returns:
         An ``onnxruntime.InferenceSession``.
@@ -81,6 +84,10 @@ def open_session(
         settings.add_session_config_entry(key, value)
     if not optimised:
         settings.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if traced is not None:
+        settings.enable_profiling = True
+        settings.profile_file_prefix = str(traced)
+        settings.add_session_config_entry("session.disable_prepacking", "1")
     with guarded(path, "cannot be opened"):
         return runtime.InferenceSession(
             str(path), settings, providers=[(provider, dict(provider_options or {}))]

@@ -49,7 +49,7 @@ from squeeze.targets.inputs import (
 from squeeze.targets.ort import guarded, specs
 from squeeze.targets.usage import peak_bytes, preemptions
 
-__all__ = ["main"]
+__all__ = ["WARM_SHARE", "WARM_TOLERANCE", "WARM_WINDOW", "main"]
 
 BLOCK_CALLS = 20  # calls of one model in a block; long enough to be in its own rhythm
 LEAST_BLOCKS = 10  # a ratio's bootstrap needs 6; a few more make its interval worth reading

@@ -21,6 +21,7 @@ from squeeze.targets.devices.results import Functional
 from squeeze.task import TaskSection
 
 __all__ = [
+    "FORMATS",
     "QUANTIZERS",
     "STAGE",
     "EngineResult",
@@ -29,6 +30,8 @@ __all__ = [
     "ExportSection",
     "FormName",
     "FormResult",
+    "FormatName",
+    "FormatResult",
     "OrtFile",
     "ParityReport",
     "Quantizer",

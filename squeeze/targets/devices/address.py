@@ -5,7 +5,7 @@ gpu                       this machine's NVIDIA GPU
 adb[:SERIAL]              an Android device
 ssh:[USER@]HOST[:PORT]    a machine that OpenSSH reaches
 qemu:CPU                  an emulated arm64 core: what it computes, never how fast
-estimate:DEVICE           a device that is not there
+estimate:DEVICE           a device that is not there, by its name or a calibration: estimate:FILE.json
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ FORMS = "cpu, gpu, adb[:SERIAL], ssh:[USER@]HOST[:PORT], qemu:CPU or estimate:DE
 WORD = r"[A-Za-z0-9_][A-Za-z0-9._-]*"  # never begins with a dash: it ends up on other programs' command lines
 # An address of IPv6 stands in brackets where a port could follow.
 SSH = re.compile(rf"(?:({WORD})@)?({WORD}|\[[0-9A-Fa-f:.]+\])(?::([0-9]{{1,5}}))?")
+CALIBRATION = re.compile(r"[^\n\0]+\.json")
 SERIAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:-]*")
 MOST_PORT = 65_535
 
@@ -79,7 +80,7 @@ class Qemu:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A device that is only known by its figures."""
+    """A device that is only known by its figures: a name, or the path of a calibration (.json)."""
 
     device: str
 
@@ -112,7 +113,7 @@ def parse(text: str) -> Address:
         return Adb(rest)
     if kind == "qemu" and re.fullmatch(WORD, rest):
         return Qemu(rest)
-    if kind == "estimate" and re.fullmatch(WORD, rest):
+    if kind == "estimate" and (re.fullmatch(WORD, rest) or CALIBRATION.fullmatch(rest)):
         return Estimate(rest)
     raise UsageError(f"target {text!r}: no such target", hint=f"write {FORMS}")
 

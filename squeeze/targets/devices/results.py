@@ -5,7 +5,7 @@ measured
 functional
     ``Functional``: what the outputs differ by from those of this machine. It has no field for a time.
 estimated
-    ``Estimated``: an interval of milliseconds and where it comes from. It has no single figure.
+    ``Estimated``: an interval of milliseconds and where it comes from. Its middle never stands alone.
 
 Tables of latencies and budgets take ``Measurement`` alone: the others cannot be printed or judged as one.
 """
@@ -19,7 +19,15 @@ from pydantic import Field, model_validator
 from squeeze.schema import Frozen
 from squeeze.targets.measurement import Measurement
 
-__all__ = ["VERSION", "Difference", "Estimated", "Functional", "FunctionalReport", "Result"]
+__all__ = [
+    "VERSION",
+    "Difference",
+    "EstimateReport",
+    "Estimated",
+    "Functional",
+    "FunctionalReport",
+    "Result",
+]
 
 VERSION: Final = 1
 
@@ -84,15 +92,24 @@ class Estimated(Frozen):
     """digest of the model file"""
     low_ms: float = Field(gt=0)
     """the lower end of the interval"""
+    mid_ms: float = Field(gt=0)
+    """the likeliest value between them"""
     high_ms: float = Field(gt=0)
     """its upper end"""
+    tokens: int | None = Field(default=None, ge=1)
+    """of each text; ignored by a model without a free length"""
+    batch: int = Field(default=1, ge=1)
+    """texts a call"""
     source: str = Field(min_length=1)
     """which figures of the device it was computed from, and where they come from"""
+    notes: tuple[str, ...] = ()
+    """why the interval may not be trusted"""
 
     @model_validator(mode="after")
     def _is_an_interval(self) -> Self:
-        if not self.low_ms < self.high_ms:
-            raise ValueError(f"an estimate needs an interval, not {self.low_ms:g} to {self.high_ms:g} ms")
+        if not self.low_ms < self.mid_ms < self.high_ms:
+            found = f"{self.low_ms:g}, {self.mid_ms:g}, {self.high_ms:g}"
+            raise ValueError(f"an estimate needs an interval, not {found} ms")
         return self
 
 
@@ -105,3 +122,11 @@ class FunctionalReport(Frozen):
     version: Literal[1] = VERSION
     kind: Literal["functional"] = "functional"
     results: tuple[Functional, ...]
+
+
+class EstimateReport(Frozen):
+    """What `squeeze bench` says about a device that is not there."""
+
+    version: Literal[1] = VERSION
+    kind: Literal["estimated"] = "estimated"
+    results: tuple[Estimated, ...]

@@ -98,7 +98,10 @@ def transport(address: Address, habits: Habits, scratch: Path) -> Transport:
         case Qemu():
             return QemuTransport(address, scratch)
         case Estimate():
-            raise MissingBackend(f"{address}: estimates are not part of this version")
+            raise UsageError(
+                f"{address}: an estimate, there is no device to reach",
+                hint=f"squeeze bench MODEL --target {address}",
+            )
         case _:
             raise UsageError(f"{address}: is this machine, not a device")
 

@@ -20,11 +20,13 @@ KNOWN = {
     "ssh:[fe80::1]:22": Ssh("fe80::1", None, 22),
     "qemu:cortex-a76": Qemu("cortex-a76"),
     "estimate:pixel8": Estimate("pixel8"),
+    "estimate:runs/my board.json": Estimate("runs/my board.json"),
 }
 NONSENSE = (
     "", "tpu", "CPU", "cpu:0", "adb:", "adb:-s", "adb:a b", "ssh", "ssh:", "ssh:-oProxyCommand=x", "ssh:a@-x",
     "ssh:a b", "ssh:host:", "ssh:host:0", "ssh:host:70000", "ssh:host:22x", "ssh:u@v@host", "ssh:$(x)",
     "ssh:host;rm", "ssh:fe80::1", "qemu", "qemu:", "qemu:-cpu", "estimate:", "estimate", " cpu", "cpu\n",
+    "estimate:a/b", "estimate:.json",
 )  # fmt: skip
 
 
@@ -55,8 +57,8 @@ def test_what_cannot_be_a_device(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert main(["device", "show", "cpu"]) == 2
     assert "cpu: is this machine, not a device" in capsys.readouterr().err
-    assert main(["device", "show", "estimate:pixel8"]) == 3
-    assert "estimates are not part of this version" in capsys.readouterr().err
+    assert main(["device", "show", "estimate:pixel8"]) == 2
+    assert "there is no device to reach" in capsys.readouterr().err
     assert main(["device", "clean", "qemu:cortex-a76"]) == 2
     assert "keeps nothing" in capsys.readouterr().err
 

@@ -29,6 +29,7 @@ GUESSED: dict[str, Any] = {
     "target": "estimate:pixel8",
     "name": "m",
     "sha256": "0" * 64,
+    "mid_ms": 2.0,
     "source": "table, row pixel8",
 }
 
@@ -63,7 +64,7 @@ def test_a_kind_cannot_be_changed():
         Functional.parse({**RAN.plain(), "kind": "measured"})
 
 
-@pytest.mark.parametrize(("low", "high"), [(2.0, 2.0), (3.0, 2.0), (0.0, 1.0)])
+@pytest.mark.parametrize(("low", "high"), [(2.0, 2.0), (3.0, 2.0), (0.0, 3.0), (1.0, 2.0), (2.0, 3.0)])
 def test_an_estimate_is_an_interval(low, high):
     with pytest.raises(ValidationError):
         Estimated(low_ms=low, high_ms=high, **GUESSED)
@@ -71,7 +72,7 @@ def test_an_estimate_is_an_interval(low, high):
 
 def test_an_estimate_has_a_source():
     with pytest.raises(ValidationError, match="source"):
-        Estimated(low_ms=1.0, high_ms=2.0, **{**GUESSED, "source": ""})
+        Estimated(low_ms=1.0, high_ms=3.0, **{**GUESSED, "source": ""})
 
 
 def test_a_functional_table_says_what_it_is():

@@ -1,0 +1,108 @@
+"""What `squeeze device calibrate` finds on a device, as a document that is kept."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import Field, ValidationError
+
+from squeeze.artifact import write_json
+from squeeze.errors import UsageError
+from squeeze.estimates.rates import Rates
+from squeeze.schema import Frozen
+
+__all__ = ["VERSION", "Calibration", "Sample", "home", "name_of", "read", "stored", "write"]
+
+VERSION: Final = 1
+
+
+class Sample(Frozen):
+    """One graph at one length, as it was measured."""
+
+    graph: str
+    form: str
+    length: int
+    """tokens"""
+    ms: float = Field(gt=0)
+    fitted_ms: float = Field(gt=0)
+    """what the rates say about it"""
+    unseen_ms: float | None = Field(default=None, gt=0)
+    """of whole encoders: what rates say that were fitted without this encoder"""
+
+
+class Calibration(Frozen):
+    """How fast one device is."""
+
+    kind: Literal["device-calibration"] = "device-calibration"
+    version: Literal[1] = VERSION
+    target: str
+    """where it was measured"""
+    threads: int = Field(ge=1)
+    environment: Mapping[str, Any]
+    """device, system and libraries"""
+    rates: Rates
+    spread: float = Field(gt=1)
+    """an estimate's interval is its middle divided by this to its middle times this"""
+    samples: tuple[Sample, ...] = Field(min_length=1)
+    notes: tuple[str, ...] = ()
+    """why the figures may not be trusted"""
+
+    @property
+    def source(self) -> str:
+        """In words."""
+        cpu = self.environment.get("cpu") or "a processor without a name"
+        runtime = self.environment.get("onnxruntime") or "?"
+        return (
+            f"calibrated on {self.target} ({cpu}, onnxruntime {runtime}, {self.threads} "
+            f"thread{'s' if self.threads > 1 else ''}): {len(self.samples)} samples, x/{self.spread:.2f} to "
+            f"x{self.spread:.2f}"
+        )
+
+
+def home() -> Path:
+    """Where calibrations are kept."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "squeeze" / "calibrations"
+
+
+def name_of(target: str) -> str:
+    """The name under which a target's calibration is kept and asked for.
+
+    >>> name_of("ssh:pi@board:2222"), name_of("cpu")
+    ('ssh-pi-board-2222', 'cpu')
+    """
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", target).strip("-.")
+
+
+def stored(folder: Path) -> dict[str, Path]:
+    """Files of a folder by name, in alphabetic order; they are not read."""
+    return {path.stem: path for path in sorted(folder.glob("*.json"))}
+
+
+def write(found: Calibration, path: Path) -> None:
+    """Write it whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, found.plain())
+
+
+def read(path: Path) -> Calibration:
+    """Read it.
+
+    Raises:
+        UsageError: no such file, or not a calibration of this version.
+    """
+    try:
+        return Calibration.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "document"
+        raise UsageError(
+            f"{path}: not a calibration of version {VERSION} ({where}: {first['msg']})",
+            hint="make one with `squeeze device calibrate TARGET --out FILE.json`",
+        ) from error
