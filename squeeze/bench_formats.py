@@ -39,7 +39,7 @@ def markdown(report: BenchReport, judgement: Judgement | None = None) -> str:
     """
     parts = [_table(HEAD, [_row(each) for each in report.measurements])]
     if report.comparisons:
-        parts.append("\n".join(comparison(each) for each in report.comparisons))
+        parts.append("\n".join(comparison(report, each) for each in report.comparisons))
     if judgement is not None and judgement.checks:
         rows = [_check_row(check) for check in judgement.checks]
         parts.append(_table(("budget", "value", "limit", "verdict", "note"), rows))
@@ -64,7 +64,7 @@ def summary(report: BenchReport, judgement: Judgement | None = None) -> str:
         parts.append("\n".join(_check_line(check) for check in judgement.checks))
     parts.append(_table(COMPACT, [_compact(each) for each in report.measurements]))
     if report.comparisons:
-        parts.append("\n".join(f"- {comparison(each)}" for each in report.comparisons))
+        parts.append("\n".join(f"- {comparison(report, each)}" for each in report.comparisons))
     folded = [_literal(setting(report.measurements[0]))]
     folded.extend(f"- {_literal(line)}" for line in notes(report))
     return "\n\n".join([*parts, _folded("environment and notes", folded)]) + "\n"
@@ -199,15 +199,16 @@ def _estimate(figure: Estimate) -> str:
     return f"{figure.value:.3g} [{figure.low:.3g}, {figure.high:.3g}]"
 
 
-def comparison(each: Comparison) -> str:
-    """How much faster, in one sentence of Markdown."""
+def comparison(report: BenchReport, each: Comparison) -> str:
+    """How much faster one model of a report is, in one sentence of Markdown."""
     interval = (
         "no interval" if each.low is None or each.high is None else f"{each.low:.3g} to {each.high:.3g}"
     )
     way = "in turns" if each.interleaved else "against an earlier report"
+    units = "blocks" if report.rounds is None else "rounds"
     return (
         f"{_code(each.name)} is **{each.speedup:.3g}** times as fast as {_code(each.baseline)} "
-        f"({interval} at {each.confidence:.0%}, {each.blocks} blocks, {way})"
+        f"({interval} at {each.confidence:.0%}, {each.blocks} {units}, {way})"
     )
 
 

@@ -78,7 +78,7 @@ def draw(report: BenchReport, judgement: Judgement | None, width: int, encoding:
     for table in _tables(report, heights, plain=heights != BLOCKS):
         console.print(table)
     for each in report.comparisons:
-        console.print(bench_formats.comparison(each).replace("`", "").replace("**", ""))
+        console.print(bench_formats.comparison(report, each).replace("`", "").replace("**", ""))
     if judgement is not None:
         _print_checks(console, judgement)
     console.print(bench_formats.setting(report.measurements[0]), style="dim")
