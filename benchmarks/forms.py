@@ -13,7 +13,7 @@ from __future__ import annotations
 import gc
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +22,7 @@ import numpy as np
 import typer
 
 from benchmarks.common import RESULTS, Results, cli, ratio, write
+from benchmarks.datasets import chosen
 from benchmarks.students import SHAPES, student_name
 from squeeze import pipeline
 from squeeze.errors import StageFailed
@@ -57,6 +58,9 @@ class Variant:
 def main(
     runs: Annotated[Path, typer.Argument(metavar="RUNS", help="The --out folder of benchmarks.students.")],
     which: Annotated[str, typer.Option("--set", help="Whose students.")] = "sst2",
+    shapes: Annotated[str, typer.Option(help="Which students; their teacher is always measured.")] = ",".join(
+        SHAPES
+    ),
     seed: Annotated[int, typer.Option(help="Which student.")] = 0,
     length: Annotated[int, typer.Option(help="Tokens a text.")] = 48,
     blocks: Annotated[int, typer.Option(help="Blocks; in each, every variant runs 10 times.")] = 60,
@@ -64,22 +68,25 @@ def main(
 ) -> None:
     """Measure the students and their teacher; writes forms-SET.json."""
     found: dict[str, Any] = {}
+    wanted = chosen(shapes, SHAPES, "--shapes")
     with tempfile.TemporaryDirectory() as folder:
-        for name, fp32 in _graphs(runs, which, seed, Path(folder)):
+        for name, fp32 in _graphs(runs, which, wanted, seed, Path(folder)):
             variants = list(_variants(fp32, length))
             found[name] = measured(variants, length, blocks, seed)
             _show(name, found[name])
     write(results, f"forms-{which}", {"set": which, "seed": seed, "tokens": length, "models": found})
 
 
-def _graphs(runs: Path, which: str, seed: int, folder: Path) -> Iterator[tuple[str, Path]]:
+def _graphs(
+    runs: Path, which: str, shapes: Sequence[str], seed: int, folder: Path
+) -> Iterator[tuple[str, Path]]:
     """fp32 graphs of the students, and of the teacher exported as they are."""
     from squeeze.graphs import lean
     from squeeze.models import families
     from squeeze.models.storage import load_student
     from squeeze.models.teacher import load_classifier
 
-    for shape in SHAPES:
+    for shape in shapes:
         made = pipeline.open_run(runs / student_name(which, shape, seed))
         lean.export(load_student(made["encoder"].path), folder / f"{shape}.onnx", lean.OPSET)
         yield shape, folder / f"{shape}.onnx"
