@@ -72,6 +72,8 @@ def type_of(about: Mapping[str, Any]) -> str:
     if "anyOf" in about:
         return " or ".join(map(type_of, about["anyOf"]))
     if about.get("type") == "array":
+        if "prefixItems" in about:
+            return f"({', '.join(map(type_of, about['prefixItems']))})"
         return f"list of {type_of(about['items'])}"
     if about.get("type") == "object":
         values = about.get("additionalProperties")
