@@ -17,7 +17,7 @@ from squeeze.targets.measurement import MachineState, Measurement
 from squeeze.targets.noise import CV_LIMIT
 from squeeze.targets.quantiles import QUANTILES
 
-__all__ = ["THROUGHPUT", "Disturbance", "doubts", "notes", "reasons", "struck_error", "together"]
+__all__ = ["THROUGHPUT", "Disturbance", "doubts", "notes", "one_sided", "reasons", "struck_error", "together"]
 
 THROUGHPUT = "throughput"
 LEAST_SHARE = 0.02  # of a core's time: below it, ticks of 10 ms and the kernel's own work look like load
@@ -79,6 +79,25 @@ def reasons(measurement: Measurement) -> tuple[Disturbance, ...]:
     return tuple(_coarse(measurement))
 
 
+def one_sided(measurement: Measurement, figure: str) -> Disturbance | None:
+    """What other programs may have done to a ratio of which this model is one side.
+
+    Args:
+        measurement: of the side that seems slower than it is.
+        figure: a key of ``QUANTILES``.
+
+    Returns:
+        None where they took the core from too few calls to show.
+    """
+    found = next(_preempted(measurement, struck_share(figure), figure), None)
+    if found is None:
+        return None
+    # A side that is (1 - e) of what was measured moves the ratio by 1 / (1 - e) at most, either way.
+    error = None if found.error is None or found.error >= 1 else found.error / (1 - found.error)
+    text = f"other programs took the core from {measurement.name}"
+    return found.model_copy(update={"slows": False, "error": error, "text": text})
+
+
 def notes(state: MachineState) -> list[str]:
     """What a reader of the report must know of the machine, whatever will be judged."""
     share = struck_share("p95")
@@ -131,9 +150,10 @@ def struck_share(figure: str) -> float:
 def struck_error(measurement: Measurement, figure: str, share: float) -> float | None:
     """How much smaller a figure would be without the slowest calls, as a share of it.
 
-    If only struck calls were slowed, the true quantile is not below the one that lies as much lower in
-    all calls as there are struck ones; for a mean, those calls are left out. A struck call leaves cold
-    caches to the next, so each counts twice.
+    Calls that were not struck show what the model takes. If they are a share u of all, at least a share
+    q u of all calls lie below their q-quantile, so that the true one is not below the q u-quantile of all;
+    for a mean, the slowest calls are left out. A struck call leaves cold caches to the next, so each counts
+    twice.
 
     Args:
         measurement: with its samples.
@@ -144,7 +164,7 @@ def struck_error(measurement: Measurement, figure: str, share: float) -> float |
         None where that many calls struck leave nothing to go by.
     """
     level = QUANTILES.get(figure, 1.0)
-    kept = level - STRIKES * share
+    kept = level * (1 - STRIKES * share)
     if kept <= 0 or not measurement.samples_ms:
         return None
     samples = np.sort(np.asarray(measurement.samples_ms))

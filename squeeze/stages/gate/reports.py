@@ -13,14 +13,13 @@ from squeeze.targets.limits import (
     Verdict,
     at_least,
     at_most,
-    disturbed,
     doubted,
     latency,
     overall,
     spread,
     throughput,
 )
-from squeeze.targets.machine import Disturbance, reasons
+from squeeze.targets.machine import Disturbance, one_sided, reasons
 from squeeze.targets.measurement import Comparison, Estimate, Measurement, Report
 from squeeze.targets.quantiles import QUANTILES
 
@@ -121,7 +120,7 @@ def _in_reference_units(
 ) -> tuple[Estimate | None, Verdict, str]:
     unit = next(each for each in report.measurements if each.name == report.reference)
     figure = ratio_of(unit, model, budget.figure, report.level(confidence))
-    pair = (disturbed(unit, budget.figure), disturbed(model, budget.figure))
+    pair = (one_sided(unit, budget.figure), one_sided(model, budget.figure))
     return _ratio_verdict(
         report, budget, figure, (unit.name, model.name), pair, _doubts(budget, unit, model), confidence
     )
@@ -142,12 +141,21 @@ def _against_baseline(
     baseline = next((each for each in report.measurements if each.name == found.baseline), None)
     figure = _compared(report, found, baseline if found.interleaved else None, model, budget, confidence)
     name = budget.figure if budget.figure in QUANTILES else "p50"
-    own = None if name == "p50" else baseline  # that of p50 is stored
-    before = found.baseline_disturbed if own is None else disturbed(own, name)
-    exact = budget.figure in ("size", "rss")  # which no other program changes
-    pair = (before and not exact, disturbed(model, name) and not exact)
+    pair = (_before(found, baseline, name), one_sided(model, name))
+    if budget.figure in ("size", "rss"):  # which no other program changes
+        pair = (None, None)
     doubts = _doubts(budget, *(() if baseline is None else (baseline,)), model)
     return _ratio_verdict(report, budget, figure, (found.baseline, model.name), pair, doubts, confidence)
+
+
+def _before(found: Comparison, baseline: Measurement | None, name: str) -> Disturbance | None:
+    """What other programs may have done to the baseline; of an earlier report only whether is known."""
+    own = None if baseline is None else one_sided(baseline, name)
+    stored = found.baseline_disturbed and (baseline is None or name == "p50")
+    if own is not None or not stored:
+        return own
+    text = f"other programs took the core from {found.baseline}"
+    return Disturbance(kind="preempted", text=text, hint="measure the baseline again", slows=False)
 
 
 def _doubts(budget: Budget, *models: Measurement) -> list[Disturbance]:
@@ -185,11 +193,13 @@ def _ratio_verdict(
     budget: Budget,
     figure: Estimate | None,
     names: tuple[str, str],
-    disturbances: tuple[bool, bool],
+    sides: tuple[Disturbance | None, Disturbance | None],
     found: Sequence[Disturbance],
     confidence: float,
 ) -> tuple[Estimate | None, Verdict, str]:
     """Judge a ratio; other programs may have made it when they disturbed one side and not the other.
+
+    A verdict stands that holds for all they may have done to that side.
 
     Turns are taken in random order, so what is as slow as the other side meets other programs as often.
     But they cut long calls and leave short ones whole, and they may come between two reports.
@@ -211,9 +221,10 @@ def _ratio_verdict(
     if verdict == "inconclusive":
         return figure, verdict, note + _went_on(report)
     suspect = 1 if verdict == "fail" else 0  # the disturbed side seems slower than it is
-    if disturbances[suspect] and not disturbances[1 - suspect]:
-        return figure, "inconclusive", f"{note}; other programs took the core from {names[suspect]}"
-    return figure, verdict, note
+    slowed, other = sides[suspect], sides[1 - suspect]
+    if slowed is not None and other is None:
+        verdict, doubt = doubted(figure, budget.limit, holds, [slowed])
+    return figure, verdict, f"{note}; {doubt}" if doubt else note
 
 
 def _too_few(report: Report) -> str:
