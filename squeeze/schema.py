@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-__all__ = ["Frozen", "is_text"]
+from squeeze.errors import UsageError
+
+__all__ = ["Document", "Frozen", "is_text"]
 
 
 def is_text(value: str) -> bool:
@@ -37,3 +40,32 @@ class Frozen(BaseModel):
     def plain(self) -> dict[str, Any]:
         """The record as JSON-ready values."""
         return self.model_dump(mode="json")
+
+
+class Document(Frozen):
+    """A record that is a JSON file of its own, with its kind and the version of its format as fields."""
+
+    called: ClassVar[str]
+    """what it is to a reader"""
+    made_by: ClassVar[str]
+    """the command that writes one"""
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read one.
+
+        Raises:
+            UsageError: the file cannot be read or is not such a document of this version.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "document"
+            version = cls.model_fields["version"].default
+            raise UsageError(
+                f"{path}: not a {cls.called} of version {version} ({where}: {first['msg']})",
+                hint=f"make one with `{cls.made_by}`",
+            ) from error

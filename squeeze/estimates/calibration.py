@@ -6,16 +6,15 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from squeeze.artifact import write_json
-from squeeze.errors import UsageError
 from squeeze.estimates.rates import Rates
-from squeeze.schema import Frozen
+from squeeze.schema import Document, Frozen
 
-__all__ = ["VERSION", "Calibration", "Sample", "home", "name_of", "read", "stored", "write"]
+__all__ = ["VERSION", "Calibration", "Sample", "home", "name_of", "stored", "write"]
 
 VERSION: Final = 1
 
@@ -34,8 +33,11 @@ class Sample(Frozen):
     """of whole encoders: what rates say that were fitted without this encoder"""
 
 
-class Calibration(Frozen):
+class Calibration(Document):
     """How fast one device is."""
+
+    called: ClassVar[str] = "calibration"
+    made_by: ClassVar[str] = "squeeze device calibrate TARGET --out FILE.json"
 
     kind: Literal["device-calibration"] = "device-calibration"
     version: Literal[1] = VERSION
@@ -87,22 +89,3 @@ def write(found: Calibration, path: Path) -> None:
     """Write it whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, found.plain())
-
-
-def read(path: Path) -> Calibration:
-    """Read it.
-
-    Raises:
-        UsageError: no such file, or not a calibration of this version.
-    """
-    try:
-        return Calibration.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "document"
-        raise UsageError(
-            f"{path}: not a calibration of version {VERSION} ({where}: {first['msg']})",
-            hint="make one with `squeeze device calibrate TARGET --out FILE.json`",
-        ) from error

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from squeeze.errors import UsageError
 from squeeze.estimates import calibration, table
+from squeeze.estimates.calibration import Calibration
 from squeeze.estimates.rates import Rates
 
 __all__ = ["Known", "find"]
@@ -43,10 +44,10 @@ def find(device: str, threads: int, folder: Path) -> Known:
         UsageError: nobody knows it, or not with so many threads.
     """
     if device.endswith(".json"):
-        return _calibrated(calibration.read(Path(device)), threads)
+        return _calibrated(Calibration.read(Path(device)), threads)
     kept = calibration.stored(folder)
     if device in kept:
-        return _calibrated(calibration.read(kept[device]), threads)
+        return _calibrated(Calibration.read(kept[device]), threads)
     row = table.rows().get(device)
     if row is None:
         raise UsageError(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from squeeze.errors import UsageError
 from squeeze.estimates import calibration, table
+from squeeze.estimates.calibration import Calibration
 from squeeze.targets.devices.results import Estimated, EstimateReport
 
 __all__ = ["estimates", "known", "listed"]
@@ -36,7 +37,7 @@ def listed(folder: Path) -> list[dict[str, str]]:
     found = []
     for name, path in calibration.stored(folder).items():
         try:
-            source = calibration.read(path).source
+            source = Calibration.read(path).source
         except UsageError as error:
             source = f"cannot be used: {error.message}"
         found.append({"device": name, "kind": "calibrated", "source": source, "file": str(path)})

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Literal, Self
-
-from pydantic import ValidationError
+from typing import ClassVar, Literal
 
 from squeeze.core.metrics import Quality
-from squeeze.errors import UsageError
-from squeeze.schema import Frozen
+from squeeze.schema import Document, Frozen
 from squeeze.stages.gate.stage import GateResult
 from squeeze.stages.prune.stage import PruneResult
 from squeeze.stages.quantize.stage import QuantizeResult
@@ -38,8 +34,11 @@ class ModelRow(Frozen):
     p95_ms: float | None = None
 
 
-class RunReport(Frozen):
+class RunReport(Document):
     """The JSON document of `squeeze report`."""
+
+    called: ClassVar[str] = "run report"
+    made_by: ClassVar[str] = "squeeze report RUN --json > report.json"
 
     kind: Literal["run-report"] = "run-report"
     version: Literal[1] = VERSION
@@ -57,22 +56,3 @@ class RunReport(Frozen):
     gate: GateResult | None = None
     digests: Mapping[str, str]
     """sha256 of every artefact by kind"""
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read a report that `squeeze report --json` wrote.
-
-        Raises:
-            UsageError: the file cannot be read or is not a report of this version.
-        """
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except OSError as error:
-            raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "document"
-            message = f"{path}: not a run report of version {VERSION} ({where}: {first['msg']})"
-            raise UsageError(
-                message, hint="make one with: squeeze report RUN --json > report.json"
-            ) from error

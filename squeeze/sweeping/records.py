@@ -6,13 +6,9 @@ Times are milliseconds, sizes bytes. Raw samples are kept.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, ClassVar, Final, Literal
 
-from pydantic import ValidationError
-
-from squeeze.errors import UsageError
-from squeeze.schema import Frozen
+from squeeze.schema import Document, Frozen
 from squeeze.targets.limits import Verdict
 from squeeze.targets.measurement import Estimate, LengthSummary, Measurement
 
@@ -134,8 +130,11 @@ class Texts(Frozen):
     notes: tuple[str, ...] = ()
 
 
-class SweepReport(Frozen):
+class SweepReport(Document):
     """The JSON document of `squeeze sweep`."""
+
+    called: ClassVar[str] = "sweep report"
+    made_by: ClassVar[str] = "squeeze sweep MODEL --json > sweep.json"
 
     kind: Literal["sweep-report"] = "sweep-report"
     version: Literal[1] = VERSION
@@ -155,22 +154,3 @@ class SweepReport(Frozen):
     """why energy was asked for and is not there"""
     environment: Mapping[str, Any]
     """machine, system and libraries"""
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read a report.
-
-        Raises:
-            UsageError: the file cannot be read or is not a report of this version.
-        """
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except OSError as error:
-            raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "document"
-            raise UsageError(
-                f"{path}: not a sweep report of version {VERSION} ({where}: {first['msg']})",
-                hint="make one with `squeeze sweep MODEL --json > sweep.json`",
-            ) from error

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from pathlib import Path
 from statistics import fmean, median
-from typing import Any, Final, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from squeeze.errors import UsageError
-from squeeze.schema import Frozen
+from squeeze.schema import Document, Frozen
 
 __all__ = [
     "MEASUREMENTS",
@@ -276,8 +274,11 @@ class Rounds(Frozen):
         return 1 - (1 - confidence) * self.share
 
 
-class Report(Frozen):
+class Report(Document):
     """The JSON document of `squeeze bench` and of the bench stage."""
+
+    called: ClassVar[str] = "bench report"
+    made_by: ClassVar[str] = "squeeze bench MODEL --json > report.json"
 
     kind: Literal["bench-report"] = "bench-report"
     """always `bench-report`"""
@@ -297,22 +298,3 @@ class Report(Frozen):
     def level(self, confidence: float) -> float:
         """Confidence that one interval of a ratio must have for an answer with the one asked for."""
         return self.rounds.level(confidence) if self.rounds else confidence
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read a report.
-
-        Raises:
-            UsageError: the file cannot be read or is not a report of this version.
-        """
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except OSError as error:
-            raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "document"
-            raise UsageError(
-                f"{path}: not a bench report of version {VERSION} ({where}: {first['msg']})",
-                hint="make one with `squeeze bench MODEL --json > report.json`",
-            ) from error

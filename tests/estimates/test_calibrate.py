@@ -12,6 +12,7 @@ from squeeze.cli import main
 from squeeze.errors import MissingBackend, StageFailed, UsageError
 from squeeze.estimates import calibrate as module
 from squeeze.estimates import calibration, micro, reach
+from squeeze.estimates.calibration import Calibration
 from squeeze.estimates.rates import Rate, Rates, predict
 from squeeze.estimates.trace import trace
 from squeeze.estimates.work import KINDS, parts
@@ -103,7 +104,7 @@ def test_a_length_that_was_not_timed(tmp_path):
 def test_a_document_is_read_as_it_was_written(found, tmp_path):
     path = tmp_path / "deep" / "board.json"
     calibration.write(found, path)
-    assert calibration.read(path) == found
+    assert Calibration.read(path) == found
     assert calibration.stored(path.parent) == {"board": path}
     document = json.loads(path.read_text())
     assert (document["kind"], document["version"]) == ("device-calibration", 1)
@@ -114,9 +115,9 @@ def test_what_is_no_calibration(text, tmp_path):
     path = tmp_path / "x.json"
     path.write_text(text)
     with pytest.raises(UsageError, match="not a calibration of version 1"):
-        calibration.read(path)
+        Calibration.read(path)
     with pytest.raises(UsageError, match="cannot be read"):
-        calibration.read(tmp_path / "none.json")
+        Calibration.read(tmp_path / "none.json")
 
 
 def test_the_runner_measures_what_a_device_is_calibrated_by(tmp_path, monkeypatch):
