@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from squeeze.bench import BenchOptions, BenchReport, bench, judge, parse_budget
+from squeeze.bench import BenchOptions, BenchReport, Judgement, bench, judge, parse_budget
 from squeeze.errors import UsageError
 from squeeze.progress import Silent
 from squeeze.targets.subjects import Subject
@@ -38,6 +38,14 @@ def on_another_machine(path: Path, target: Path) -> Path:
     return target
 
 
+def passed_unless_disturbed(found: Judgement) -> bool:
+    """Nothing failed, and what did not pass was taken back because of others on this machine."""
+    return all(
+        each.verdict == "pass" or (each.verdict == "inconclusive" and "other program" in each.note)
+        for each in found.checks
+    )
+
+
 def test_reference_units_and_another_machine(tmp_path, reference):
     model = tiny.classifier(tmp_path / "model.onnx", hidden=64, layers=4)
     budgets = [parse_budget("p50<=100ref")]
@@ -47,7 +55,7 @@ def test_reference_units_and_another_machine(tmp_path, reference):
     assert report.rounds is not None
     assert report.rounds.ended == "decided"
     assert [each.name for each in judge(report, budgets).checks] == ["p50"]
-    assert judge(report, budgets).verdict == "pass"
+    assert passed_unless_disturbed(judge(report, budgets))
     path = tmp_path / "report.json"
     path.write_text(report.model_dump_json())
     there = on_another_machine(path, tmp_path / "there.json")
@@ -55,7 +63,7 @@ def test_reference_units_and_another_machine(tmp_path, reference):
     again = bench([model], BenchOptions(baseline=there, within=30.0, **QUICK), Silent(), relative)
     assert again.comparisons[0].through_reference
     assert again.comparisons[0].other_machine
-    assert judge(again, relative).verdict == "pass"
+    assert passed_unless_disturbed(judge(again, relative))
 
 
 def test_another_machine_without_reference_or_with_another_one(tmp_path, reference):
@@ -85,7 +93,7 @@ def test_a_relative_budget_ends_a_comparison(tmp_path):
     assert (report.rounds.count, report.rounds.ended) == (8, "decided")
     assert len(report.measurements[1].loads_ms) == 8 + 4
     found = judge(report, budgets)
-    assert {each.verdict for each in found.checks} == {"pass"}
+    assert passed_unless_disturbed(found)
     path = tmp_path / "report.json"
     path.write_text(report.model_dump_json())
     assert judge(BenchReport.read(path), budgets) == found
