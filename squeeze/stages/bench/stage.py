@@ -112,7 +112,7 @@ def _gpu() -> Mapping[str, Any]:
 STAGE = Stage(
     name="bench",
     section="bench",
-    version=1,
+    version=2,
     takes={"bundle": "bundle"},
     gives="measurements",
     config=BenchConfig,

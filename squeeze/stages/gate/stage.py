@@ -48,7 +48,7 @@ def run(config: GateConfig, inputs: Mapping[str, Artifact], work: Work) -> GateR
 STAGE = Stage(
     name="gate",
     section="budget",
-    version=1,
+    version=2,
     takes={"teacher": "teacher", "bundle": "bundle", "measurements": "measurements"},
     gives="verdict",
     config=GateConfig,
