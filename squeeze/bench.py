@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -228,7 +227,9 @@ def _reference(
     asked = options.reference or any(budget.relative_to == "reference" for budget in budgets)
     if not (asked or (report and report.reference)) or not isinstance(parse(options.target), Cpu):
         return ()
-    return (replace(import_module("squeeze.targets.reference").subject(), fixed=True),)
+    from squeeze.targets.reference import subject
+
+    return (replace(subject(), fixed=True),)
 
 
 def _settings(options: BenchOptions) -> Settings:
