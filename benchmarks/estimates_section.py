@@ -12,7 +12,7 @@ NOTES = 3
 
 
 def estimates(record: Record) -> list[str]:
-    """Random encoders on this machine, then published runs against the shipped table."""
+    """Random encoders on a device, then published runs against the shipped table."""
     here = record.get("here")
     return [*(_here(record, here) if here else []), *_published(record)]
 
@@ -37,8 +37,8 @@ def _here(record: Record, here: Record) -> list[str]:
     way = "calibrated first, then measured" if here["apart"] else "all in turns in one process"
     return [
         f"{here['encoders']} random encoders that the calibration never saw, at "
-        f"{', '.join(map(str, here['lengths']))} tokens, one thread; {here['graphs']} small graphs, {way}. "
-        f"Intervals: middle / {here['spread']:.2f} to middle x {here['spread']:.2f}.",
+        f"{', '.join(map(str, here['lengths']))} tokens, one thread, target {here['target']}; "
+        f"{here['graphs']} small graphs, {way}.",
         "",
         *table(
             ("form", "inside the interval", f"middle within {near:g} %", "mean error without sign", "worst"),
@@ -49,6 +49,8 @@ def _here(record: Record, here: Record) -> list[str]:
         f"{reaches(inside, record['asked']['inside'])}",
         f"- middle within {near:g} %: {points(close)} %, at least {points(record['asked']['near'])} %: "
         f"{reaches(close, record['asked']['near'])}",
+        f"- half the width of an interval: x {here['spread']:.2f}, at most x {record['widest']:g}: "
+        f"{reaches(record['widest'], here['spread'])}",
         *[f"- {note}" for note in here["notes"][:NOTES]],
         "",
     ]
