@@ -10,6 +10,7 @@ __all__ = ["AIM", "apart", "reference_units"]
 
 AIM = 0.1
 """How far a model's figures in reference units may lie apart."""
+ONE = "one thread in all"
 
 
 def reference_units(record: Record) -> list[str]:
@@ -27,7 +28,8 @@ def reference_units(record: Record) -> list[str]:
         "",
         *table(("model", *measured), [*rows, ("the reference itself", *units)]),
         "",
-        *_verdicts(measured, names, len(record["conditions"])),
+        *_verdicts({name: found for name, found in measured.items() if found["threads"] == 1}, names, ONE),
+        *_verdicts(measured, names, "two threads among them"),
         *[
             f"- {name}: not measured, {found['skipped']}"
             for name, found in record["conditions"].items()
@@ -37,16 +39,16 @@ def reference_units(record: Record) -> list[str]:
     ]
 
 
-def _verdicts(measured: Record, names: list[str], wanted: int) -> Iterator[str]:
+def _verdicts(measured: Record, names: list[str], what: str) -> Iterator[str]:
     if len(measured) < 2:
-        yield "- nothing to compare: one condition was measured"
+        yield f"- {what}: nothing to compare, {len(measured)} condition was measured"
         return
     for model in names:
         units = [found["models"][model]["units"]["value"] for found in measured.values()]
         times = [found["models"][model]["p50_ms"]["value"] for found in measured.values()]
         yield (
             f"- {model}: {three(100 * apart(units))} % apart in units ({three(100 * apart(times))} % in ms) "
-            f"in {len(measured)} of {wanted} conditions, at most {100 * AIM:g} %: {stays(apart(units), AIM)}"
+            f"in {len(measured)} conditions, {what}, at most {100 * AIM:g} %: {stays(apart(units), AIM)}"
         )
 
 

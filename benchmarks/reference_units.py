@@ -1,10 +1,11 @@
-"""The same models in reference units on one core, on two, and under a quota of half a core.
+"""The same models in reference units: on one core, on two, under a quota of half a core, with two threads.
 
     python -m benchmarks.reference_units
 
 A budget in `ref` is worth something when a model takes as many times the reference's time wherever it runs.
-Students with random weights run in turns with the reference, which has as many threads as they. The
-quota is that of a control group of its own, which takes root; what cannot be tried is skipped and says why.
+Students with random weights run in turns with the reference, with one thread, which is the default, and on two
+cores with two as well; the reference has as many threads as they. The quota is that of a control group of its
+own, which takes root; what cannot be tried is skipped and says why.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +30,7 @@ from squeeze.targets.cpu import Settings, measure
 from squeeze.targets.measurement import Measurement
 from squeeze.targets.subjects import Subject
 
-__all__ = ["CONDITIONS", "QUOTA", "main", "models"]
+__all__ = ["CONDITIONS", "QUOTA", "Condition", "main", "models"]
 
 VOCABULARY = 14_000
 SHAPES: Mapping[str, tuple[int, int, int, int, int]] = {
@@ -36,11 +38,33 @@ SHAPES: Mapping[str, tuple[int, int, int, int, int]] = {
     "4x256": (4, 256, 4, 64, 1024),
 }
 """Layers, hidden width, heads, head size, feed-forward neurons; the first is that of profiles/tiny.toml."""
-CONDITIONS = ("one core", "two cores", "half a core")
 QUOTA = 0.5
 PERIOD_US = 100_000  # the kernel's default
 V1, V2 = Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup")
 GROUP = "squeeze-reference-units"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What this process may use.
+
+    Attributes:
+        cores: that it may run on.
+        threads: of every model.
+        quota: share of a core; None: all of them.
+    """
+
+    cores: int
+    threads: int = 1
+    quota: float | None = None
+
+
+CONDITIONS: Mapping[str, Condition] = {
+    "one core": Condition(1),
+    "two cores": Condition(2),
+    "half a core": Condition(1, quota=QUOTA),
+    "two threads": Condition(2, threads=2),
+}
 
 
 def main(
@@ -75,16 +99,16 @@ def models(folder: Path) -> list[Subject]:
 def _condition(
     name: str, subjects: Sequence[Subject], length: int, seconds: float, progress: Progress
 ) -> dict[str, Any]:
-    threads = 2 if name == "two cores" else 1
-    settings = Settings(threads=threads, sequence=length, min_seconds=seconds, starts=1)
-    if threads > usable_cores():
-        return {"skipped": f"this process may use {usable_cores()} core"}
+    asked = CONDITIONS[name]
+    if asked.cores > usable_cores():
+        return {"threads": asked.threads, "skipped": f"this process may use {usable_cores()} core"}
+    settings = Settings(threads=asked.threads, sequence=length, min_seconds=seconds, starts=1)
     try:
-        with quota(QUOTA) if name == "half a core" else nullcontext():
+        with on(asked.cores), quota(asked.quota) if asked.quota else nullcontext():
             progress.log(name)
-            return _figures(measure(subjects, settings, progress))
+            return {"threads": asked.threads, **_figures(measure(subjects, settings, progress))}
     except MissingBackend as error:
-        return {"skipped": error.message}
+        return {"threads": asked.threads, "skipped": error.message}
 
 
 def _figures(measured: Sequence[Measurement]) -> dict[str, Any]:
@@ -99,6 +123,17 @@ def _figures(measured: Sequence[Measurement]) -> dict[str, Any]:
         "machine": None if state is None else state.plain(),
         "notes": list(dict.fromkeys(note for each in measured for note in each.notes)),
     }
+
+
+@contextmanager
+def on(cores: int) -> Iterator[None]:
+    """This process and its children on the last of the cores that it may use."""
+    every = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(every)[-cores:])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, every)
 
 
 @contextmanager
