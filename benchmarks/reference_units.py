@@ -4,8 +4,8 @@
 
 A budget in `ref` is worth something when a model takes as many times the reference's time wherever it runs.
 Students with random weights run in turns with the reference, with one thread, which is the default, and on
-two cores with two as well; the reference has as many threads as they. The quota is that of a control group of its
-own, which takes root; what cannot be tried is skipped and says why.
+two cores with two as well; the reference has as many threads as they. The quota is that of a control group
+of its own, which takes root; what cannot be tried is skipped and says why.
 """
 
 from __future__ import annotations
