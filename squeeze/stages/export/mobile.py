@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from squeeze.graphs.mobile import by_ncnn, by_openvino
+from squeeze.graphs.mobile import by_coreml, by_litert, by_ncnn, by_openvino
 from squeeze.graphs.mobile.fixed import Answer, Fixed, padded
 from squeeze.models.encoder import Encoder
 from squeeze.models.tokens import Encodings
@@ -46,6 +46,16 @@ class Way(NamedTuple):
 WAYS: Mapping[FormatName, Way] = {
     "openvino": Way(by_openvino.convert, by_openvino.open_model, whole_table=False),
     "ncnn": Way(by_ncnn.convert, by_ncnn.open_model, whole_table=True),
+    "litert": Way(by_litert.convert, by_litert.open_model, whole_table=True),
+    "litert-int8": Way(by_litert.convert_int8, by_litert.open_model, whole_table=True, precision="int8"),
+    "coreml": Way(by_coreml.convert, by_coreml.open_model, whole_table=True, unable=by_coreml.unable),
+    "coreml-int8": Way(
+        by_coreml.convert_int8,
+        by_coreml.open_model,
+        whole_table=True,
+        precision="int8",
+        unable=by_coreml.unable,
+    ),
 }
 
 

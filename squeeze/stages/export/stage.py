@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
@@ -12,7 +12,7 @@ from squeeze.core.calibration import Method
 from squeeze.core.rounding import WEIGHT_BITS
 from squeeze.errors import MissingBackend
 from squeeze.runtime import need, versions
-from squeeze.schema import Frozen
+from squeeze.schema import Frozen, Grown
 from squeeze.stage import Stage, Work
 from squeeze.stages.export.results import (
     EngineResult,
@@ -47,7 +47,7 @@ __all__ = [
 
 FormName = Literal["fp32", "int8-dynamic", "int8-static", "int4-weight"]
 Quantizer = Literal["squeeze", "onnxruntime", "nncf"]
-FormatName = Literal["openvino", "ncnn"]
+FormatName = Literal["openvino", "ncnn", "litert", "litert-int8", "coreml", "coreml-int8"]
 
 
 class Abilities(NamedTuple):
@@ -86,9 +86,19 @@ class Converter(NamedTuple):
     """distributions whose versions shape the file"""
 
 
+LITERT = Converter(
+    ("litert_torch", "ai_edge_quantizer", "ai_edge_litert"),
+    "litert",
+    ("litert-torch", "litert-converter", "ai-edge-quantizer", "ai-edge-litert"),
+)
+COREML = Converter(("coremltools",), "coreml", ("coremltools",))
 FORMATS: Mapping[FormatName, Converter] = {
     "openvino": Converter(("openvino",), "openvino", ("openvino",)),
     "ncnn": Converter(("pnnx", "ncnn"), "ncnn", ("pnnx", "ncnn")),
+    "litert": LITERT,
+    "litert-int8": LITERT,
+    "coreml": COREML,
+    "coreml-int8": COREML,
 }
 
 
@@ -132,8 +142,10 @@ class TensorrtSection(Frozen):
         return "int8-static" if self.precision == "int8" else "fp32"
 
 
-class ExportSection(Frozen):
+class ExportSection(Grown):
     """The `[export]` section."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"quantizer", "formats", "check"})
 
     forms: tuple[FormName, ...] = Field(default=("fp32", "int8-dynamic"), min_length=1)
     """which files to make: `fp32` is model.onnx, `int8-dynamic` model.int8.onnx, `int8-static`
@@ -162,8 +174,7 @@ class ExportSection(Frozen):
     """`int4-weight`: inputs of a product that share a step; more make a smaller file, fewer a better one"""
     table_bits: Literal[4, 8] = 8
     """`int4-weight`: of the rows of a table; codebooks of a product-quantized one stay in 8"""
-    # Not in the stage's key at its default: exports from before this setting keep theirs.
-    quantizer: Quantizer = Field(default="squeeze", exclude_if=lambda name: name == "squeeze")
+    quantizer: Quantizer = "squeeze"
     """who makes int8-dynamic and int8-static where `[quantize]` did not: `squeeze`; `onnxruntime`, its own
     quantizer; `nncf`, which makes int8-static only and gives products back to float until no more than
     `int8_tolerance.metric_drop` is lost"""
@@ -175,10 +186,10 @@ class ExportSection(Frozen):
     """`int8-static`: training texts that ranges are taken from"""
     ort: bool = False
     """also write every form in the format of ONNX Runtime's mobile builds, as model.ort and so on"""
-    formats: tuple[FormatName, ...] = Field(default=(), exclude_if=lambda formats: not formats)
-    """formats of other runtimes to write too, in fp32, for one text of `[task] max_length` tokens:
-    `openvino`, `ncnn`"""
-    check: tuple[str, ...] = Field(default=(), exclude_if=lambda cores: not cores)
+    formats: tuple[FormatName, ...] = ()
+    """formats of other runtimes to write too, for one text of `[task] max_length` tokens: `openvino`, `ncnn`,
+    `litert`, `coreml` in fp32; `litert-int8`, `coreml-int8` with weights in int8"""
+    check: tuple[str, ...] = ()
     """emulated arm64 cores that run every file, such as `"qemu:cortex-a53"` and `"qemu:cortex-a76"`: what it
     computes there must be what it computes here"""
     tensorrt: TensorrtSection | None = None
