@@ -141,7 +141,10 @@ def need(module: str, extra: str) -> ModuleType:
     hint = f"pip install 'squeeze-ondevice[{extra}]'"
     top = module.split(".")[0]
     try:
-        with _untold(TELLS.get(top)), hushed() if top in LOUD and top not in sys.modules else nullcontext():
+        with (
+            _untold(TELLS.get(top)),
+            hushed() if top in LOUD and module not in sys.modules else nullcontext(),
+        ):
             return importlib.import_module(module)
     except ModuleNotFoundError as error:
         lacks = error.name or module

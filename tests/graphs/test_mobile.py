@@ -212,7 +212,8 @@ def test_a_format_named_twice_or_unknown_is_refused(capsys, tmp_path):
 def test_the_command_line_loads_no_converter():
     code = (
         "import sys, squeeze.cli, squeeze.registry;"
-        "print([m for m in ('openvino', 'ncnn', 'pnnx', 'torch') if m in sys.modules])"
+        "print([m for m in ('openvino', 'ncnn', 'pnnx', 'litert_torch', 'jax', 'coremltools', 'torch')"
+        " if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

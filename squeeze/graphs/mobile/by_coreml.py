@@ -24,6 +24,8 @@ __all__ = ["convert", "convert_int8", "open_model", "unable"]
 
 EXTRA = "coreml"
 FOLDER = "model.mlpackage"
+NOTES = "executorch_debug_handle_mapping.json"
+"""What coremltools leaves in a package for a debugger; its manifest does not name it."""
 LEAST = 512
 """Values of the smallest weight that is rounded; biases and norms stay in fp32."""
 STEPS = 127.0
@@ -106,6 +108,7 @@ def _saved(made: Any, model: Fixed, folder: Path, *, rounded: bool) -> tuple[Pat
     package = folder / FOLDER
     with hushed():
         made.save(str(package))
+    (package / NOTES).unlink(missing_ok=True)
     _hold(package, model, rounded=rounded)
     return tuple(sorted(path for path in package.rglob("*") if path.is_file()))
 
