@@ -35,22 +35,26 @@ def packages(core, tmp_path_factory):
     return made
 
 
+def program(length=LENGTH, **changes):
+    return by_coreml._program(Fixed(tiny.encoder(**changes), length))
+
+
 @pytest.mark.parametrize("rounded", [False, True])
 def test_weights_of_another_student_are_found(packages, rounded):
     package = packages["int8" if rounded else "fp32"]
-    by_coreml._hold(package, Fixed(tiny.encoder(), LENGTH), rounded=rounded)
+    by_coreml._hold(package, program(), rounded=rounded)
     with pytest.raises(ParityFailed, match=r"does not hold .*weight"):
-        by_coreml._hold(package, Fixed(tiny.encoder(seed=1), LENGTH), rounded=rounded)
+        by_coreml._hold(package, program(seed=1), rounded=rounded)
 
 
 def test_rounded_weights_are_no_fp32_weights(packages):
     with pytest.raises(ParityFailed, match="does not hold"):
-        by_coreml._hold(packages["int8"], Fixed(tiny.encoder(), LENGTH), rounded=False)
+        by_coreml._hold(packages["int8"], program(), rounded=False)
 
 
 def test_another_length_is_found(packages):
     with pytest.raises(ParityFailed, match="takes"):
-        by_coreml._hold(packages["fp32"], Fixed(tiny.encoder(), LENGTH - 1), rounded=False)
+        by_coreml._hold(packages["fp32"], program(LENGTH - 1), rounded=False)
 
 
 def test_int8_weights_are_smaller_and_nothing_is_left_beside_the_manifest(packages):
@@ -69,7 +73,7 @@ def test_one_weight_that_is_off_is_found():
     off[3, 4] += 0.1
     assert by_coreml._among(weight, [off, weight.T.copy()], rounded=False)
     assert not by_coreml._among(weight, [off], rounded=False)
-    step = float(np.abs(weight).max()) / 127
+    step = np.abs(weight).max(axis=1, keepdims=True) / 127
     assert by_coreml._among(weight, [np.round(weight / step) * step], rounded=True)
     assert not by_coreml._among(weight, [off], rounded=True)
 

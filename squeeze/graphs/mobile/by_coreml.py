@@ -30,6 +30,10 @@ LEAST = 512
 """Values of the smallest weight that is rounded; biases and norms stay in fp32."""
 STEPS = 127.0
 """Of a rounded weight on each side of 0."""
+HALF = 0.505
+"""Of a step, that rounding may be off: a half, and 1 % of it for fp32."""
+READ = (torch.ops.aten.linear.default, torch.ops.aten.embedding.default, torch.ops.aten.slice.Tensor)
+"""What reads a weight as it is, or its first rows."""
 
 
 def unable() -> str:
@@ -44,7 +48,8 @@ def convert(model: Fixed, folder: Path) -> tuple[Path, ...]:
         StageFailed: coremltools does not take the model.
         ParityFailed: the package takes or holds something else than the model.
     """
-    return _saved(_converted(model), model, folder, rounded=False)
+    program = _program(model)
+    return _saved(_converted(program), program, folder, rounded=False)
 
 
 def convert_int8(model: Fixed, folder: Path) -> tuple[Path, ...]:
@@ -55,14 +60,15 @@ def convert_int8(model: Fixed, folder: Path) -> tuple[Path, ...]:
         ParityFailed: the package takes or holds something else than the model.
     """
     ways = need("coremltools.optimize.coreml", EXTRA)
-    whole = _converted(model)
+    program = _program(model)
+    whole = _converted(program)
     with hushed():
         kind = ways.OpLinearQuantizerConfig(mode="linear_symmetric", dtype="int8", weight_threshold=LEAST)
         try:
             made = ways.linear_quantize_weights(whole, ways.OptimizationConfig(global_config=kind))
         except (RuntimeError, TypeError, ValueError) as error:
             raise StageFailed(f"coremltools: the weights cannot be rounded ({_reason(error)})") from error
-    return _saved(made, model, folder, rounded=True)
+    return _saved(made, program, folder, rounded=True)
 
 
 def open_model(files: Sequence[Path]) -> Answer:
@@ -86,11 +92,15 @@ def open_model(files: Sequence[Path]) -> Answer:
     return answer
 
 
-def _converted(model: Fixed) -> Any:
-    core = need("coremltools", EXTRA)
+def _program(model: Fixed) -> torch.export.ExportedProgram:
     with hushed(), quietly():
+        return torch.export.export(model, model.example()).run_decompositions({})
+
+
+def _converted(program: torch.export.ExportedProgram) -> Any:
+    core = need("coremltools", EXTRA)
+    with hushed():
         try:
-            program = torch.export.export(model, model.example()).run_decompositions({})
             return core.convert(
                 program,
                 convert_to="mlprogram",
@@ -104,16 +114,18 @@ def _converted(model: Fixed) -> Any:
             raise StageFailed(f"coremltools: the model cannot be converted ({_reason(error)})") from error
 
 
-def _saved(made: Any, model: Fixed, folder: Path, *, rounded: bool) -> tuple[Path, ...]:
+def _saved(
+    made: Any, program: torch.export.ExportedProgram, folder: Path, *, rounded: bool
+) -> tuple[Path, ...]:
     package = folder / FOLDER
     with hushed():
         made.save(str(package))
     (package / NOTES).unlink(missing_ok=True)
-    _hold(package, model, rounded=rounded)
+    _hold(package, program, rounded=rounded)
     return tuple(sorted(path for path in package.rglob("*") if path.is_file()))
 
 
-def _hold(package: Path, model: Fixed, *, rounded: bool) -> None:
+def _hold(package: Path, program: torch.export.ExportedProgram, *, rounded: bool) -> None:
     """Read the package back: it must take what the model takes and hold the model's weights.
 
     Raises:
@@ -122,12 +134,13 @@ def _hold(package: Path, model: Fixed, *, rounded: bool) -> None:
     spec = need("coremltools", EXTRA).utils.load_spec(str(package))
     kinds = spec.description
     takes = {each.name: tuple(each.type.multiArrayType.shape) for each in kinds.input}
-    wanted = {name: tuple(value.shape) for name, value in zip(INPUTS, model.example(), strict=True)}
+    given = {node.name: tuple(node.meta["val"].shape) for node in program.graph.find_nodes(op="placeholder")}
+    wanted = {name: given[name] for name in INPUTS}
     gives = [each.name for each in kinds.output]
     if takes != wanted or gives != [OUTPUT]:
         raise ParityFailed(f"{FOLDER}: takes {takes} and gives {gives}, not {wanted} and {[OUTPUT]}")
     held = list(_constants(spec, package))
-    lost = [name for name, value in _weights(model) if not _among(value, held, rounded=rounded)]
+    lost = [name for name, value in _weights(program) if not _among(value, held, rounded=rounded)]
     if lost:
         raise ParityFailed(f"{FOLDER}: does not hold {', '.join(lost[:3])} of the model")
 
@@ -139,22 +152,40 @@ def _constants(spec: Any, package: Path) -> Iterator[NDArray[np.float32]]:
         weights = next(package.rglob("weight.bin")).parent
         program = load(spec, spec.specificationVersion, file_weights_dir=str(weights))
         for op in program.functions["main"].operations:
-            for given in op.outputs:
-                if isinstance(given.val, np.ndarray) and given.val.dtype == np.float32:
-                    yield given.val
+            if op.op_type.startswith("constexpr_"):  # rounded; widened when the model is loaded
+                yield op.materialized_val_inference()
+            elif op.op_type == "const" and _is_array(op.outputs[0].val):
+                yield op.outputs[0].val
 
 
-def _weights(model: Fixed) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    for name, value in model.named_parameters():
-        if value.numel() >= LEAST and value.ndim > 1:
-            yield name, value.detach().numpy()
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype == np.float32
+
+
+def _weights(program: torch.export.ExportedProgram) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Matrices of products and tables of look-ups, as far down as they are read.
+
+    What the converter computes with before it writes (relative positions) is not among them.
+    """
+    for node in program.graph.find_nodes(op="placeholder"):
+        name = program.graph_signature.inputs_to_parameters.get(node.name)
+        used = [user for user in node.users if user.target in READ]
+        if name is None or not used:
+            continue
+        value = program.state_dict[name].detach().numpy()
+        if used[0].target is READ[-1]:
+            value = value[: used[0].meta["val"].shape[0]]
+        if value.ndim > 1 and value.size >= LEAST:
+            yield name, value
 
 
 def _among(weight: NDArray[np.float32], held: list[NDArray[np.float32]], *, rounded: bool) -> bool:
-    """Whether one of the arrays is this one or lies across it; half a step off where it is rounded."""
-    near = float(np.abs(weight).max()) / STEPS / 2 * 1.01 if rounded else 0.0
-    same = (np.abs(each - way) for way in (weight, weight.T) for each in held if each.shape == way.shape)
-    return any(apart.max() <= near for apart in same)
+    """Whether one of the arrays is this one or lies across it; half a step of its row off where rounded."""
+    steps = np.abs(weight).max(axis=1, keepdims=True) / STEPS if rounded else np.zeros((1, 1))
+    for way, near in ((weight, steps * HALF), (weight.T, steps.T * HALF)):
+        if any(bool((np.abs(each - way) <= near).all()) for each in held if each.shape == way.shape):
+            return True
+    return False
 
 
 def _reason(error: Exception) -> str:
