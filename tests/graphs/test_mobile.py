@@ -138,6 +138,22 @@ def test_another_answer_is_no_bundle(precision, tmp_path, monkeypatch):
         run(config(formats=["openvino"], forms=["fp32"]), distilled.chain(tmp_path), tiny.work(tmp_path))
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_file_that_computes_something_else_is_no_bundle(name, tmp_path, monkeypatch):
+    there(name)
+    way = mobile.WAYS[name]
+    if reason := way.unable():
+        pytest.skip(f"made, and not run: {reason}")
+
+    def convert(model, folder):
+        model.lean.inner.head_out.weight.neg_()
+        return way.convert(model, folder)
+
+    monkeypatch.setattr(mobile, "WAYS", {name: way._replace(convert=convert)})
+    with pytest.raises(ParityFailed, match=f"{name} against torch"):
+        run(config(formats=[name], forms=["fp32"]), distilled.chain(tmp_path), tiny.work(tmp_path))
+
+
 def test_int8_weights_are_held_by_the_tolerance_of_int8():
     section = config(fp32_tolerance={"max_abs": 1e-3, "agreement": 1.0, "metric_drop": 0.0}).export
     fp32 = mobile.Way(Wrong.convert, Wrong.open_model, whole_table=False)
@@ -157,11 +173,12 @@ def test_what_this_machine_cannot_run_is_no_pass(tmp_path, monkeypatch):
     reason = "runs on another system only"
     way = mobile.Way(Wrong.convert, Wrong.open_model, whole_table=False, unable=lambda: reason)
     monkeypatch.setattr(mobile, "WAYS", {"openvino": way})
-    work = replace(tiny.work(tmp_path), progress=Heard())
+    heard = Heard()
+    work = replace(tiny.work(tmp_path), progress=heard)
     result = run(config(formats=["openvino"], forms=["fp32"]), distilled.chain(tmp_path), work)
     made = result.formats["openvino"]
     assert (made.parity, made.unchecked) == (None, reason)
-    assert f"openvino not checked: {reason}" in work.progress.lines
+    assert f"openvino not checked: {reason}" in heard.lines
     assert f"| not checked: {reason} | - |" in (work.out / "MODEL_CARD.md").read_text()
 
 

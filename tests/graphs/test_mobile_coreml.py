@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from squeeze.errors import MissingBackend, ParityFailed, StageFailed
 from squeeze.graphs.mobile import by_coreml
@@ -83,7 +84,7 @@ def test_a_model_that_it_does_not_take_is_one_line(core, tmp_path):
 
     class Odd(Fixed):
         def forward(self, input_ids, mask):
-            return super().forward(input_ids, mask).to(float).logit().erfinv()
+            return super().forward(input_ids, mask).to(torch.float64).logit().erfinv()
 
     with pytest.raises(StageFailed, match="coremltools: the model cannot be converted") as found:
         by_coreml.convert(Odd(student, LENGTH), tmp_path)

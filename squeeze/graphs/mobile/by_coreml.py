@@ -94,7 +94,8 @@ def open_model(files: Sequence[Path]) -> Answer:
 
 def _program(model: Fixed) -> torch.export.ExportedProgram:
     with hushed(), quietly():
-        return torch.export.export(model, model.example()).run_decompositions({})
+        whole: torch.export.ExportedProgram = torch.export.export(model, model.example())
+        return whole.run_decompositions({})
 
 
 def _converted(program: torch.export.ExportedProgram) -> Any:
