@@ -94,8 +94,9 @@ def open_model(files: Sequence[Path]) -> Answer:
 
 def _program(model: Fixed) -> torch.export.ExportedProgram:
     with hushed(), quietly():
-        whole: torch.export.ExportedProgram = torch.export.export(model, model.example())
-        return whole.run_decompositions({})
+        whole = torch.export.export(model, model.example())
+        program: torch.export.ExportedProgram = whole.run_decompositions({})
+    return program
 
 
 def _converted(program: torch.export.ExportedProgram) -> Any:
