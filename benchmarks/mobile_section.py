@@ -12,6 +12,8 @@ SHARE = 1e-4
 
 SPREAD = 0.15
 """Of the logits, that int8 weights may change: `int8_tolerance.spread` unless a profile says otherwise."""
+COMPUTING = 0.95
+"""Share of the time that a process computes which nobody holds back."""
 
 
 def mobile_formats(record: Record) -> list[str]:
@@ -45,6 +47,18 @@ def mobile_formats(record: Record) -> list[str]:
             rows,
         ),
         *(["", *left] if left else []),
+        *_held_back(record),
+    ]
+
+
+def _held_back(record: Record) -> list[str]:
+    """A warning where the process waited for a processor while it was timed."""
+    share = record.get("computing_share", 1.0)
+    if share >= COMPUTING:
+        return []
+    return [
+        "",
+        f"The process computed only {points(share)} % of that time: others held it back, and ms are no use.",
     ]
 
 

@@ -68,3 +68,9 @@ def test_int8_is_judged_by_its_spread_and_what_did_not_run_by_nothing():
     assert cells(lines, "elsewhere")[8:] == ["-", "-"]
     assert cells(lines, "int8")[8:] == ["1.250", "1.10 (1.00 to 1.20)"]
     assert "- ncnn: not made, pnnx is not installed" in lines
+
+
+def test_times_of_a_process_that_was_held_back_are_called_no_use():
+    whole = record(onnx={**LIBRARIES, **RAN, **TIMES, "precision": "fp32"})
+    assert not any("no use" in line for line in section({**whole, "computing_share": 0.99}))
+    assert any("only 40.0 %" in line for line in section({**whole, "computing_share": 0.4}))
