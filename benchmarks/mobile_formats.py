@@ -8,8 +8,8 @@ the fixed length. Formats whose extra is not installed, and those that this mach
 Latency is that of this host and says nothing of a phone: a runtime that is fast there may not be fast here.
 One thread, one text a call, all formats open side by side in one process, taken in turns of some calls, each
 turn beginning with the next one; the ratio is that of a turn's median to that of model.onnx in the same turn.
-The record says what share of the time the process computed: well below 1, others were on its core, and no time
-is worth anything. Run it on a core that nothing else uses.
+The record says what share of the time the process computed: well below 1, others were on its core, and no
+time is worth anything. Run it on a core that nothing else uses.
 """
 
 from __future__ import annotations
