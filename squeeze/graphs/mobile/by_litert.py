@@ -2,25 +2,56 @@
 
 The int8 file holds weights in int8, one step an output channel; XNNPACK rounds what they are multiplied with
 as it comes in, one step a row. ai-edge-quantizer makes it of the fp32 file.
+
+LiteRT's converter knows no unsigned constants: the codes of a product-quantized table get a sign.
 """
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
+from torch import Tensor
 
 from squeeze.errors import StageFailed
 from squeeze.graphs.mobile.fixed import INPUTS, Answer, Fixed
+from squeeze.models.embedding import Embedding, Product
 from squeeze.runtime import hushed, need
 
 __all__ = ["convert", "convert_int8", "open_model"]
 
 EXTRA = "litert"
 FILE = "model.tflite"
+MIDDLE = 128
+"""What is taken from a code of 8 bits so that it has a sign."""
+
+
+class Signed(Embedding):
+    """A product-quantized table whose codes are int8; it gives the same rows."""
+
+    codes: Tensor
+    offsets: Tensor
+
+    def __init__(self, table: Product) -> None:
+        super().__init__()
+        self.weight = table.weight
+        self.register_buffer("codes", (table.codes.to(torch.int16) - MIDDLE).to(torch.int8))
+        self.register_buffer("offsets", (table.offsets + MIDDLE).to(torch.int32))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(B, T) -> (B, T, E)."""
+        entries = F.embedding(ids, self.codes).to(torch.int32) + self.offsets
+        return F.embedding(entries, self.weight).flatten(-2)
+
+    def table(self) -> Tensor:
+        """The whole table, (V, E)."""
+        return F.embedding(self.codes.to(torch.int32) + self.offsets, self.weight).flatten(-2)
 
 
 def convert(model: Fixed, folder: Path) -> tuple[Path, ...]:
@@ -34,7 +65,8 @@ def convert(model: Fixed, folder: Path) -> tuple[Path, ...]:
     path = folder / FILE
     with hushed():
         try:
-            made = litert.convert(model, sample_kwargs=dict(zip(INPUTS, model.example(), strict=True)))
+            inputs = dict(zip(INPUTS, model.example(), strict=True))
+            made = litert.convert(_signed(model), sample_kwargs=inputs)
             made.export(str(path))
         except (refused, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
             raise StageFailed(f"litert-torch: the model cannot be converted ({_reason(error)})") from error
@@ -88,6 +120,16 @@ def open_model(files: Sequence[Path]) -> Answer:
         return np.array(opened.get_tensor(given), dtype=np.float32)
 
     return answer
+
+
+def _signed(model: Fixed) -> Fixed:
+    """A copy with a table that the converter takes; the model itself where it takes it as it is."""
+    table = model.lean.inner.embedding
+    if not isinstance(table, Product):
+        return model
+    other = copy.deepcopy(model)
+    other.lean.inner.embedding = Signed(table)
+    return other
 
 
 def _reason(error: Exception) -> str:

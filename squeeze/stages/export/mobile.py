@@ -46,8 +46,8 @@ class Way(NamedTuple):
 WAYS: Mapping[FormatName, Way] = {
     "openvino": Way(by_openvino.convert, by_openvino.open_model, whole_table=False),
     "ncnn": Way(by_ncnn.convert, by_ncnn.open_model, whole_table=True),
-    "litert": Way(by_litert.convert, by_litert.open_model, whole_table=True),
-    "litert-int8": Way(by_litert.convert_int8, by_litert.open_model, whole_table=True, precision="int8"),
+    "litert": Way(by_litert.convert, by_litert.open_model, whole_table=False),
+    "litert-int8": Way(by_litert.convert_int8, by_litert.open_model, whole_table=False, precision="int8"),
     "coreml": Way(by_coreml.convert, by_coreml.open_model, whole_table=True, unable=by_coreml.unable),
     "coreml-int8": Way(
         by_coreml.convert_int8,
