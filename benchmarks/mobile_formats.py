@@ -1,16 +1,22 @@
-"""The tiny student in the formats of other runtimes: does it compute the same, and how big is it?
+"""The tiny student in the formats of other runtimes: does it compute the same, how big and how fast is it?
 
     python -m benchmarks.mobile_formats
 
 Random weights of the tiny shape, real text: the validation split of the built-in corpus, every text padded to
-the fixed length. Formats whose extra is not installed are left out and named. No times: those of this machine
-say nothing about a phone, and a runtime that is fast there may not be fast here.
+the fixed length. Formats whose extra is not installed, and those that this machine cannot run, are named.
+
+Latency is that of this host and says nothing of a phone: a runtime that is fast there may not be fast here.
+One thread, one text a call, all formats open side by side in one process, taken in turns of some calls, each
+turn beginning with the next one; the ratio is that of a turn's median to that of model.onnx in the same turn.
+The record says what share of the time the process computed: well below 1, others were on its core, and no
+time is worth anything. Run it on a core that nothing else uses.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +27,8 @@ from numpy.typing import NDArray
 
 from benchmarks.common import RESULTS, Results, cli, write
 from squeeze.errors import MissingBackend
-from squeeze.runtime import need, versions
+from squeeze.graphs.mobile.fixed import padded
+from squeeze.runtime import environment, need, versions
 
 __all__ = ["main"]
 
@@ -33,22 +40,44 @@ TABLES = {"product": {"kind": "product", "subvectors": 96}, "dense": {"kind": "d
 def main(
     length: Annotated[int, typer.Option(help="Tokens of the fixed shape.")] = 64,
     texts: Annotated[int, typer.Option(help="Validation texts at most.")] = 200,
+    turns: Annotated[int, typer.Option(help="Turns that latency is taken in.")] = 20,
+    calls: Annotated[int, typer.Option(help="Calls of each format a turn.")] = 25,
     results: Results = RESULTS,
 ) -> None:
-    """Convert, run and compare; writes mobile-formats.json."""
+    """Convert, run, compare and time; writes mobile-formats.json."""
     from squeeze.stages.export.stage import FORMATS
 
     rows = _rows(length, texts)
     missing = {name: reason for name in FORMATS if (reason := _missing(name))}
-    found = {
-        table: {name: _one(name, table, length, rows) for name in ("onnx", *FORMATS) if name not in missing}
-        for table in TABLES
+    names = [name for name in ("onnx", *FORMATS) if name not in missing]
+    found, shares = {}, {}
+    for table in TABLES:
+        found[table], shares[table] = _table(table, names, length, rows, (turns, calls))
+    record = {
+        "tokens": length,
+        "texts": len(rows),
+        "turns": turns,
+        "calls": calls,
+        "computing_share": min(shares.values()),
+        "environment": environment(),
+        "missing": missing,
+        "tables": found,
     }
-    record = {"tokens": length, "texts": len(rows), "missing": missing, "tables": found}
     write(results, "mobile-formats", record)
+    print(f"the process computed {100 * min(shares.values()):.0f} % of the time that it was timed")
     for table, formats in found.items():
         for name, each in formats.items():
-            print(f"{table:<8} {name:<11} {each['size_bytes'] / 1e6:6.2f} MB  {each['max_abs']:.2g}")
+            print(f"{table:<8} {name:<16} {each['size_bytes'] / 1e6:6.2f} MB  {_told(each)}")
+
+
+def _told(each: Mapping[str, Any]) -> str:
+    if "unchecked" in each:
+        return f"not checked: {each['unchecked']}"
+    ratio = each["ratio"]
+    return (
+        f"{each['max_abs']:.2g}  {100 * each['kept']:.1f} %  {each['ms']:.3f} ms, "
+        f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f}) of onnx"
+    )
 
 
 def _missing(name: str) -> str:
@@ -85,24 +114,69 @@ def _student(table: str) -> Any:
     return student
 
 
-def _one(name: str, table: str, length: int, rows: Any) -> dict[str, Any]:
-    """Size of all files, and the differences of logits from torch's."""
-    from squeeze.stages.export.stage import FORMATS
-
+def _table(
+    table: str, names: Sequence[str], length: int, rows: Any, timing: tuple[int, int]
+) -> tuple[dict[str, dict[str, Any]], float]:
+    """Size, differences from torch and latency of every format with one kind of table; share of computing."""
     student = _student(table)
     said = _torch(student, rows)
-    with tempfile.TemporaryDirectory() as folder:
-        answers, files = _converted(name, student, length, rows, Path(folder))
-        size = sum(path.stat().st_size for path in files)
-    apart = np.abs(answers.astype(np.float64) - said)
-    libraries = ("onnx", "onnxruntime") if name == "onnx" else FORMATS[name].libraries
+    found: dict[str, dict[str, Any]] = {}
+    running: dict[str, Any] = {}
+    feeds = [padded(rows[row], length) for row in range(len(rows))]
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in names:
+            folder = Path(scratch) / name
+            folder.mkdir()
+            found[name], answer = _converted(name, student, length, folder)
+            if answer is not None:
+                running[name] = answer
+                found[name] |= _apart(said, np.concatenate([answer(*feed) for feed in feeds]))
+        began, computed = time.perf_counter(), time.process_time()
+        for name, times in _times(running, feeds, *timing).items():
+            found[name] |= times
+        share = (time.process_time() - computed) / (time.perf_counter() - began)
+    return found, share
+
+
+def _apart(said: NDArray[np.float64], answers: NDArray[np.float32]) -> dict[str, float]:
+    """How far logits are from torch's."""
+    apart = answers.astype(np.float64) - said
     return {
-        "size_bytes": size,
-        "max_abs": float(apart.max()),
+        "max_abs": float(np.abs(apart).max()),
         "largest_logit": float(np.abs(said).max()),
+        "spread": _spread(apart) / _spread(said),
         "kept": float((answers.argmax(1) == said.argmax(1)).mean()),
-        "libraries": versions(libraries),
     }
+
+
+def _spread(logits: NDArray[np.float64]) -> float:
+    """As `int8_tolerance.spread` counts it: each text's mean is taken away."""
+    return float(np.sqrt(((logits - logits.mean(axis=1, keepdims=True)) ** 2).mean()))
+
+
+def _times(
+    running: Mapping[str, Any], feeds: Sequence[Any], turns: int, calls: int
+) -> dict[str, dict[str, Any]]:
+    """Median ms a call, and the ratio of a turn's median to that of onnx: its median and quartiles."""
+    medians: dict[str, list[float]] = {name: [] for name in running}
+    names = list(running)
+    for turn in range(turns + 1):  # the first one warms up
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            took = [_ms(running[name], feeds[(turn * calls + call) % len(feeds)]) for call in range(calls)]
+            medians[name].append(float(np.median(took)))
+    onnx = np.array(medians["onnx"][1:])
+    found = {}
+    for name, each in medians.items():
+        low, value, high = np.percentile(np.array(each[1:]) / onnx, (25, 50, 75))
+        ratio = {"value": float(value), "low": float(low), "high": float(high)}
+        found[name] = {"ms": float(np.median(each[1:])), "ratio": ratio}
+    return found
+
+
+def _ms(answer: Any, feed: Any) -> float:
+    start = time.perf_counter()
+    answer(*feed)
+    return 1e3 * (time.perf_counter() - start)
 
 
 def _torch(student: Any, rows: Any) -> NDArray[np.float64]:
@@ -117,23 +191,45 @@ def _torch_rows(student: Any, rows: Any) -> Iterator[NDArray[np.float64]]:
             yield student(ids, torch.ones_like(ids)).double().numpy()
 
 
-def _converted(name: str, student: Any, length: int, rows: Any, folder: Path) -> tuple[Any, list[Path]]:
+def _converted(name: str, student: Any, length: int, folder: Path) -> tuple[dict[str, Any], Any]:
+    """What is known of the files, and what runs them; None where this machine cannot."""
     from squeeze.graphs import lean
-    from squeeze.graphs.mobile.fixed import Fixed, padded
+    from squeeze.graphs.mobile.fixed import Fixed
     from squeeze.stages.export.mobile import WAYS
-    from squeeze.targets.ort import open_session
+    from squeeze.stages.export.stage import FORMATS
 
     if name == "onnx":
         path = folder / "model.onnx"
         lean.export(student, path, lean.OPSET)
-        session = open_session(path, threads=1)
-        ids = [rows[row].astype(np.int64)[None] for row in range(len(rows))]
-        feeds = [{"input_ids": each, "attention_mask": np.ones_like(each)} for each in ids]
-        return np.concatenate([session.run(["logits"], feed)[0] for feed in feeds]), [path]
+        known = _known([path], "fp32", ("onnx", "onnxruntime"))
+        return known, _in_onnxruntime(path)
     way = WAYS[name]
     files = way.convert(Fixed(student, length, whole_table=way.whole_table), folder)
-    answer = way.open_model(files)
-    return np.concatenate([answer(*padded(rows[row], length)) for row in range(len(rows))]), list(files)
+    known = _known(files, way.precision, FORMATS[name].libraries)
+    if reason := way.unable():
+        return known | {"unchecked": reason}, None
+    return known, way.open_model(files)
+
+
+def _known(files: Sequence[Path], precision: str, libraries: tuple[str, ...]) -> dict[str, Any]:
+    size = sum(path.stat().st_size for path in files)
+    return {"size_bytes": size, "precision": precision, "libraries": versions(libraries)}
+
+
+def _in_onnxruntime(path: Path) -> Any:
+    """Our own file, on the same padded text as the others."""
+    from squeeze.targets.ort import open_session
+
+    session = open_session(path, threads=1)
+
+    def answer(ids: NDArray[np.int32], mask: NDArray[np.float32]) -> NDArray[np.float32]:
+        seen = (mask.reshape(1, -1) == 0).astype(np.int64)
+        logits: NDArray[np.float32] = session.run(
+            ["logits"], {"input_ids": ids.astype(np.int64), "attention_mask": seen}
+        )[0]
+        return logits
+
+    return answer
 
 
 if __name__ == "__main__":

@@ -7,12 +7,12 @@ import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from squeeze.errors import UsageError
-from squeeze.schema import Frozen
+from squeeze.schema import Frozen, Grown
 
 __all__ = [
     "AT_LEAST",
@@ -64,13 +64,14 @@ EXAMPLE = (
 )
 
 
-class BudgetSection(Frozen):
+class BudgetSection(Grown):
     """The `[budget]` section: what the artefact must keep; what is left out is not judged."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"target"})
 
     form: str | None = None
     """which exported form is judged; the last one of `[export] forms` by default"""
-    # Not in a stage's key where it is not set: searches from before this setting keep theirs.
-    target: str | None = Field(default=None, exclude_if=lambda target: target is None)
+    target: str | None = None
     """which of `[bench] targets` latency, load time and memory are judged on; all of them by default"""
     p50_ms: float | None = Field(default=None, gt=0)
     """median latency, milliseconds"""

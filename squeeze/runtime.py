@@ -7,8 +7,9 @@ import importlib.metadata
 import os
 import platform
 import sys
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +21,7 @@ __all__ = [
     "cpu_name",
     "environment",
     "groups",
+    "hushed",
     "need",
     "quiet",
     "quota",
@@ -46,6 +48,8 @@ QUIET = {
 
 # Modules that report that they were imported, and what they do it with: without it they are silent.
 TELLS = {"openvino": "openvino_telemetry"}
+# Modules that write notes about themselves and others when they are loaded.
+LOUD = frozenset({"ai_edge_litert", "ai_edge_quantizer", "coremltools", "litert_torch"})
 
 
 def quiet() -> None:
@@ -135,8 +139,12 @@ def need(module: str, extra: str) -> ModuleType:
         MissingBackend: it is not installed, or it is and does not load; the hint is the install line.
     """
     hint = f"pip install 'squeeze-ondevice[{extra}]'"
+    top = module.split(".")[0]
     try:
-        with _untold(TELLS.get(module.split(".")[0])):
+        with (
+            _untold(TELLS.get(top)),
+            hushed() if top in LOUD and module not in sys.modules else nullcontext(),
+        ):
             return importlib.import_module(module)
     except ModuleNotFoundError as error:
         lacks = error.name or module
@@ -165,6 +173,44 @@ def _untold(reporter: str | None) -> Iterator[None]:
         del sys.modules[reporter]
         if before is not lost:
             sys.modules[reporter] = before
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Drop what libraries write to the standard streams, from C++ too, and what they warn of.
+
+    For a library that takes no setting for it. Errors still come through. The streams belong to the whole
+    process: what another thread writes meanwhile is dropped with them.
+    """
+    copies = {stream: os.dup(stream) for stream in (1, 2) if _is_open(stream)}
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123
+        _flush()
+        for stream in copies:
+            os.dup2(nowhere.fileno(), stream)
+        try:
+            with redirect_stdout(nowhere), redirect_stderr(nowhere), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            _flush()
+            for stream, copy in copies.items():
+                os.dup2(copy, stream)
+                os.close(copy)
+
+
+def _is_open(stream: int) -> bool:
+    try:
+        os.fstat(stream)
+    except OSError:
+        return False
+    return True
+
+
+def _flush() -> None:
+    """What we have written ourselves must not go where theirs goes."""
+    for ours in (sys.stdout, sys.stderr):
+        if ours is not None and not ours.closed:
+            ours.flush()
 
 
 def versions(names: tuple[str, ...]) -> dict[str, str]:

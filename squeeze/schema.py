@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from squeeze.errors import UsageError
 
-__all__ = ["Document", "Frozen", "is_text"]
+__all__ = ["Document", "Frozen", "Grown", "is_text"]
 
 
 def is_text(value: str) -> bool:
@@ -40,6 +40,26 @@ class Frozen(BaseModel):
     def plain(self) -> dict[str, Any]:
         """The record as JSON-ready values."""
         return self.model_dump(mode="json")
+
+
+class Grown(Frozen):
+    """A section that has got settings since artefacts were made with it.
+
+    These are written only where they are set, so that the keys of those artefacts stay what they were.
+    """
+
+    later: ClassVar[frozenset[str]]
+    """the settings that came later"""
+
+    # `Field(exclude_if=...)` would do it, from pydantic 2.12 on; litert-torch keeps pydantic below that.
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in write(self).items()
+            if name not in self.later or getattr(self, name) != fields[name].default
+        }
 
 
 class Document(Frozen):

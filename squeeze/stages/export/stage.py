@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
 from squeeze.artifact import Artifact
 from squeeze.core.calibration import Method
-from squeeze.core.metrics import Quality
 from squeeze.core.rounding import WEIGHT_BITS
 from squeeze.errors import MissingBackend
 from squeeze.runtime import need, versions
-from squeeze.schema import Frozen
+from squeeze.schema import Frozen, Grown
 from squeeze.stage import Stage, Work
+from squeeze.stages.export.results import (
+    EngineResult,
+    ExportResult,
+    FormatResult,
+    FormResult,
+    OrtFile,
+    ParityReport,
+)
 from squeeze.targets.devices.address import parse
 from squeeze.targets.devices.qemu import emulated
-from squeeze.targets.devices.results import Functional
 from squeeze.task import TaskSection
 
 __all__ = [
@@ -41,7 +47,7 @@ __all__ = [
 
 FormName = Literal["fp32", "int8-dynamic", "int8-static", "int4-weight"]
 Quantizer = Literal["squeeze", "onnxruntime", "nncf"]
-FormatName = Literal["openvino", "ncnn"]
+FormatName = Literal["openvino", "ncnn", "litert", "litert-int8", "coreml", "coreml-int8"]
 
 
 class Abilities(NamedTuple):
@@ -80,9 +86,19 @@ class Converter(NamedTuple):
     """distributions whose versions shape the file"""
 
 
+LITERT = Converter(
+    ("litert_torch", "ai_edge_quantizer", "ai_edge_litert"),
+    "litert",
+    ("litert-torch", "litert-converter", "ai-edge-quantizer", "ai-edge-litert"),
+)
+COREML = Converter(("coremltools",), "coreml", ("coremltools",))
 FORMATS: Mapping[FormatName, Converter] = {
     "openvino": Converter(("openvino",), "openvino", ("openvino",)),
     "ncnn": Converter(("pnnx", "ncnn"), "ncnn", ("pnnx", "ncnn")),
+    "litert": LITERT,
+    "litert-int8": LITERT,
+    "coreml": COREML,
+    "coreml-int8": COREML,
 }
 
 
@@ -126,8 +142,10 @@ class TensorrtSection(Frozen):
         return "int8-static" if self.precision == "int8" else "fp32"
 
 
-class ExportSection(Frozen):
+class ExportSection(Grown):
     """The `[export]` section."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"quantizer", "formats", "check"})
 
     forms: tuple[FormName, ...] = Field(default=("fp32", "int8-dynamic"), min_length=1)
     """which files to make: `fp32` is model.onnx, `int8-dynamic` model.int8.onnx, `int8-static`
@@ -140,7 +158,8 @@ class ExportSection(Frozen):
     int8_tolerance: Tolerance = Tolerance(
         spread=0.15, product=0.05, rounding=0.3, agreement=0.95, metric_drop=0.02
     )
-    """fp32 ONNX against int8 ONNX, both forms"""
+    """fp32 ONNX against int8 ONNX, both forms; torch against the int8 ones of `formats`, whose products and
+    look-ups cannot be looked at one by one"""
     int4_tolerance: Tolerance = Tolerance(
         spread=0.3, product=0.25, rounding=0.3, agreement=0.9, metric_drop=0.03
     )
@@ -155,8 +174,7 @@ class ExportSection(Frozen):
     """`int4-weight`: inputs of a product that share a step; more make a smaller file, fewer a better one"""
     table_bits: Literal[4, 8] = 8
     """`int4-weight`: of the rows of a table; codebooks of a product-quantized one stay in 8"""
-    # Not in the stage's key at its default: exports from before this setting keep theirs.
-    quantizer: Quantizer = Field(default="squeeze", exclude_if=lambda name: name == "squeeze")
+    quantizer: Quantizer = "squeeze"
     """who makes int8-dynamic and int8-static where `[quantize]` did not: `squeeze`; `onnxruntime`, its own
     quantizer; `nncf`, which makes int8-static only and gives products back to float until no more than
     `int8_tolerance.metric_drop` is lost"""
@@ -168,10 +186,10 @@ class ExportSection(Frozen):
     """`int8-static`: training texts that ranges are taken from"""
     ort: bool = False
     """also write every form in the format of ONNX Runtime's mobile builds, as model.ort and so on"""
-    formats: tuple[FormatName, ...] = Field(default=(), exclude_if=lambda formats: not formats)
-    """formats of other runtimes to write too, in fp32, for one text of `[task] max_length` tokens:
-    `openvino`, `ncnn`"""
-    check: tuple[str, ...] = Field(default=(), exclude_if=lambda cores: not cores)
+    formats: tuple[FormatName, ...] = ()
+    """formats of other runtimes to write too, for one text of `[task] max_length` tokens: `openvino`, `ncnn`,
+    `litert`, `coreml` in fp32; `litert-int8`, `coreml-int8` with weights in int8"""
+    check: tuple[str, ...] = ()
     """emulated arm64 cores that run every file, such as `"qemu:cortex-a53"` and `"qemu:cortex-a76"`: what it
     computes there must be what it computes here"""
     tensorrt: TensorrtSection | None = None
@@ -206,83 +224,6 @@ class ExportConfig(Frozen):
     seed: int
     task: TaskSection
     export: ExportSection
-
-
-class ParityReport(Frozen):
-    """One conversion, compared on real validation texts."""
-
-    source: str
-    rows: int
-    max_abs: float
-    mean_abs: float
-    spread: float | None = None
-    agreement: float
-    metric_drop: float
-
-
-class OrtFile(Frozen):
-    """A form once more, in ONNX Runtime's own format."""
-
-    file: str
-    size_bytes: int
-    parity: ParityReport
-
-
-class FormResult(Frozen):
-    """One exported file."""
-
-    file: str
-    size_bytes: int
-    parity: ParityReport
-    quality: Mapping[str, Quality]
-    product: float | None = None
-    """largest difference of a product or look-up, as in `Tolerance`; None: not converted"""
-    ort: OrtFile | None = None
-    """the same in the ORT format, where that was asked for"""
-
-
-class EngineResult(Frozen):
-    """The TensorRT engine; its card beside it has the rest."""
-
-    file: str
-    size_bytes: int
-    precision: str
-    source: str
-    """the file that it was made from"""
-    tensorrt: str
-    device: str
-    converted: ParityReport
-    """the form against the converted graph, both in ONNX Runtime"""
-    parity: ParityReport
-    """the converted graph in ONNX Runtime against the engine"""
-
-
-class FormatResult(Frozen):
-    """The student in the format of another runtime."""
-
-    files: tuple[str, ...]
-    size_bytes: int
-    """of all its files"""
-    length: int
-    """tokens of its one text, padding included"""
-    libraries: Mapping[str, str]
-    """what made it and ran it here, with versions"""
-    parity: ParityReport
-
-
-class ExportResult(Frozen):
-    """What the export stage reports."""
-
-    forms: Mapping[str, FormResult]
-    tokenizer_bytes: int
-    lengths: tuple[int, ...]
-    """token counts of the validation texts: the lengths that latency is measured at"""
-    engine: EngineResult | None = None
-    """where the profile asks for one"""
-    formats: Mapping[str, FormatResult] = Field(default_factory=dict)
-    """of other runtimes, where the profile asks for any"""
-    checks: tuple[Functional, ...] = ()
-    """every file on every emulated core that the profile names"""
 
 
 def run(config: ExportConfig, inputs: Mapping[str, Artifact], work: Work) -> ExportResult:
