@@ -54,7 +54,11 @@ def test_emulated_cores_and_other_formats(found):
         libraries={"openvino": "1"},
         parity=parity,
     )
-    export = found.export.model_copy(update={"checks": (check,), "formats": {"openvino": other}})
+    elsewhere = FormatResult(
+        files=("coreml/a",), size_bytes=1, length=64, libraries={}, unchecked="runs on macOS only"
+    )
+    formats = {"openvino": other, "coreml": elsewhere}
+    export = found.export.model_copy(update={"checks": (check,), "formats": formats})
     text = drawn(replace(found, export=export))
     assert "cortex-a53" in text
     assert "1.5e-07" in text
@@ -63,6 +67,7 @@ def test_emulated_cores_and_other_formats(found):
     assert "openvino/model.xml, openvino/model.bin" in text
     assert "4.56" in text
     assert "50.00" in text
+    assert "not checked: runs on macOS only" in text
 
 
 def test_targets_are_drawn_one_by_one(found):

@@ -9,6 +9,7 @@ from squeeze.report.evidence import Evidence
 from squeeze.report.evidence.origin import setting
 from squeeze.report.page import words
 from squeeze.report.page.parts import Cell, Fold, Part, Section, Table, Words, row
+from squeeze.stages.export.results import FormatResult
 from squeeze.stages.teacher.stage import TeacherResult
 from squeeze.targets.devices.results import Functional
 
@@ -82,8 +83,7 @@ def _out(found: Evidence) -> Iterator[Part]:
         named = f"TensorRT {engine.tensorrt}, {engine.precision}"
         rows.append(row(engine.file, named, words.megabytes(engine.size_bytes), kept, engine.source, ""))
     for name, other in found.export.formats.items():
-        size, kept = words.megabytes(other.size_bytes), f"{100 * other.parity.agreement:.2f}"
-        rows.append(row(", ".join(other.files), name, size, kept, other.parity.source, ""))
+        rows.append(_other(name, other))
     rows.append(row("tokenizer.json", "", words.megabytes(found.export.tokenizer_bytes), "", "", ""))
     yield Table(("file out", "form", "MB", "labels kept %", "compared with", ""), tuple(rows))
     yield Words(
@@ -91,6 +91,14 @@ def _out(found: Evidence) -> Iterator[Part]:
     )
     if found.export.checks:
         yield _emulated(found.export.checks)
+
+
+def _other(name: str, made: FormatResult) -> tuple[Cell, ...]:
+    """The format of another runtime; one that was not run here keeps no labels and says why."""
+    files, size = ", ".join(made.files), words.megabytes(made.size_bytes)
+    if made.parity is None:
+        return row(files, name, size, "-", f"not checked: {made.unchecked}", "")
+    return row(files, name, size, f"{100 * made.parity.agreement:.2f}", made.parity.source, "")
 
 
 def _emulated(checks: Sequence[Functional]) -> Table:

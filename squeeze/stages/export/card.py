@@ -51,12 +51,12 @@ Recall of each label, by `{file}` on the test split: {recall}.
 FORMATS = """
 ## Other runtimes
 
-In fp32, for one text of {length} tokens a call: `input_ids` (int32, 1 x {length}, 0 at padding) and `mask`
+For one text of {length} tokens a call: `input_ids` (int32, 1 x {length}, 0 at padding) and `mask`
 (float, 1 x 1 x 1 x {length}: 0 where there is a token, -10000 at padding), in this order. ncnn calls them in0
 and in1, its result out0, and leaves the first 1 away. Compared with torch on the validation text.
 
-| format | files | size (bytes) | made by | largest difference | labels kept |
-|---|---|---|---|---|---|
+| format | files | weights | size (bytes) | made by | largest difference | labels kept |
+|---|---|---|---|---|---|---|
 """
 
 CHECKS = """
@@ -175,8 +175,15 @@ def _formats(found: Mapping[str, FormatResult]) -> Iterator[str]:
     for name, made in found.items():
         files = ", ".join(f"`{file}`" for file in made.files)
         libraries = ", ".join(f"{library} {version}" for library, version in made.libraries.items())
-        same = f"{made.parity.max_abs:.2g} | {100 * made.parity.agreement:.2f} % of {made.parity.rows}"
-        yield f"| {name} | {files} | {made.size_bytes:,} | {libraries} | {same} |\n"
+        size = f"{made.precision} | {made.size_bytes:,}"
+        yield f"| {name} | {files} | {size} | {libraries} | {_compared(made)} |\n"
+
+
+def _compared(made: FormatResult) -> str:
+    """Largest difference and labels kept; the reason, and nothing like a pass, where it was not run."""
+    if made.parity is None:
+        return f"not checked: {_plain(made.unchecked)} | -"
+    return f"{made.parity.max_abs:.2g} | {100 * made.parity.agreement:.2f} % of {made.parity.rows}"
 
 
 def _checks(found: Sequence[Functional]) -> Iterator[str]:

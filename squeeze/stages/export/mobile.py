@@ -16,12 +16,18 @@ from squeeze.models.tokens import Encodings
 from squeeze.runtime import versions
 from squeeze.stage import Work
 from squeeze.stages.export import parity
-from squeeze.stages.export.stage import FORMATS, ExportSection, FormatName, FormatResult
+from squeeze.stages.export.results import FormatResult, ParityReport, Precision
+from squeeze.stages.export.stage import FORMATS, ExportSection, FormatName, Tolerance
 
-__all__ = ["WAYS", "Way", "answers", "make"]
+__all__ = ["WAYS", "Way", "answers", "make", "tolerance"]
 
 VALIDATION = "validation"
 Logits = NDArray[np.float32]
+
+
+def anywhere() -> str:
+    """Of a format that every machine runs which can make it."""
+    return ""
 
 
 class Way(NamedTuple):
@@ -31,6 +37,10 @@ class Way(NamedTuple):
     open_model: Callable[[Sequence[Path]], Answer]
     whole_table: bool
     """whether a product-quantized table must be written out"""
+    precision: Precision = "fp32"
+    """of the weights; it says which tolerance holds"""
+    unable: Callable[[], str] = anywhere
+    """why this machine makes the format and cannot run it; empty where it can"""
 
 
 WAYS: Mapping[FormatName, Way] = {
@@ -51,7 +61,7 @@ def make(
     """Write every format that the profile asks for into a folder of its own in the bundle.
 
     Args:
-        section: which, and the tolerance of fp32.
+        section: which, and the tolerances.
         student: in float.
         said: its logits in torch by split.
         rows: N validation texts in token numbers.
@@ -71,17 +81,36 @@ def make(
         with work.progress.task(f"convert to {name}", 1) as advance:
             files = way.convert(Fixed(student, reach, whole_table=way.whole_table), folder)
             advance(1)
-        found = answers(way.open_model(files), rows, reach, name, work)
-        report = parity.compare("torch", said[VALIDATION], found, truth)
-        parity.hold(name, report, section.fp32_tolerance)
+        unchecked = way.unable()
+        if unchecked:
+            work.progress.log(f"{name} not checked: {unchecked}")
+            report = None
+        else:
+            found = answers(way.open_model(files), rows, reach, name, work)
+            report = _held(name, said[VALIDATION], found, truth, tolerance(section, way))
         made[name] = FormatResult(
-            files=tuple(f"{name}/{path.name}" for path in files),
+            files=tuple(path.relative_to(work.out).as_posix() for path in files),
             size_bytes=sum(path.stat().st_size for path in files),
             length=reach,
             libraries=versions(FORMATS[name].libraries),
+            precision=way.precision,
             parity=report,
+            unchecked=unchecked,
         )
     return made
+
+
+def tolerance(section: ExportSection, way: Way) -> Tolerance:
+    """How far a format may be from torch."""
+    return section.int8_tolerance if way.precision == "int8" else section.fp32_tolerance
+
+
+def _held(
+    name: str, said: Logits, found: Logits, truth: NDArray[np.int64], limits: Tolerance
+) -> ParityReport:
+    report = parity.compare("torch", said, found, truth)
+    parity.hold(name, report, limits)
+    return report
 
 
 def answers(answer: Answer, rows: Encodings, length: int, name: str, work: Work) -> Logits:

@@ -9,15 +9,21 @@ from pydantic import Field, field_validator
 
 from squeeze.artifact import Artifact
 from squeeze.core.calibration import Method
-from squeeze.core.metrics import Quality
 from squeeze.core.rounding import WEIGHT_BITS
 from squeeze.errors import MissingBackend
 from squeeze.runtime import need, versions
 from squeeze.schema import Frozen
 from squeeze.stage import Stage, Work
+from squeeze.stages.export.results import (
+    EngineResult,
+    ExportResult,
+    FormatResult,
+    FormResult,
+    OrtFile,
+    ParityReport,
+)
 from squeeze.targets.devices.address import parse
 from squeeze.targets.devices.qemu import emulated
-from squeeze.targets.devices.results import Functional
 from squeeze.task import TaskSection
 
 __all__ = [
@@ -140,7 +146,8 @@ class ExportSection(Frozen):
     int8_tolerance: Tolerance = Tolerance(
         spread=0.15, product=0.05, rounding=0.3, agreement=0.95, metric_drop=0.02
     )
-    """fp32 ONNX against int8 ONNX, both forms"""
+    """fp32 ONNX against int8 ONNX, both forms; torch against the int8 ones of `formats`, whose products and
+    look-ups cannot be looked at one by one"""
     int4_tolerance: Tolerance = Tolerance(
         spread=0.3, product=0.25, rounding=0.3, agreement=0.9, metric_drop=0.03
     )
@@ -206,83 +213,6 @@ class ExportConfig(Frozen):
     seed: int
     task: TaskSection
     export: ExportSection
-
-
-class ParityReport(Frozen):
-    """One conversion, compared on real validation texts."""
-
-    source: str
-    rows: int
-    max_abs: float
-    mean_abs: float
-    spread: float | None = None
-    agreement: float
-    metric_drop: float
-
-
-class OrtFile(Frozen):
-    """A form once more, in ONNX Runtime's own format."""
-
-    file: str
-    size_bytes: int
-    parity: ParityReport
-
-
-class FormResult(Frozen):
-    """One exported file."""
-
-    file: str
-    size_bytes: int
-    parity: ParityReport
-    quality: Mapping[str, Quality]
-    product: float | None = None
-    """largest difference of a product or look-up, as in `Tolerance`; None: not converted"""
-    ort: OrtFile | None = None
-    """the same in the ORT format, where that was asked for"""
-
-
-class EngineResult(Frozen):
-    """The TensorRT engine; its card beside it has the rest."""
-
-    file: str
-    size_bytes: int
-    precision: str
-    source: str
-    """the file that it was made from"""
-    tensorrt: str
-    device: str
-    converted: ParityReport
-    """the form against the converted graph, both in ONNX Runtime"""
-    parity: ParityReport
-    """the converted graph in ONNX Runtime against the engine"""
-
-
-class FormatResult(Frozen):
-    """The student in the format of another runtime."""
-
-    files: tuple[str, ...]
-    size_bytes: int
-    """of all its files"""
-    length: int
-    """tokens of its one text, padding included"""
-    libraries: Mapping[str, str]
-    """what made it and ran it here, with versions"""
-    parity: ParityReport
-
-
-class ExportResult(Frozen):
-    """What the export stage reports."""
-
-    forms: Mapping[str, FormResult]
-    tokenizer_bytes: int
-    lengths: tuple[int, ...]
-    """token counts of the validation texts: the lengths that latency is measured at"""
-    engine: EngineResult | None = None
-    """where the profile asks for one"""
-    formats: Mapping[str, FormatResult] = Field(default_factory=dict)
-    """of other runtimes, where the profile asks for any"""
-    checks: tuple[Functional, ...] = ()
-    """every file on every emulated core that the profile names"""
 
 
 def run(config: ExportConfig, inputs: Mapping[str, Artifact], work: Work) -> ExportResult:
