@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import logging
 import os
 import platform
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,7 @@ __all__ = [
     "cpu_name",
     "environment",
     "groups",
+    "hushed",
     "need",
     "quiet",
     "quota",
@@ -30,6 +33,7 @@ __all__ = [
 
 CPUINFO = Path("/proc/cpuinfo")
 GROUPS, MEMBER = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+STDERR = 2  # as the system counts; C++ knows no sys.stderr
 QUIET = {
     # ONNX Runtime >= 1.30 ships telemetry that is on by default; the API call comes too late
     # for its first event, so the variable must be set before the library is loaded.
@@ -165,6 +169,40 @@ def _untold(reporter: str | None) -> Iterator[None]:
         del sys.modules[reporter]
         if before is not lost:
             sys.modules[reporter] = before
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Keep what libraries say about themselves off the terminal: warnings, logs, what C++ writes to stderr.
+
+    Errors are raised as ever. What anybody writes to stderr meanwhile is lost, so nothing that may end the
+    process belongs in here.
+    """
+    loudest = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), _nowhere(STDERR):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(loudest)
+
+
+@contextmanager
+def _nowhere(descriptor: int) -> Iterator[None]:
+    """Send what is written to a descriptor of this process nowhere; one that is closed stays closed."""
+    try:
+        kept = os.dup(descriptor)
+    except OSError:
+        yield
+        return
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), descriptor)
+        yield
+    finally:
+        os.dup2(kept, descriptor)
+        os.close(kept)
 
 
 def versions(names: tuple[str, ...]) -> dict[str, str]:

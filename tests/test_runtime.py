@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import platform
+import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -199,3 +202,27 @@ def test_a_module_that_reports_its_import_finds_nothing_to_do_it_with(module, mo
     there = importlib.import_module(reporter)
     assert runtime.need(teller, extra="x").reporter_of_it is None
     assert sys.modules[reporter] is there
+
+
+def test_what_libraries_say_is_hushed_and_errors_come_through(capfd):
+    logger = logging.getLogger("a.library")
+    before = logging.root.manager.disable
+
+    def loud():
+        warnings.warn("news", UserWarning, stacklevel=1)  # an error under our settings, elsewhere
+        logger.error("news")
+        os.write(2, b"news of C++\n")
+        raise ValueError("wrong")
+
+    with pytest.raises(ValueError, match="wrong"), runtime.hushed():
+        loud()
+    assert capfd.readouterr() == ("", "")
+    assert logging.root.manager.disable == before
+    os.write(2, b"heard\n")
+    assert capfd.readouterr().err == "heard\n"
+
+
+def test_hushing_where_stderr_is_closed():
+    code = "import os; os.close(2); from squeeze import runtime\nwith runtime.hushed(): print('done')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "done\n"

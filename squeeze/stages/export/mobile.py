@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from squeeze.graphs.mobile import by_ncnn, by_openvino
+from squeeze.graphs.mobile import by_executorch, by_ncnn, by_openvino
 from squeeze.graphs.mobile.fixed import Answer, Fixed, padded
 from squeeze.models.encoder import Encoder
 from squeeze.models.tokens import Encodings
@@ -46,6 +46,10 @@ class Way(NamedTuple):
 WAYS: Mapping[FormatName, Way] = {
     "openvino": Way(by_openvino.convert, by_openvino.open_model, whole_table=False),
     "ncnn": Way(by_ncnn.convert, by_ncnn.open_model, whole_table=True),
+    "executorch": Way(by_executorch.convert, by_executorch.open_model, whole_table=False),
+    "executorch-int8": Way(
+        by_executorch.convert_int8, by_executorch.open_model, whole_table=False, precision="int8"
+    ),
 }
 
 

@@ -11,7 +11,7 @@ from squeeze.artifact import Artifact
 from squeeze.core.calibration import Method
 from squeeze.core.rounding import WEIGHT_BITS
 from squeeze.errors import MissingBackend
-from squeeze.runtime import need, versions
+from squeeze.runtime import hushed, need, versions
 from squeeze.schema import Frozen
 from squeeze.stage import Stage, Work
 from squeeze.stages.export.results import (
@@ -47,7 +47,7 @@ __all__ = [
 
 FormName = Literal["fp32", "int8-dynamic", "int8-static", "int4-weight"]
 Quantizer = Literal["squeeze", "onnxruntime", "nncf"]
-FormatName = Literal["openvino", "ncnn"]
+FormatName = Literal["openvino", "ncnn", "executorch", "executorch-int8"]
 
 
 class Abilities(NamedTuple):
@@ -86,9 +86,12 @@ class Converter(NamedTuple):
     """distributions whose versions shape the file"""
 
 
+EXECUTORCH = Converter(("executorch", "executorch.runtime"), "executorch", ("executorch", "torchao"))
 FORMATS: Mapping[FormatName, Converter] = {
     "openvino": Converter(("openvino",), "openvino", ("openvino",)),
     "ncnn": Converter(("pnnx", "ncnn"), "ncnn", ("pnnx", "ncnn")),
+    "executorch": EXECUTORCH,
+    "executorch-int8": EXECUTORCH,
 }
 
 
@@ -176,8 +179,8 @@ class ExportSection(Frozen):
     ort: bool = False
     """also write every form in the format of ONNX Runtime's mobile builds, as model.ort and so on"""
     formats: tuple[FormatName, ...] = Field(default=(), exclude_if=lambda formats: not formats)
-    """formats of other runtimes to write too, in fp32, for one text of `[task] max_length` tokens:
-    `openvino`, `ncnn`"""
+    """formats of other runtimes to write too, for one text of `[task] max_length` tokens: in fp32 `openvino`,
+    `ncnn`, `executorch`; in int8 `executorch-int8`"""
     check: tuple[str, ...] = Field(default=(), exclude_if=lambda cores: not cores)
     """emulated arm64 cores that run every file, such as `"qemu:cortex-a53"` and `"qemu:cortex-a76"`: what it
     computes there must be what it computes here"""
@@ -236,8 +239,9 @@ def needs(config: ExportConfig) -> None:
 
         available()
     for name in config.export.formats:
-        for module in FORMATS[name].modules:
-            need(module, FORMATS[name].extra)
+        with hushed():
+            for module in FORMATS[name].modules:
+                need(module, FORMATS[name].extra)
     for target in config.export.check:
         from squeeze.targets.devices.reaching import require
         from squeeze.targets.devices.visiting import Habits
