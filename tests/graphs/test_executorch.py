@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +18,12 @@ from squeeze.graphs.mobile.fixed import Fixed, padded
 from squeeze.graphs.mobile.rounded import Books, with_int8_tables
 from squeeze.stages.export import mobile
 from squeeze.stages.export.run import run
+from squeeze.stages.export.stage import FormatName
 from tests import distilled, tiny
 from tests.distilled import export_config as config
 from tests.graphs.test_mobile import LENGTH, STUDENTS, there
 
-NAMES = ("executorch", "executorch-int8")
+NAMES: tuple[FormatName, ...] = ("executorch", "executorch-int8")
 IDS = torch.arange(tiny.VOCABULARY)[None]
 
 
@@ -40,7 +42,7 @@ def made(tmp_path_factory):
 def test_tables_are_rounded_to_half_a_step_and_the_model_stays(kind):
     model = Fixed(tiny.encoder(**STUDENTS[kind]), LENGTH)
     before = model.lean.inner.embedding
-    after = with_int8_tables(model).lean.inner.embedding
+    after: Any = with_int8_tables(model).lean.inner.embedding
     assert model.lean.inner.embedding is before
     assert after.values.dtype == torch.int8
     assert isinstance(after, Books) == (kind == "product")

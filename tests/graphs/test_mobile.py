@@ -17,7 +17,7 @@ from squeeze.graphs.mobile.fixed import Fixed, padded
 from squeeze.models.embedding import EmbeddingShape, Product
 from squeeze.models.encoder import LayerShape
 from squeeze.progress import Silent
-from squeeze.runtime import need
+from squeeze.runtime import hushed, need
 from squeeze.stages.export import mobile
 from squeeze.stages.export.run import run
 from squeeze.stages.export.stage import FORMATS, ExportResult, FormatResult, ParityReport, needs, sources
@@ -40,8 +40,9 @@ NEAR = {"fp32": 1e-5, "int8": 0.05}
 def there(name):
     """Skip where a format cannot be made."""
     try:
-        for module in FORMATS[name].modules:
-            need(module, FORMATS[name].extra)
+        with hushed():
+            for module in FORMATS[name].modules:
+                need(module, FORMATS[name].extra)
     except MissingBackend as error:
         pytest.skip(error.message)
 
@@ -212,7 +213,7 @@ def test_a_format_named_twice_or_unknown_is_refused(capsys, tmp_path):
 def test_the_command_line_loads_no_converter():
     code = (
         "import sys, squeeze.cli, squeeze.registry;"
-        "print([m for m in ('openvino', 'ncnn', 'pnnx', 'torch') if m in sys.modules])"
+        "print([m for m in ('openvino', 'ncnn', 'pnnx', 'executorch', 'torch') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -27,7 +27,7 @@ def with_int8_tables(model: Fixed) -> Fixed:
     inner = rounded.lean.inner
     table = inner.embedding
     assert isinstance(table, Embedding)
-    inner.embedding = Books(table) if isinstance(table, Product) else Rows(table)
+    inner.add_module("embedding", Books(table) if isinstance(table, Product) else Rows(table))
     return rounded
 
 
