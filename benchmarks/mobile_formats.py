@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from benchmarks.common import RESULTS, Results, cli, write
 from squeeze.errors import MissingBackend
-from squeeze.runtime import hushed, need, versions
+from squeeze.runtime import need, versions
 
 __all__ = ["main"]
 
@@ -48,7 +48,7 @@ def main(
     write(results, "mobile-formats", record)
     for table, formats in found.items():
         for name, each in formats.items():
-            print(f"{table:<8} {name:<15} {each['size_bytes'] / 1e6:6.2f} MB  {each['max_abs']:.2g}")
+            print(f"{table:<8} {name:<11} {each['size_bytes'] / 1e6:6.2f} MB  {each['max_abs']:.2g}")
 
 
 def _missing(name: str) -> str:
@@ -56,9 +56,8 @@ def _missing(name: str) -> str:
     from squeeze.stages.export.stage import FORMATS
 
     try:
-        with hushed():
-            for module in FORMATS[name].modules:
-                need(module, FORMATS[name].extra)
+        for module in FORMATS[name].modules:
+            need(module, FORMATS[name].extra)
     except MissingBackend as error:
         return error.message
     return ""

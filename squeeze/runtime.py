@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import logging
 import os
 import platform
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,7 +32,6 @@ __all__ = [
 
 CPUINFO = Path("/proc/cpuinfo")
 GROUPS, MEMBER = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
-STDERR = 2  # as the system counts; C++ knows no sys.stderr
 QUIET = {
     # ONNX Runtime >= 1.30 ships telemetry that is on by default; the API call comes too late
     # for its first event, so the variable must be set before the library is loaded.
@@ -50,6 +48,8 @@ QUIET = {
 
 # Modules that report that they were imported, and what they do it with: without it they are silent.
 TELLS = {"openvino": "openvino_telemetry"}
+# Modules that write notes about themselves and others when they are loaded.
+LOUD = frozenset({"ai_edge_litert", "ai_edge_quantizer", "coremltools", "executorch", "litert_torch"})
 
 
 def quiet() -> None:
@@ -139,8 +139,12 @@ def need(module: str, extra: str) -> ModuleType:
         MissingBackend: it is not installed, or it is and does not load; the hint is the install line.
     """
     hint = f"pip install 'squeeze-ondevice[{extra}]'"
+    top = module.split(".")[0]
     try:
-        with _untold(TELLS.get(module.split(".")[0])):
+        with (
+            _untold(TELLS.get(top)),
+            hushed() if top in LOUD and module not in sys.modules else nullcontext(),
+        ):
             return importlib.import_module(module)
     except ModuleNotFoundError as error:
         lacks = error.name or module
@@ -173,36 +177,40 @@ def _untold(reporter: str | None) -> Iterator[None]:
 
 @contextmanager
 def hushed() -> Iterator[None]:
-    """Keep what libraries say about themselves off the terminal: warnings, logs, what C++ writes to stderr.
+    """Drop what libraries write to the standard streams, from C++ too, and what they warn of.
 
-    Errors are raised as ever. What anybody writes to stderr meanwhile is lost, so nothing that may end the
-    process belongs in here.
+    For a library that takes no setting for it. Errors still come through. The streams belong to the whole
+    process: what another thread writes meanwhile is dropped with them.
     """
-    loudest = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), _nowhere(STDERR):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(loudest)
+    copies = {stream: os.dup(stream) for stream in (1, 2) if _is_open(stream)}
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123
+        _flush()
+        for stream in copies:
+            os.dup2(nowhere.fileno(), stream)
+        try:
+            with redirect_stdout(nowhere), redirect_stderr(nowhere), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            _flush()
+            for stream, copy in copies.items():
+                os.dup2(copy, stream)
+                os.close(copy)
 
 
-@contextmanager
-def _nowhere(descriptor: int) -> Iterator[None]:
-    """Send what is written to a descriptor of this process nowhere; one that is closed stays closed."""
+def _is_open(stream: int) -> bool:
     try:
-        kept = os.dup(descriptor)
+        os.fstat(stream)
     except OSError:
-        yield
-        return
-    try:
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), descriptor)
-        yield
-    finally:
-        os.dup2(kept, descriptor)
-        os.close(kept)
+        return False
+    return True
+
+
+def _flush() -> None:
+    """What we have written ourselves must not go where theirs goes."""
+    for ours in (sys.stdout, sys.stderr):
+        if ours is not None and not ours.closed:
+            ours.flush()
 
 
 def versions(names: tuple[str, ...]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from squeeze.graphs.mobile.fixed import Fixed, padded
 from squeeze.models.embedding import EmbeddingShape, Product
 from squeeze.models.encoder import LayerShape
 from squeeze.progress import Silent
-from squeeze.runtime import hushed, need
+from squeeze.runtime import need
 from squeeze.stages.export import mobile
 from squeeze.stages.export.run import run
 from squeeze.stages.export.stage import FORMATS, ExportResult, FormatResult, ParityReport, needs, sources
@@ -40,9 +40,8 @@ NEAR = {"fp32": 1e-5, "int8": 0.05}
 def there(name):
     """Skip where a format cannot be made."""
     try:
-        with hushed():
-            for module in FORMATS[name].modules:
-                need(module, FORMATS[name].extra)
+        for module in FORMATS[name].modules:
+            need(module, FORMATS[name].extra)
     except MissingBackend as error:
         pytest.skip(error.message)
 

@@ -60,6 +60,7 @@ def open_model(files: Sequence[Path]) -> Answer:
     path = files[0]
     with hushed():
         runtime = need("executorch.runtime", EXTRA).Runtime.get()
+        # Counting makes the threads, and with them notes about the processor; they belong in here too.
         need("executorch.extension.pybindings.portable_lib", EXTRA)._threadpool_get_thread_count()
         try:
             method = runtime.load_program(path).load_method(METHOD)

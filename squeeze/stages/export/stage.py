@@ -11,7 +11,7 @@ from squeeze.artifact import Artifact
 from squeeze.core.calibration import Method
 from squeeze.core.rounding import WEIGHT_BITS
 from squeeze.errors import MissingBackend
-from squeeze.runtime import hushed, need, versions
+from squeeze.runtime import need, versions
 from squeeze.schema import Frozen
 from squeeze.stage import Stage, Work
 from squeeze.stages.export.results import (
@@ -239,9 +239,8 @@ def needs(config: ExportConfig) -> None:
 
         available()
     for name in config.export.formats:
-        with hushed():
-            for module in FORMATS[name].modules:
-                need(module, FORMATS[name].extra)
+        for module in FORMATS[name].modules:
+            need(module, FORMATS[name].extra)
     for target in config.export.check:
         from squeeze.targets.devices.reaching import require
         from squeeze.targets.devices.visiting import Habits
