@@ -72,7 +72,7 @@ def open_model(files: Sequence[Path]) -> Answer:
             (found,) = method.execute((torch.from_numpy(ids), torch.from_numpy(mask)))
         except RuntimeError as error:
             raise StageFailed(f"{path.name}: ExecuTorch cannot run it ({_first_line(error)})") from error
-        return np.array(found, dtype=np.float32)
+        return np.array(found.numpy(), dtype=np.float32)
 
     return answer
 
