@@ -107,9 +107,15 @@ def _rounded(program: ExportedProgram, model: Fixed) -> ExportedProgram:
     pt2e = need("torchao.quantization.pt2e.quantize_pt2e", EXTRA)
     settings = xnnpack.get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True)
     quantizer = xnnpack.XNNPACKQuantizer().set_global(settings).set_filter_function(_is_wide)
+    # It would make float tensors of numbers, those in indices too (MPNet's distances); products need none.
+    quantizer.transform_for_annotation = _as_it_is
     prepared = pt2e.prepare_pt2e(program.module(), quantizer)
     prepared(*model.example())
     return torch.export.export(pt2e.convert_pt2e(prepared), model.example())
+
+
+def _as_it_is(graph: torch.fx.GraphModule) -> torch.fx.GraphModule:
+    return graph
 
 
 def _is_wide(node: torch.fx.Node) -> bool:
