@@ -49,7 +49,7 @@ QUIET = {
 # Modules that report that they were imported, and what they do it with: without it they are silent.
 TELLS = {"openvino": "openvino_telemetry"}
 # Modules that write notes about themselves and others when they are loaded.
-LOUD = frozenset({"ai_edge_litert", "ai_edge_quantizer", "coremltools", "litert_torch"})
+LOUD = frozenset({"ai_edge_litert", "ai_edge_quantizer", "coremltools", "executorch", "litert_torch"})
 
 
 def quiet() -> None:

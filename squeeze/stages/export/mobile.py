@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from squeeze.graphs.mobile import by_coreml, by_litert, by_ncnn, by_openvino
+from squeeze.graphs.mobile import by_coreml, by_executorch, by_litert, by_ncnn, by_openvino
 from squeeze.graphs.mobile.fixed import Answer, Fixed, padded
 from squeeze.models.encoder import Encoder
 from squeeze.models.tokens import Encodings
@@ -55,6 +55,10 @@ WAYS: Mapping[FormatName, Way] = {
         whole_table=True,
         precision="int8",
         unable=by_coreml.unable,
+    ),
+    "executorch": Way(by_executorch.convert, by_executorch.open_model, whole_table=False),
+    "executorch-int8": Way(
+        by_executorch.convert_int8, by_executorch.open_model, whole_table=False, precision="int8"
     ),
 }
 

@@ -47,7 +47,9 @@ __all__ = [
 
 FormName = Literal["fp32", "int8-dynamic", "int8-static", "int4-weight"]
 Quantizer = Literal["squeeze", "onnxruntime", "nncf"]
-FormatName = Literal["openvino", "ncnn", "litert", "litert-int8", "coreml", "coreml-int8"]
+FormatName = Literal[
+    "openvino", "ncnn", "litert", "litert-int8", "coreml", "coreml-int8", "executorch", "executorch-int8"
+]
 
 
 class Abilities(NamedTuple):
@@ -92,6 +94,7 @@ LITERT = Converter(
     ("litert-torch", "litert-converter", "ai-edge-quantizer", "ai-edge-litert"),
 )
 COREML = Converter(("coremltools",), "coreml", ("coremltools",))
+EXECUTORCH = Converter(("executorch", "executorch.runtime"), "executorch", ("executorch", "torchao"))
 FORMATS: Mapping[FormatName, Converter] = {
     "openvino": Converter(("openvino",), "openvino", ("openvino",)),
     "ncnn": Converter(("pnnx", "ncnn"), "ncnn", ("pnnx", "ncnn")),
@@ -99,6 +102,8 @@ FORMATS: Mapping[FormatName, Converter] = {
     "litert-int8": LITERT,
     "coreml": COREML,
     "coreml-int8": COREML,
+    "executorch": EXECUTORCH,
+    "executorch-int8": EXECUTORCH,
 }
 
 
@@ -188,7 +193,7 @@ class ExportSection(Grown):
     """also write every form in the format of ONNX Runtime's mobile builds, as model.ort and so on"""
     formats: tuple[FormatName, ...] = ()
     """formats of other runtimes to write too, for one text of `[task] max_length` tokens: `openvino`, `ncnn`,
-    `litert`, `coreml` in fp32; `litert-int8`, `coreml-int8` with weights in int8"""
+    `litert`, `coreml`, `executorch` in fp32; the same with `-int8` with weights in int8"""
     check: tuple[str, ...] = ()
     """emulated arm64 cores that run every file, such as `"qemu:cortex-a53"` and `"qemu:cortex-a76"`: what it
     computes there must be what it computes here"""
