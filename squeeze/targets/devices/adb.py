@@ -81,9 +81,10 @@ def choose(devices: Sequence[Listed], serial: str | None) -> Listed:
     meant = [each for each in devices if serial in (None, each.serial)]
     if not meant:
         what = f"adb:{serial}" if serial else "adb"
-        raise MissingBackend(
-            f"{what}: not there; adb sees {there}", hint="plug it in, and switch USB debugging on"
+        hint = (
+            f"adb connect {serial}" if serial and ":" in serial else "plug it in, and switch USB debugging on"
         )
+        raise MissingBackend(f"{what}: not there; adb sees {there}", hint=hint)
     if len(meant) > 1:
         raise UsageError(f"adb: several devices: {there}", hint=f"name one: --target adb:{meant[0].serial}")
     [found] = meant

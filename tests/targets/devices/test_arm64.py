@@ -11,35 +11,14 @@ import pytest
 
 from squeeze.cli import main
 from squeeze.errors import MissingBackend, UsageError
-from squeeze.graphs import int8, lean, ort_format, static
-from squeeze.graphs.calibration import calibrate
 from squeeze.targets.devices.address import Qemu
 from squeeze.targets.devices.qemu import CORES, PROGRAMS, QemuTransport
-from tests import tiny
 from tests.targets.devices import stands
 
 # Logits of the student are about 1. Its int8-dynamic form has steps that follow from floats, so the last bit
 # of one moves on; in the int8-static form rounding takes such bits away.
 EXACT = 1e-6
 TYPICAL = ("cortex-a53", "cortex-a76")  # without and with dot products of bytes
-
-
-@pytest.fixture(scope="module")
-def forms(tmp_path_factory):
-    """A student in the forms that are shipped, each also in ONNX Runtime's own format."""
-    folder = tmp_path_factory.mktemp("forms")
-    made = {form: folder / f"{form}.onnx" for form in ("fp32", "int8-dynamic", "int8-static")}
-    lean.export(tiny.encoder(labels=4), made["fp32"], 20)
-    feeds = []
-    for seed in range(8):
-        ids, mask = tiny.batch(1, 11, seed)
-        feeds.append({"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
-    int8.quantize(made["fp32"], made["int8-dynamic"])
-    static.quantize(made["fp32"], made["int8-static"], calibrate(made["fp32"], feeds, "minmax", 1))
-    for form, path in list(made.items()):
-        made[f"{form} ort"] = path.with_suffix(".ort")
-        ort_format.convert(path, made[f"{form} ort"])
-    return made
 
 
 @pytest.fixture
