@@ -6,7 +6,8 @@ set -euo pipefail
 squeeze=$1
 machine=$(uname -m | sed 's/aarch64/arm64/; s/x86_64/amd64/')
 parts=${XDG_CACHE_HOME:-$HOME/.cache}/squeeze/device-parts
-packages=(gcc libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static openssh-client openssh-server adb)
+packages=(gcc libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static openssh-client openssh-server
+  adb debian-archive-keyring)
 device=(adbd dash coreutils findutils)
 suite=trixie # the oldest release whose main part has adbd
 keys=/usr/share/keyrings/debian-archive-keyring.gpg

@@ -174,4 +174,14 @@ class AdbTransport(ShellTransport):
             raise StageFailed(f"{self.name}: {what}, no answer after {COPY_S:.0f} s") from error
         if done.code:
             said = done.last_line or done.out.decode(errors="replace").strip()[-300:]
+            if self._gone():
+                raise StageFailed(f"{self.name}: the connection was lost ({said}); {what}")
             raise StageFailed(f"{self.name}: {what} ({said})", hint=full(said))
+
+    def _gone(self) -> bool:
+        """Whether adb sees the device no more; clients of different age say so in different words."""
+        try:
+            done = call([*self._named(), "get-state"], timeout_s=QUICK_S, install=INSTALL)
+        except Late:
+            return True
+        return done.out.strip() != b"device"

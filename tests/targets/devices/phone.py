@@ -5,8 +5,8 @@ when its standard input ends. Usage:
 
     phone.py FOLDER PARTS EMULATOR [QEMU-CPU]
 
-FOLDER becomes the device's root, PARTS holds its programs. A line on standard output says `ready` or what
-this kernel refuses. Then each line of standard input is done and answered by a line:
+FOLDER becomes the device's root, PARTS holds its programs. It says `ready` on standard output.
+Then each line of standard input is done and answered by `done`:
 
     adbd PORT       start adbd; its process is in FOLDER/adbd.pid
     disk BYTES      a small file system where adb may write
@@ -115,15 +115,12 @@ def say(text: str) -> None:
 def main() -> None:
     folder, parts, emulator, *cpu = sys.argv[1:]
     root = Path(folder)
-    try:
-        loopback()
-        furnish(root, Path(parts), emulator)
-        say("ready")
-        for line in sys.stdin:
-            obey(root, line.split(), "".join(cpu))
-            say("done")
-    except OSError as error:
-        say(f"refused: {error}")
+    loopback()
+    furnish(root, Path(parts), emulator)
+    say("ready")
+    for line in sys.stdin:
+        obey(root, line.split(), "".join(cpu))
+        say("done")
 
 
 def obey(root: Path, words: list[str], cpu: str) -> None:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -23,7 +24,7 @@ from tests.targets.devices import stands
 HERE = Path(__file__).resolve().parent
 NAMESPACES = ("--user", "--net", "--mount", "--pid")
 SERVER = "fork-server"  # on the command line of adb's own server
-REFUSALS = "this kernel or container refuses what a device of its own needs"
+FORBIDDEN = ("Operation not permitted", "ermission denied", "unknown filesystem type", "No space left")
 
 
 def parts(architecture: str) -> Path:
@@ -169,8 +170,8 @@ def running(folder: Path, *, core: str = "") -> Iterator[AdbdPhone]:
     ) as process:
         said = heard(process)
         if said != "ready":
-            process.wait(timeout=60)
-            pytest.skip(f"{REFUSALS} ({said})")  # a property of the machine: nothing could be installed
+            rest, _ = process.communicate(timeout=60)
+            unusable(f"{said}\n{rest}".strip())
         phone = AdbdPhone(folder, process, 20_000 + process.pid % 10_000)
         try:
             phone.start()
@@ -178,6 +179,13 @@ def running(folder: Path, *, core: str = "") -> Iterator[AdbdPhone]:
         finally:
             process.stdin.close()
             process.wait(timeout=60)
+
+
+def unusable(said: str) -> NoReturn:
+    """Skip where the kernel or a container forbids it, which nothing that is installed could change."""
+    if any(sign in said for sign in FORBIDDEN):
+        pytest.skip(f"no device in namespaces of its own: {said.splitlines()[-1]}")
+    pytest.fail(f"the device's first process ended: {said}")
 
 
 def furnish(folder: Path, core: str) -> None:

@@ -54,7 +54,8 @@ def server_config(folder: Path, port: int) -> str:
         "UsePAM": "no",
         "PasswordAuthentication": "no",
         "StrictModes": "no",
-        "SetEnv": f"PATH={folder / 'traps'}:/usr/local/bin:/usr/bin:/bin",
+        # An empty home: what the shell of this user does when it starts may take a second.
+        "SetEnv": f"HOME={folder / 'home'} PATH={folder / 'traps'}:/usr/local/bin:/usr/bin:/bin",
     }
     return "".join(f"{key} {value}\n" for key, value in lines.items())
 
@@ -86,7 +87,8 @@ def serving(folder: Path) -> Iterator[Server]:
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # sshd gives up its rights in there
     port = free_port()
-    (folder / "traps").mkdir()
+    for name in ("home", "traps"):
+        (folder / name).mkdir()
     for name in ("host", "user"):
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
         subprocess.run(command, check=True, timeout=60)

@@ -33,10 +33,11 @@ class Board:
 
     def __init__(self, server, folder):
         self.server, self.store, self._disk = server, folder / "device", False
+        self._ssh = stands.program("ssh")  # found now: later a script of ours is the first on the path
 
     @property
     def client(self):
-        return [stands.program("ssh"), "-F", str(self.server.config)]
+        return [self._ssh, "-F", str(self.server.config)]
 
     def put(self, program, script):
         path = self.server.traps / program
