@@ -198,7 +198,9 @@ def test_without_a_fault(device, bench):
 def test_the_runner_stays_when_it_is_asked_to(device, bench, capfd):
     runner(device)
     assert bench("--keep")[0] == 0
-    assert {str(path).count("run-") for path in device.lies_there()} == {0}
+    kept = [str(path) for path in device.lies_there()]
+    assert any("/runner-" in f"/{path}" for path in kept)
+    assert not any("/run-" in path for path in kept)
     assert "bringing the runner" not in bench("--keep")[2]
     folder = ["--device-dir", str(device.store)] if device.store else []
     assert main(["device", "clean", device.target, *folder]) == 0
@@ -230,7 +232,7 @@ def test_a_cable_that_is_pulled_while_connecting(device, bench):
     device.refuse()
     code, out, err = bench()
     assert (code, out) == (3, "")
-    assert ("cannot be reached" in err) or ("is offline" in err)
+    assert any(line in err for line in ("cannot be reached", "is offline", "not there"))
     assert device.lies_there() == []
 
 
@@ -308,7 +310,7 @@ def test_a_c_library_that_is_missing(device, bench):
     code, out, err = bench()
     assert (code, out) == (3, "")
     assert "the runner cannot be started there" in err
-    assert "not found" in err
+    assert ("not found" in err) or ("No such file" in err)
     assert device.living() == []
     assert device.lies_there() == []
 
