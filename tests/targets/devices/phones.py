@@ -1,8 +1,8 @@
 """Android devices for tests: Debian's adbd behind the user's own adb, both in namespaces of their own.
 
-Nothing of it reaches this machine: no port of TCP, no mount, no adb server, no kind of program that its kernel
-would run. `phone.py` is the first process inside; when it goes, the kernel ends and undoes everything. Only vsock
-has no namespaces: where there is one, adbd also listens there, for whoever runs this virtual machine.
+Nothing of it reaches this machine: no port of TCP, no mount, no adb server, no kind of program that its
+kernel would run. `phone.py` is the first process inside; when it goes, the kernel ends and undoes everything.
+Only vsock has no namespaces: where there is one, adbd also listens there, for whoever runs this virtual machine.
 """
 
 from __future__ import annotations

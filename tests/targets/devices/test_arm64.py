@@ -13,11 +13,13 @@ from squeeze.cli import main
 from squeeze.errors import MissingBackend, UsageError
 from squeeze.targets.devices.address import Qemu
 from squeeze.targets.devices.qemu import CORES, PROGRAMS, QemuTransport
+from tests import tiny_onnx
 from tests.targets.devices import stands
 
-# Logits of the student are about 1. Its int8-dynamic form has steps that follow from floats, so the last bit
-# of one moves on; in the int8-static form rounding takes such bits away.
+# Logits of the student are about 1. Its int8-dynamic form has steps that follow from floats, so the last bit of
+# a layer norm moves on; in the int8-static form rounding takes such bits away.
 EXACT = 1e-6
+INTEGERS = {"DynamicQuantizeLinear": (2, None, 2), "MatMulInteger": (6,)}  # ONNX's numbers of uint8 and int32
 TYPICAL = ("cortex-a53", "cortex-a76")  # without and with dot products of bytes
 
 
@@ -45,6 +47,38 @@ def test_forms_compute_there_what_they_compute_here(core, forms, emulator, capsy
         assert difference["largest"] <= EXACT
         if form.startswith("int8-static"):
             assert difference["unequal"] == 0
+
+
+@pytest.fixture(scope="module")
+def opened(forms, tmp_path_factory):
+    """The int8-dynamic student with the integers of each product as outputs: codes, their zero, sums."""
+    import onnx
+
+    model = onnx.load(forms["int8-dynamic"])
+    for node in model.graph.node:
+        for name, kind in zip(node.output, INTEGERS.get(node.op_type, ()), strict=False):
+            if kind is not None:
+                model.graph.output.append(onnx.helper.make_tensor_value_info(name, kind, None))
+    path = tmp_path_factory.mktemp("opened") / "opened.onnx"
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """One dynamic product whose input is a row of a table: the same bits everywhere."""
+    return tiny_onnx.dynamic_product(tmp_path_factory.mktemp("alone") / "alone.onnx")
+
+
+@pytest.mark.parametrize("core", TYPICAL)
+def test_all_integers_of_the_dynamic_form_are_equal(core, opened, alone, emulator, capsys):
+    """Only the floats around them differ: layer norms first, and so the steps of the products after them."""
+    found = ran(capsys, core, [opened, alone])
+    logits, *integers = found["opened.onnx"]["differences"]
+    assert logits["largest"] <= EXACT
+    assert len(integers) >= 3 * 3 * 4  # three of each product, four products or more in each layer
+    assert [each["output"] for each in integers if each["unequal"]] == []
+    assert {each["unequal"] for each in found["alone.onnx"]["differences"]} == {0}
 
 
 @pytest.mark.parametrize("core", sorted(set(CORES) - set(TYPICAL)))

@@ -58,7 +58,12 @@ class Board:
     def refuse(self):
         """A server that is going away: it hangs up."""
         listener = socket.create_server(("127.0.0.1", 0))
-        threading.Thread(target=lambda: listener.accept()[0].close()).start()
+
+        def hang_up():
+            with listener:
+                listener.accept()[0].close()
+
+        threading.Thread(target=hang_up).start()
         self.server = self.server.at(listener.getsockname()[1])
 
     def living(self):
