@@ -2,7 +2,7 @@
 
 Nothing of it reaches this machine: no port of TCP, no mount, no adb server, no kind of program that its
 kernel would run. `phone.py` is the first process inside; when it goes, the kernel ends and undoes everything.
-Only vsock has no namespaces: where there is one, adbd also listens there, for whoever runs this virtual machine.
+Only vsock has no namespaces: where there is one, adbd listens there too, for whoever runs this machine.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -127,7 +128,7 @@ def second(android):
     def start(answer):
         port = android.port + 1 + len(started)
         words = [*android.enter, sys.executable, str(stands.HERE / "greeting.py"), str(port), answer]
-        started.append(subprocess.Popen(words, stdout=subprocess.PIPE, text=True))
+        started.append(subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True))
         assert started[-1].stdout.readline() == "listens\n"
         serial = f"127.0.0.1:{port}"
         android.adb("connect", serial)
@@ -136,7 +137,7 @@ def second(android):
     yield start
     for number, process in enumerate(started, 1):
         android.adb("disconnect", f"127.0.0.1:{android.port + number}")
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # nsenter, and what it started
         process.communicate()
 
 

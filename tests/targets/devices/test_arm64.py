@@ -16,8 +16,8 @@ from squeeze.targets.devices.qemu import CORES, PROGRAMS, QemuTransport
 from tests import tiny_onnx
 from tests.targets.devices import stands
 
-# Logits of the student are about 1. Its int8-dynamic form has steps that follow from floats, so the last bit of
-# a layer norm moves on; in the int8-static form rounding takes such bits away.
+# Logits of the student are about 1. Its int8-dynamic form has steps that follow from floats, so the last bit
+# of a layer norm moves on; in the int8-static form rounding takes such bits away.
 EXACT = 1e-6
 INTEGERS = {"DynamicQuantizeLinear": (2, None, 2), "MatMulInteger": (6,)}  # ONNX's numbers of uint8 and int32
 TYPICAL = ("cortex-a53", "cortex-a76")  # without and with dot products of bytes

@@ -30,6 +30,7 @@ class Board:
     """This machine through OpenSSH; its folder is a file system of its own where that is allowed."""
 
     target = "ssh:board"
+    faulty = FAULTY
 
     def __init__(self, server, folder):
         self.server, self.store, self._disk = server, folder / "device", False
@@ -53,7 +54,8 @@ class Board:
 
     def cut_while(self, verb, monkeypatch):
         """tar and cat are what files go and come through."""
-        self.put({"push": "tar", "pull": "cat"}[verb], trap({"push": "tar", "pull": "cat"}[verb]))
+        program = {"push": "tar", "pull": "cat"}[verb]
+        self.put(program, trap(self, program))
 
     def refuse(self):
         """A server that is going away: it hangs up."""
@@ -84,6 +86,8 @@ class Board:
 
 class Phone:
     """Debian's adbd in a root of its own."""
+
+    faulty = f"/{FAULTY.name}"
 
     def __init__(self, android):
         self.android, self.target, self.store = android, f"adb:{android.serial}", None
@@ -122,12 +126,10 @@ class Phone:
             self.android.say("no disk")
 
 
-def trap(program):
+def trap(device, program):
     """A script that cuts the connection and goes on; `cat` only for a result, which is fetched by it."""
-    real = f"/bin/sh {FAULTY} now {shutil.which(program)}"
-    if program == "cat":
-        return f'case $1 in result*) exec {real} "$@" ;; esac\nexec {shutil.which(program)} "$@"'
-    return f'exec {real} "$@"'
+    cut = f'exec /bin/sh {device.faulty} now /usr/bin/{program} "$@"'
+    return f'case $1 in result*) {cut} ;; esac\nexec /usr/bin/cat "$@"' if program == "cat" else cut
 
 
 @pytest.fixture(params=["ssh", "adb"])
@@ -244,7 +246,7 @@ def test_a_cable_that_is_pulled_while_connecting(device, bench):
 @pytest.mark.parametrize("program", ["uname", "mkdir", "sha256sum", "touch"])
 def test_a_cable_that_is_pulled_while_looking_around(device, bench, program):
     runner(device)
-    device.put(program, trap(program))
+    device.put(program, trap(device, program))
     lost(device, bench(), "the connection was lost")
 
 
@@ -266,7 +268,7 @@ def test_a_cable_that_is_pulled_while_the_runner_runs(device, bench, step):
 def test_a_cable_that_is_pulled_while_tidying_up(device, bench):
     """All was measured: there is a report, and a line that says what may be left."""
     runner(device)
-    device.put("rm", trap("rm"))
+    device.put("rm", trap(device, "rm"))
     code, out, err = bench("--json")
     assert code == 0
     assert '"samples_ms"' in out
