@@ -19,7 +19,7 @@ cut() {
   process=$$
   while [ "$process" -gt 1 ]; do
     read -r name <"/proc/$process/comm"
-    case $name in sshd* | adbd) exec kill -9 "$process" ;; esac
+    case $name in sshd* | adbd) kill -9 "$process" && return ;; esac
     process=$(parent "$process")
   done
 }

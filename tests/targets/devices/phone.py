@@ -86,10 +86,15 @@ def furnish(folder: Path, parts: Path, emulator: str) -> None:
 def adbd(folder: Path, port: str, cpu: str) -> None:
     variables = {"PATH": "/traps:/usr/bin", "HOME": "/root", "TMPDIR": "/tmp", "ADBD_PORT": port}
     variables |= {"QEMU_CPU": cpu} if cpu else {}
+
+    def inside() -> None:
+        os.chroot(folder)
+        os.chdir("/")
+
     with (folder / "adbd.log").open("ab") as log:
         process = subprocess.Popen(
             ["/usr/lib/android-sdk/platform-tools/adbd"],
-            preexec_fn=lambda: (os.chroot(folder), os.chdir("/")),
+            preexec_fn=inside,
             env=variables,
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -178,8 +178,7 @@ def running(folder: Path, *, core: str = "") -> Iterator[AdbdPhone]:
             phone.start()
             yield phone
         finally:
-            process.stdin.close()
-            process.wait(timeout=60)
+            process.communicate(timeout=60)  # closes its standard input
 
 
 def unusable(said: str) -> NoReturn:
