@@ -123,13 +123,13 @@ def test_a_device_that_is_not_connected(android):
 @pytest.fixture
 def second(android):
     """``second(answer)``: another device, which answers the first greeting so; its serial number."""
-    started = []
+    started: list[subprocess.Popen[str]] = []
 
     def start(answer):
         port = android.port + 1 + len(started)
         words = [*android.enter, sys.executable, str(stands.HERE / "greeting.py"), str(port), answer]
         started.append(subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True))
-        assert started[-1].stdout.readline() == "listens\n"
+        assert phones.heard(started[-1]) == "listens"
         serial = f"127.0.0.1:{port}"
         android.adb("connect", serial)
         return serial

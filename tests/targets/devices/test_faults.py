@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from squeeze import artifact
+from squeeze.artifact import Artifact
 from squeeze.cli import main
 from squeeze.targets.devices import measured
 from squeeze.targets.devices import session as sessions
@@ -31,6 +32,8 @@ class Board:
 
     target = "ssh:board"
     faulty = FAULTY
+    real: Artifact
+    runners: Path
 
     def __init__(self, server, folder):
         self.server, self.store, self._disk = server, folder / "device", False
@@ -88,6 +91,8 @@ class Phone:
     """Debian's adbd in a root of its own."""
 
     faulty = f"/{FAULTY.name}"
+    real: Artifact
+    runners: Path
 
     def __init__(self, android):
         self.android, self.target, self.store = android, f"adb:{android.serial}", None
@@ -135,14 +140,15 @@ def trap(device, program):
 @pytest.fixture(params=["ssh", "adb"])
 def device(request, tmp_path, monkeypatch):
     """A device, whose client is first on the path, and runners in a cache of our own."""
+    made: Board | Phone
     if request.param == "ssh":
         made = Board(request.getfixturevalue("server"), tmp_path)
     else:
         made = Phone(request.getfixturevalue("android"))
-    real = stands.real_bundles(stands.ABI)[stands.ABI]
+    made.real = stands.real_bundles(stands.ABI)[stands.ABI]
+    made.runners = tmp_path / "cache/squeeze/devices"
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    made.real, made.runners = real, tmp_path / "cache/squeeze/devices"
     yield made
     made.end()
 
