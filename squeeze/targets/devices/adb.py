@@ -20,6 +20,8 @@ BASE = "/data/local/tmp/squeeze"  # the one folder where adb's shell may put pro
 INSTALL = "install adb: apt-get install adb, or Android's platform tools"
 STATES = {
     "unauthorized": "unlock the device and allow debugging from this computer",
+    "authorizing": "unlock the device and allow debugging from this computer",
+    "connecting": "it is just being found: try again in a moment, or adb reconnect",
     "offline": "plug it out and in again, or adb reconnect",
     "no permissions": "this user may not open USB: apt-get install android-sdk-platform-tools-common",
     "recovery": "start its normal system: adb reboot",
