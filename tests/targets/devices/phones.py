@@ -154,7 +154,7 @@ def inner(unshare: int) -> int:
 @contextmanager
 def running(folder: Path, *, core: str = "") -> Iterator[AdbdPhone]:
     """A device with adbd; of this machine's own processor, or an emulated arm64 core."""
-    for name in ("unshare", "nsenter", "mount"):
+    for name in ("adb", "unshare", "nsenter", "mount"):
         stands.program(name)
     emulator = stands.program(PROGRAMS[0]) if core else ""
     folder.mkdir()
