@@ -49,7 +49,7 @@ def loopback() -> None:
 def bind(source: Path, target: Path) -> None:
     if source.is_dir():
         target.mkdir(parents=True, exist_ok=True)
-    else:
+    elif not target.exists():
         target.touch()
     run("mount", "--rbind", source, target)
 
