@@ -11,7 +11,7 @@ TORCH := 2.13.0
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 ASK := import urllib.request as u; u.urlopen('$(CPU_INDEX)/torch/', timeout=5)
 
-.PHONY: help install run smoke bench test test-devices cov check static fmt fmt-check lint types layers docs
+.PHONY: help install run smoke bench test test-devices device-parts cov check static fmt fmt-check lint types layers docs
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-13s %s\n", $$1, $$2}'
@@ -34,8 +34,10 @@ bench: install ## measure the demo's exported model
 	$(BIN)/squeeze run $(PROFILE) --until bench
 test: install ## run the test suite (JOBS=0 for one process, when something else runs)
 	$(TEST)
-test-devices: install ## test devices with nothing missing: emulated arm64, ssh (apt-get installs what they need)
-	tools/device_parts.sh $(BIN)/squeeze && SQUEEZE_DEVICES=all $(TEST) tests/targets/devices
+test-devices: device-parts ## test devices with nothing missing: ssh, adb, emulated arm64
+	SQUEEZE_DEVICES=all $(TEST) tests/targets/devices
+device-parts: install ## what test-devices needs, from Debian and PyPI; apt-get installs some of it
+	tools/device_parts.sh $(BIN)/squeeze
 cov: install ## run the test suite and hold its branch coverage against the limits
 	$(TEST) --cov --cov-report=
 	$(BIN)/coverage report

@@ -72,6 +72,28 @@ def vision(path: Path) -> Path:
     return save(path, [helper.make_node("Relu", ["pixels"], ["result"])], [values], [result], {})
 
 
+def dynamic_product(path: Path, hidden: int = 32, labels: int = 24) -> Path:
+    """Rows of a table, quantized as they come, times int8 weights."""
+    random = np.random.default_rng(0)
+    weights = {
+        "table": random.standard_normal((len(WORDS), hidden)).astype(np.float32),
+        "weights": random.integers(-64, 64, (hidden, labels), dtype=np.int8),
+        "zero": np.int8(0),
+        "step": np.float32(0.01),
+    }
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["rows"]),
+        helper.make_node("DynamicQuantizeLinear", ["rows"], ["codes", "scale", "point"]),
+        helper.make_node("MatMulInteger", ["codes", "weights", "point", "zero"], ["sums"]),
+        helper.make_node("Cast", ["sums"], ["wide"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["scale", "step"], ["unit"]),
+        helper.make_node("Mul", ["wide", "unit"], ["logits"]),
+    ]
+    ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "sequence"])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", "sequence", labels])
+    return save(path, nodes, [ids], [logits], weights)
+
+
 def reshaping(path: Path) -> Path:
     """Opens well and fails on every call: 7 values can never be halves of (batch, sequence) = (1, odd)."""
     values = helper.make_tensor_value_info("values", TensorProto.FLOAT, ["batch", 7])

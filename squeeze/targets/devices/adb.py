@@ -20,6 +20,8 @@ BASE = "/data/local/tmp/squeeze"  # the one folder where adb's shell may put pro
 INSTALL = "install adb: apt-get install adb, or Android's platform tools"
 STATES = {
     "unauthorized": "unlock the device and allow debugging from this computer",
+    "authorizing": "unlock the device and allow debugging from this computer",
+    "connecting": "it is just being found: try again in a moment, or adb reconnect",
     "offline": "plug it out and in again, or adb reconnect",
     "no permissions": "this user may not open USB: apt-get install android-sdk-platform-tools-common",
     "recovery": "start its normal system: adb reboot",
@@ -81,9 +83,10 @@ def choose(devices: Sequence[Listed], serial: str | None) -> Listed:
     meant = [each for each in devices if serial in (None, each.serial)]
     if not meant:
         what = f"adb:{serial}" if serial else "adb"
-        raise MissingBackend(
-            f"{what}: not there; adb sees {there}", hint="plug it in, and switch USB debugging on"
+        hint = (
+            f"adb connect {serial}" if serial and ":" in serial else "plug it in, and switch USB debugging on"
         )
+        raise MissingBackend(f"{what}: not there; adb sees {there}", hint=hint)
     if len(meant) > 1:
         raise UsageError(f"adb: several devices: {there}", hint=f"name one: --target adb:{meant[0].serial}")
     [found] = meant
@@ -173,4 +176,14 @@ class AdbTransport(ShellTransport):
             raise StageFailed(f"{self.name}: {what}, no answer after {COPY_S:.0f} s") from error
         if done.code:
             said = done.last_line or done.out.decode(errors="replace").strip()[-300:]
+            if self._gone():
+                raise StageFailed(f"{self.name}: the connection was lost ({said}); {what}")
             raise StageFailed(f"{self.name}: {what} ({said})", hint=full(said))
+
+    def _gone(self) -> bool:
+        """Whether adb sees the device no more; clients of different age say so in different words."""
+        try:
+            done = call([*self._named(), "get-state"], timeout_s=QUICK_S, install=INSTALL)
+        except Late:
+            return True
+        return done.out.strip() != b"device"

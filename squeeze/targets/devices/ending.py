@@ -11,6 +11,8 @@ from squeeze.targets.devices.transport import full
 
 __all__ = ["explain"]
 
+OURS = "squeeze-runner: "  # before each reason that the runner gives itself
+PLAN = 2  # fail.h
 LIBRARY, NOT_EXECUTABLE, NOT_FOUND = 3, 126, 127  # the first: fail.h; the others: what every shell gives
 SIGNALLED = 128
 REASONS: Mapping[str, str] = {
@@ -28,7 +30,7 @@ def explain(device: str, done: Done, what: str) -> SqueezeError:
         done: how it ended; not with 0.
         what: it was doing.
     """
-    said = done.last_line.removeprefix("squeeze-runner: ")
+    said = done.last_line.removeprefix(OURS)
     name = _signal(done.code)
     if name:
         reason = REASONS.get(name, said)
@@ -37,7 +39,9 @@ def explain(device: str, done: Done, what: str) -> SqueezeError:
         )
     if done.code == LIBRARY:
         return MissingBackend(f"{device}: ONNX Runtime cannot be loaded there ({said})")
-    if done.code in (NOT_EXECUTABLE, NOT_FOUND):
+    # Some shells read a program of another processor as a script, and find its syntax wrong.
+    script = done.code == PLAN and not done.last_line.startswith(OURS)
+    if script or done.code in (NOT_EXECUTABLE, NOT_FOUND):
         return MissingBackend(
             f"{device}: the runner cannot be started there ({said or f'status {done.code}'})",
             hint="is the bundle for this kind of device, and may programs run in that folder?",

@@ -100,7 +100,7 @@ def measure(
         MissingBackend: the runner cannot be started there.
         ParityFailed: the device computes something else.
         StageFailed: a model cannot be run, or the connection was lost.
-        Inconclusive: the device slowed down while it was measured.
+        Inconclusive: the device slowed down while it was measured, or its processor is emulated.
     """
     asked = goldens(subjects, settings, BLOCK_CALLS)
     device, idle = session.describe()
@@ -110,10 +110,22 @@ def measure(
     everyone = range(len(asked))
     answer = session.run(visit.plan(everyone, RUN_ONCE_S * len(asked), outputs=True), "comparing outputs")
     differences = [confirmed(visit.name, each, session.outputs(answer, m)) for m, each in enumerate(asked)]
+    _require_a_real_processor(visit)
     starts = _starts(visit, progress)
     timed = _timed(visit, starts, progress)
     _require_a_steady_pace(visit, timed)
     return tuple(_measurement(visit, m, starts[m], timed, differences[m]) for m in everyone)
+
+
+def _require_a_real_processor(visit: Visit) -> None:
+    """An emulator translates the programs, and its kernel stays that of the machine that it runs on."""
+    kernel = visit.session.kernel()
+    if kernel not in (None, visit.device.machine):
+        raise Inconclusive(
+            f"{visit.name}: outputs agree with this machine's, but its {visit.device.machine} is emulated on "
+            f"{kernel}: times would mean nothing",
+            hint="measure on a device; --target qemu:CPU says what a model computes on an emulated core",
+        )
 
 
 def _starts(visit: Visit, progress: Progress) -> list[list[dict[str, Any]]]:

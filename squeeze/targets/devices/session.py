@@ -26,6 +26,7 @@ from squeeze.targets.subjects import external_weights
 __all__ = ["Session", "runner_for"]
 
 GRACE_S = 30.0  # what a run may take beside its own limit, before the connection is given up
+KERNEL = "/proc/sys/kernel/arch"
 COMPLETE = "complete"  # a file that stands in the runner's folder when all of it is there
 
 
@@ -73,6 +74,11 @@ class Session:
         """What the device is, and how it is now."""
         answer = self._result(["describe"], GRACE_S, "describing it")
         return Device.parse(answer["device"]), Condition.parse(answer["condition"])
+
+    def kernel(self) -> str | None:
+        """Processor that the device's kernel is for, in the words of `uname -m`; None before Linux 6.1."""
+        done = self.transport.run(["cat", KERNEL])
+        return done.out.decode(errors="replace").strip() or None
 
     def bring(self, goldens: Sequence[Golden]) -> tuple[str, ...]:
         """Copy models with their weights and feeds there; returns the models' names there."""

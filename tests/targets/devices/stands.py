@@ -25,12 +25,20 @@ PHONE = "0A1B2C\tdevice usb:1-1 product:oriole model:Pixel_6 device:oriole trans
 ABI = "linux-x86_64" if os.uname().machine == "x86_64" else "linux-arm64"
 
 
-def stand_in(folder: Path, *, fault: str = "", padding: int = 0, abi: str = ABI) -> dict[str, Artifact]:
-    """A bundle that runs with this Python, by ABI."""
+def elf(abi: str, content: bytes = b"") -> bytes:
+    """The head of a program for an ABI, and nothing that could run."""
+    machine = ABIS[abi].machine.to_bytes(2, "little")
+    return b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\x00" + machine + content
+
+
+def stand_in(
+    folder: Path, *, fault: str = "", padding: int = 0, abi: str = ABI, program: bytes | None = None
+) -> dict[str, Artifact]:
+    """A bundle that runs with this Python, or whose program is something else, by ABI."""
     partial = folder.with_name(folder.name + ".partial")
     partial.mkdir(parents=True)
     code = (HERE / "fake_runner.py").read_text(encoding="utf-8")
-    (partial / "squeeze-runner").write_text(f"#!{sys.executable}\n{code}", encoding="utf-8")
+    (partial / "squeeze-runner").write_bytes(program or f"#!{sys.executable}\n{code}".encode())
     (partial / "libonnxruntime.so.1").write_bytes(os.urandom(padding))
     if fault:
         (partial / "fault").write_text(fault, encoding="utf-8")

@@ -11,35 +11,16 @@ import pytest
 
 from squeeze.cli import main
 from squeeze.errors import MissingBackend, UsageError
-from squeeze.graphs import int8, lean, ort_format, static
-from squeeze.graphs.calibration import calibrate
 from squeeze.targets.devices.address import Qemu
 from squeeze.targets.devices.qemu import CORES, PROGRAMS, QemuTransport
-from tests import tiny
+from tests import tiny_onnx
 from tests.targets.devices import stands
 
 # Logits of the student are about 1. Its int8-dynamic form has steps that follow from floats, so the last bit
-# of one moves on; in the int8-static form rounding takes such bits away.
+# of a layer norm moves on; in the int8-static form rounding takes such bits away.
 EXACT = 1e-6
+INTEGERS = {"DynamicQuantizeLinear": (2, None, 2), "MatMulInteger": (6,)}  # ONNX's numbers of uint8 and int32
 TYPICAL = ("cortex-a53", "cortex-a76")  # without and with dot products of bytes
-
-
-@pytest.fixture(scope="module")
-def forms(tmp_path_factory):
-    """A student in the forms that are shipped, each also in ONNX Runtime's own format."""
-    folder = tmp_path_factory.mktemp("forms")
-    made = {form: folder / f"{form}.onnx" for form in ("fp32", "int8-dynamic", "int8-static")}
-    lean.export(tiny.encoder(labels=4), made["fp32"], 20)
-    feeds = []
-    for seed in range(8):
-        ids, mask = tiny.batch(1, 11, seed)
-        feeds.append({"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
-    int8.quantize(made["fp32"], made["int8-dynamic"])
-    static.quantize(made["fp32"], made["int8-static"], calibrate(made["fp32"], feeds, "minmax", 1))
-    for form, path in list(made.items()):
-        made[f"{form} ort"] = path.with_suffix(".ort")
-        ort_format.convert(path, made[f"{form} ort"])
-    return made
 
 
 @pytest.fixture
@@ -66,6 +47,38 @@ def test_forms_compute_there_what_they_compute_here(core, forms, emulator, capsy
         assert difference["largest"] <= EXACT
         if form.startswith("int8-static"):
             assert difference["unequal"] == 0
+
+
+@pytest.fixture(scope="module")
+def opened(forms, tmp_path_factory):
+    """The int8-dynamic student with the integers of each product as outputs: codes, their zero, sums."""
+    import onnx
+
+    model = onnx.load(forms["int8-dynamic"])
+    for node in model.graph.node:
+        for name, kind in zip(node.output, INTEGERS.get(node.op_type, ()), strict=False):
+            if kind is not None:
+                model.graph.output.append(onnx.helper.make_tensor_value_info(name, kind, None))
+    path = tmp_path_factory.mktemp("opened") / "opened.onnx"
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """One dynamic product whose input is a row of a table: the same bits everywhere."""
+    return tiny_onnx.dynamic_product(tmp_path_factory.mktemp("alone") / "alone.onnx")
+
+
+@pytest.mark.parametrize("core", TYPICAL)
+def test_all_integers_of_the_dynamic_form_are_equal(core, opened, alone, emulator, capsys):
+    """Only the floats around them differ: layer norms first, and so the steps of the products after them."""
+    found = ran(capsys, core, [opened, alone])
+    logits, *integers = found["opened.onnx"]["differences"]
+    assert logits["largest"] <= EXACT
+    assert len(integers) >= 3 * 3 * 4  # three of each product, four products or more in each layer
+    assert [each["output"] for each in integers if each["unequal"]] == []
+    assert {each["unequal"] for each in found["alone.onnx"]["differences"]} == {0}
 
 
 @pytest.mark.parametrize("core", sorted(set(CORES) - set(TYPICAL)))

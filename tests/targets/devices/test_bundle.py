@@ -16,13 +16,7 @@ from squeeze.progress import Silent
 from squeeze.targets.devices import bundle as bundles
 from squeeze.targets.devices.abi import ABIS, find
 from squeeze.targets.devices.bundle import Sources
-
-MACHINE = {"linux-x86_64": 62, "linux-arm64": 183, "android-arm64": 183}
-
-
-def elf(abi: str, content: bytes = b"") -> bytes:
-    """The head of a library for an ABI."""
-    return b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\x00" + MACHINE[abi].to_bytes(2, "little") + content
+from tests.targets.devices.stands import elf
 
 
 @pytest.fixture

@@ -167,6 +167,24 @@ def test_a_device_that_slows_down_gives_no_figures(visit, subjects, fault, reaso
         measure(subjects, QUICK, session, Silent())
 
 
+def test_an_emulated_processor_gives_no_figures(visit, subjects, monkeypatch, tmp_path):
+    """Its kernel tells it: that one is for the machine that emulates it."""
+    (tmp_path / "arch").write_text("riscv64\n")
+    monkeypatch.setattr(sessions, "KERNEL", str(tmp_path / "arch"))
+    line = f"its {platform.machine()} is emulated on riscv64: times would mean nothing"
+    with pytest.raises(Inconclusive, match=line) as caught, visit() as session:
+        measure(subjects, QUICK, session, Silent())
+    assert caught.value.exit_code == 5
+    assert "qemu:CPU" in caught.value.hint
+
+
+def test_a_kernel_that_does_not_say_what_it_is_for(visit, subjects, monkeypatch, tmp_path):
+    monkeypatch.setattr(sessions, "KERNEL", str(tmp_path / "none"))
+    with visit() as session:
+        assert session.kernel() is None
+        assert measure(subjects, QUICK, session, Silent())
+
+
 ENDS = {
     "exit2": (StageFailed, 4, "loading it failed (what the runner said)"),
     "exit3": (MissingBackend, 3, "ONNX Runtime cannot be loaded there (what the runner said)"),

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -30,83 +27,10 @@ from squeeze.targets.devices.ssh import SshTransport
 from squeeze.targets.subjects import find
 from tests import tiny_onnx as tiny
 from tests.targets.devices import stands
+from tests.targets.devices.servers import free_port
 
 QUICK = Settings(min_runs=40, min_seconds=0.0, starts=1, sequence=6)
 NASTY = ["a b", "$(touch pwned)", "`touch pwned`", "; touch pwned", "'", '"', "\\", "*", "-n", "é", "&&", "|"]
-
-
-@dataclass(frozen=True)
-class Server:
-    """A running sshd and the client's configuration for it."""
-
-    folder: Path
-    config: Path
-    process: subprocess.Popen[bytes]
-
-    @property
-    def client(self):
-        return ("ssh", "-F", str(self.config))
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def server_config(folder, port):
-    lines = {
-        "Port": port,
-        "ListenAddress": "127.0.0.1",
-        "HostKey": folder / "host",
-        "AuthorizedKeysFile": folder / "user.pub",
-        "PidFile": folder / "pid",
-        "UsePAM": "no",
-        "PasswordAuthentication": "no",
-        "StrictModes": "no",
-    }
-    return "".join(f"{key} {value}\n" for key, value in lines.items())
-
-
-def client_config(folder, port):
-    lines = {
-        "HostName": "127.0.0.1",
-        "Port": port,
-        "User": getpass.getuser(),
-        "IdentityFile": folder / "user",
-        "IdentitiesOnly": "yes",
-        "UserKnownHostsFile": folder / "known",
-        "GlobalKnownHostsFile": "/dev/null",
-    }
-    return "Host board stranger\n" + "".join(f"  {key} {value}\n" for key, value in lines.items())
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    for name in ("ssh", "ssh-keygen"):
-        stands.program(name)
-    sshd = stands.program("sshd", "/usr/sbin", "/usr/local/sbin")
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # sshd gives up its rights in there
-    folder, port = tmp_path_factory.mktemp("sshd"), free_port()
-    for name in ("host", "user"):
-        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
-        subprocess.run(command, check=True, timeout=60)
-    key = " ".join((folder / "host.pub").read_text().split()[:2])
-    (folder / "known").write_text(f"[127.0.0.1]:{port} {key}\n")
-    (folder / "sshd_config").write_text(server_config(folder, port))
-    (folder / "config").write_text(client_config(folder, port))
-    command = [sshd, "-D", "-f", str(folder / "sshd_config"), "-E", str(folder / "log")]
-    with subprocess.Popen(command) as process:
-        made = Server(folder, folder / "config", process)
-        stands.until(lambda: answers(port))
-        yield made
-        process.terminate()
-
-
-def answers(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture
