@@ -138,41 +138,6 @@ def test_another_answer_is_no_bundle(precision, tmp_path, monkeypatch):
         run(config(formats=["openvino"], forms=["fp32"]), distilled.chain(tmp_path), tiny.work(tmp_path))
 
 
-def test_int8_weights_are_held_by_the_tolerance_of_int8():
-    section = config(fp32_tolerance={"max_abs": 1e-3, "agreement": 1.0, "metric_drop": 0.0}).export
-    fp32 = mobile.Way(Wrong.convert, Wrong.open_model, whole_table=False)
-    assert mobile.tolerance(section, fp32) == section.fp32_tolerance
-    assert mobile.tolerance(section, fp32._replace(precision="int8")) == section.int8_tolerance
-
-
-class Heard(Silent):
-    def __init__(self):
-        self.lines = []
-
-    def log(self, message):
-        self.lines.append(message)
-
-
-def test_what_this_machine_cannot_run_is_no_pass(tmp_path, monkeypatch):
-    reason = "runs on another system only"
-    way = mobile.Way(Wrong.convert, Wrong.open_model, whole_table=False, unable=lambda: reason)
-    monkeypatch.setattr(mobile, "WAYS", {"openvino": way})
-    work = replace(tiny.work(tmp_path), progress=Heard())
-    result = run(config(formats=["openvino"], forms=["fp32"]), distilled.chain(tmp_path), work)
-    made = result.formats["openvino"]
-    assert (made.parity, made.unchecked) == (None, reason)
-    assert f"openvino not checked: {reason}" in work.progress.lines
-    assert f"| not checked: {reason} | - |" in (work.out / "MODEL_CARD.md").read_text()
-
-
-@pytest.mark.parametrize("unchecked", ["", "runs elsewhere"])
-def test_a_format_is_compared_or_says_why_not(unchecked):
-    report = ParityReport(source="torch", rows=1, max_abs=0, mean_abs=0, agreement=1, metric_drop=0)
-    parity = report if unchecked else None
-    with pytest.raises(ValueError, match="is compared, or it says why"):
-        FormatResult(files=("a",), size_bytes=1, length=1, libraries={}, parity=parity, unchecked=unchecked)
-
-
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_file_that_computes_something_else_is_no_bundle(name, tmp_path, monkeypatch):
     there(name)
@@ -264,7 +229,8 @@ def test_a_format_named_twice_or_unknown_is_refused(capsys, tmp_path):
 def test_the_command_line_loads_no_converter():
     code = (
         "import sys, squeeze.cli, squeeze.registry;"
-        "print([m for m in ('openvino', 'ncnn', 'pnnx', 'litert_torch', 'jax', 'executorch', 'coremltools', 'torch')"
+        "print([m for m in ('openvino', 'ncnn', 'pnnx', 'litert_torch', 'jax', 'executorch', 'coremltools',"
+        " 'torch')"
         " if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
