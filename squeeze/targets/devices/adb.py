@@ -175,7 +175,7 @@ class AdbTransport(ShellTransport):
         except Late as error:
             raise StageFailed(f"{self.name}: {what}, no answer after {COPY_S:.0f} s") from error
         if done.code:
-            said = done.last_line or done.out.decode(errors="replace").strip()[-300:]
+            said = _complaint(done)
             if self._gone():
                 raise StageFailed(f"{self.name}: the connection was lost ({said}); {what}")
             raise StageFailed(f"{self.name}: {what} ({said})", hint=full(said))
@@ -187,3 +187,10 @@ class AdbTransport(ShellTransport):
         except Late:
             return True
         return done.out.strip() != b"device"
+
+
+def _complaint(done: Done) -> str:
+    """Why a copy failed, in one line: clients of different age say so on either output, among other lines."""
+    lines = [*done.err.splitlines(), *done.out.decode(errors="replace").splitlines()]
+    told = [line.strip() for line in lines if line.strip()]
+    return next((line for line in told if "error" in line), told[-1] if told else "no reason given")[-300:]

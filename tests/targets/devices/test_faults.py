@@ -288,7 +288,8 @@ def test_a_disk_that_is_full(device, bench):
     device.small()
     code, out, err = bench()
     assert (code, out) == (4, "")
-    assert "No space left on device" in err
+    [line] = [line for line in err.splitlines() if line.startswith(f"error: {device.target}: ")]
+    assert "No space left on device" in line
     assert "hint: make room there" in err
     assert device.living() == []
     assert device.lies_there() == []
