@@ -119,8 +119,8 @@ def _here(
     from dataclasses import replace
 
     from squeeze.estimates import calibrate, micro
-    from squeeze.estimates.reach import measuring
     from squeeze.targets.devices.visiting import Habits
+    from squeeze.targets.reach import measuring
 
     settings = replace(calibrate.settings(), min_runs=effort[0], max_seconds=effort[1])
     with tempfile.TemporaryDirectory() as folder:

@@ -121,8 +121,8 @@ def calibrate(
     """
     from squeeze.estimates import calibration
     from squeeze.estimates.calibrate import calibrate as measure_and_fit
-    from squeeze.estimates.reach import measuring
     from squeeze.targets.devices.visiting import Habits
+    from squeeze.targets.reach import measuring
 
     writable(out)
     path = out or calibration.home() / f"{calibration.name_of(target)}.json"

@@ -43,6 +43,12 @@ Lengths: TypeAlias = Annotated[
 Form: TypeAlias = Annotated[
     str | None, typer.Option(metavar="NAME", help="Form of a bundle; the one that ships by default.")
 ]
+Target: TypeAlias = Annotated[
+    str, typer.Option(metavar="TARGET", help="Where: cpu, adb[:SERIAL] or ssh:[USER@]HOST[:PORT].")
+]
+DeviceDir: TypeAlias = Annotated[
+    str | None, typer.Option("--device-dir", metavar="DIR", help="Folder for our files on the device.")
+]
 Limit: TypeAlias = Annotated[
     str | None, typer.Option(metavar="p95=10ms", help="Find the most texts a second under this latency.")
 ]
@@ -73,6 +79,8 @@ def sweep(
     batch: Batch = None,
     seq: Lengths = None,
     form: Form = None,
+    target: Target = "cpu",
+    device_dir: DeviceDir = None,
     limit: Limit = None,
     cold: Cold = False,
     texts: Texts = None,
@@ -96,6 +104,7 @@ def sweep(
 
     writable(markdown)
     values: dict[str, Any] = {"passes": passes, "repeats": repeats, "seed": seed, "confidence": confidence}
+    values |= {"target": target, "device_dir": device_dir}
     values |= {"min_runs": min_runs, "min_seconds": seconds, "max_seconds": max_seconds}
     found = _options(values, threads, batch, seq, limit)
     grid = energy or not (cold or texts) or any(part is not None for part in (threads, batch, seq, limit))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,10 @@ from squeeze.runtime import need
 from squeeze.targets.cpu import Settings
 from squeeze.targets.figures import medians
 from squeeze.targets.measurement import Measurement
+from squeeze.targets.reach import Measure
 from squeeze.targets.subjects import Subject
 
-__all__ = ["LEAST_SPREAD", "Measure", "calibrate", "calibrated", "settings", "spread_of"]
-
-Measure: TypeAlias = Callable[[Sequence[Subject], Settings, Progress], tuple[Measurement, ...]]
-"""Measures models in turns on some target."""
+__all__ = ["LEAST_SPREAD", "calibrate", "calibrated", "settings", "spread_of"]
 
 LEAST_SPREAD: Final = 1.10
 """Intervals are not narrower: the pace of a machine alone drifts by as much from hour to hour."""

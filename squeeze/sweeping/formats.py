@@ -125,10 +125,16 @@ def _setting(report: SweepReport) -> str:
         f" {report.passes} walks over the grid in random order, seed {report.seed};" if report.points else ""
     )
     return (
-        f"`{report.name}` ({report.size_bytes / 1e6:.3g} MB) on {around['cpu']}, "
+        f"`{report.name}` ({report.size_bytes / 1e6:.3g} MB) on {_place(report)}{around['cpu']}, "
         f"{around['usable_cores']} usable cores, onnxruntime {around['onnxruntime']};{passes} "
         f"intervals at {report.confidence:.0%}."
     )
+
+
+def _place(report: SweepReport) -> str:
+    """The device, where it is not this machine."""
+    targets = {point.measurement.target for point in report.points if point.measurement}
+    return "".join(f"{target}: " for target in sorted(targets - {"cpu"}))
 
 
 def _estimate(figure: Estimate | None) -> str:

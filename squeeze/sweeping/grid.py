@@ -14,15 +14,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from squeeze.core.stats import quantile
-from squeeze.errors import SqueezeError, StageFailed, UsageError
+from squeeze.errors import Inconclusive, SqueezeError, StageFailed, UsageError
 from squeeze.progress import Progress, Silent
 from squeeze.sweeping.options import SweepOptions
 from squeeze.sweeping.records import Place, Point
-from squeeze.targets.cpu import Settings, measure
+from squeeze.targets.cpu import Settings
 from squeeze.targets.figures import of_calls, of_starts
 from squeeze.targets.measurement import Estimate, Measurement
 from squeeze.targets.noise import remarks
 from squeeze.targets.quantiles import mean_interval
+from squeeze.targets.reach import Measure
 from squeeze.targets.subjects import Subject
 
 __all__ = ["efficiency", "merged", "sweep", "throughput"]
@@ -31,7 +32,7 @@ Found = Mapping[Place, Sequence[Measurement]]
 
 
 def sweep(
-    subject: Subject, grid: Sequence[Place], options: SweepOptions, progress: Progress
+    subject: Subject, grid: Sequence[Place], options: SweepOptions, measure: Measure, progress: Progress
 ) -> tuple[Point, ...]:
     """Measure every point; one that cannot be measured keeps its error, and the rest goes on.
 
@@ -39,6 +40,7 @@ def sweep(
         subject: the model.
         grid: points, at least one.
         options: how.
+        measure: measures on the target.
         progress: told of each point of each walk.
 
     Raises:
@@ -53,8 +55,8 @@ def sweep(
                 place = grid[index]
                 if place not in errors:
                     try:
-                        found[place].append(_once(subject, place, options, walk))
-                    except (UsageError, StageFailed) as error:
+                        found[place].append(_once(subject, place, options, walk, measure))
+                    except (UsageError, StageFailed, Inconclusive) as error:
                         errors[place] = error
                 advance(1, note=str(place))
     if len(errors) == len(grid):
@@ -116,12 +118,13 @@ def efficiency(many: Measurement, one: Measurement) -> Estimate:
     return Estimate(**quantile(ratios, 0.5, many.confidence).plain())
 
 
-def _once(subject: Subject, place: Place, options: SweepOptions, walk: int) -> Measurement:
+def _once(subject: Subject, place: Place, options: SweepOptions, walk: int, measure: Measure) -> Measurement:
     """One point in one walk.
 
     Raises:
         UsageError: the model's length is fixed and one was asked for, or its batch is.
         StageFailed: the model cannot run like this.
+        Inconclusive: a device slowed down.
     """
     settings = Settings(
         threads=place.threads,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from squeeze.budget import TIME, read_limit
 from squeeze.errors import UsageError
 from squeeze.runtime import usable_cores
 from squeeze.schema import Frozen
 from squeeze.sweeping.records import Place
+from squeeze.targets.devices.address import Adb, Cpu, Ssh, parse
 from squeeze.targets.quantiles import QUANTILES
 from squeeze.targets.subjects import Subject
 
@@ -31,6 +32,10 @@ class Limit(Frozen):
 class SweepOptions(Frozen):
     """How to sweep."""
 
+    target: str = "cpu"
+    """cpu, adb[:SERIAL] or ssh:[USER@]HOST[:PORT]"""
+    device_dir: str | None = None
+    """on a device: the folder for our files"""
     threads: tuple[int, ...] = Field(default=(1,), min_length=1)
     """threads inside one operator"""
     batch: tuple[int, ...] = Field(default=(1, 4, 16), min_length=1)
@@ -53,10 +58,24 @@ class SweepOptions(Frozen):
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """of the intervals"""
 
+    @field_validator("target")
+    @classmethod
+    def _can_be_swept(cls, text: str) -> str:
+        try:
+            address = parse(text)
+        except UsageError as error:
+            raise ValueError(f"{error.message}; {error.hint}") from error  # pydantic names the option
+        match address:
+            case Cpu() | Adb() | Ssh():
+                return str(address)
+            case _:
+                raise ValueError(f"{text}: a grid is swept on cpu, adb[:SERIAL] or ssh:[USER@]HOST[:PORT]")
+
     @field_validator("threads")
     @classmethod
-    def _there_are_cores(cls, threads: tuple[int, ...]) -> tuple[int, ...]:
-        if max(threads) > usable_cores():
+    def _there_are_cores(cls, threads: tuple[int, ...], told: ValidationInfo) -> tuple[int, ...]:
+        # A device says itself how many it has.
+        if told.data.get("target") == "cpu" and max(threads) > usable_cores():
             raise ValueError(f"{max(threads)}: this process may use {usable_cores()} cores")
         return threads
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from squeeze.artifact import digest_file
 from squeeze.errors import UsageError
@@ -13,12 +14,14 @@ from squeeze.runtime import environment, versions
 from squeeze.sweeping import choice, energy, grid
 from squeeze.sweeping.cold import cold
 from squeeze.sweeping.options import SweepOptions, places
-from squeeze.sweeping.records import SweepReport
+from squeeze.sweeping.records import Point, SweepReport
 from squeeze.sweeping.texts import builtin, time_texts
+from squeeze.targets.reach import measuring
 from squeeze.targets.subjects import Subject, find, model_bytes
 
 __all__ = ["Wanted", "run"]
 
+CPU = "cpu"
 LIBRARIES = ("onnxruntime", "tokenizers", "numpy")
 
 
@@ -57,12 +60,12 @@ def run(
         UsageError: nothing there that could be measured.
         SqueezeError: the model cannot be run.
     """
+    _here(options, wanted)
     subject = _subject(path, form)
-    around = {**environment(), **versions(LIBRARIES)}
     texts = wanted.texts
     timed = time_texts(subject, texts, wanted.source, options, progress) if texts else None
     started = cold(subject, _middle(texts or builtin()), options, progress) if wanted.cold else None
-    points = grid.sweep(subject, places(options, subject), options, progress) if wanted.grid else ()
+    points = _grid(subject, options, progress) if wanted.grid else ()
     note = None
     if wanted.energy:
         points, note = energy.add(subject, points, options, progress)
@@ -79,8 +82,29 @@ def run(
         cold=started,
         texts=timed,
         energy_note=note,
-        environment=around,
+        environment=_around(points),
     )
+
+
+def _here(options: SweepOptions, wanted: Wanted) -> None:
+    """Devices are asked for a grid alone."""
+    parts = {"--cold": wanted.cold, "--texts": wanted.texts is not None, "--energy": wanted.energy}
+    asked = [name for name, there in parts.items() if there]
+    if options.target != CPU and asked:
+        raise UsageError(f"{options.target}: {' and '.join(asked)} are measured on the target cpu only")
+
+
+def _grid(subject: Subject, options: SweepOptions, progress: Progress) -> tuple[Point, ...]:
+    from squeeze.targets.devices.visiting import Habits
+
+    with measuring(options.target, Habits(folder=options.device_dir), progress) as measure:
+        return grid.sweep(subject, places(options, subject), options, measure, progress)
+
+
+def _around(points: Sequence[Point]) -> dict[str, Any]:
+    """The machine of this process, or the device that was measured."""
+    there = [each.measurement for each in points if each.measurement and each.measurement.target != CPU]
+    return {**versions(LIBRARIES), **(there[0].environment if there else environment())}
 
 
 def _subject(path: Path, form: str | None) -> Subject:

@@ -11,12 +11,13 @@ import pytest
 from squeeze.cli import main
 from squeeze.errors import MissingBackend, StageFailed, UsageError
 from squeeze.estimates import calibrate as module
-from squeeze.estimates import calibration, micro, reach
+from squeeze.estimates import calibration, micro
 from squeeze.estimates.calibration import Calibration
 from squeeze.estimates.rates import Rate, Rates, predict
 from squeeze.estimates.trace import trace
 from squeeze.estimates.work import KINDS, parts
 from squeeze.progress import Silent
+from squeeze.targets import reach
 from squeeze.targets.devices.local import LocalTransport
 from squeeze.targets.devices.session import Session
 from tests.measured import measurement
@@ -140,7 +141,7 @@ def test_the_runner_measures_what_a_device_is_calibrated_by(tmp_path, monkeypatc
 @pytest.mark.parametrize("target", ["gpu", "qemu:cortex-a76", "estimate:pi4"])
 def test_where_nothing_can_be_timed(target, capsys):
     assert main(["device", "calibrate", target]) == 2
-    assert "nothing can be calibrated there" in capsys.readouterr().err
+    assert "not a target for this" in capsys.readouterr().err
 
 
 def test_without_onnx_ir_it_says_what_to_install(monkeypatch):

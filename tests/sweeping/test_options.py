@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from squeeze.errors import UsageError
+from squeeze.progress import Silent
 from squeeze.runtime import usable_cores
 from squeeze.sweeping.options import (
     Limit,
@@ -18,6 +19,7 @@ from squeeze.sweeping.options import (
     places,
 )
 from squeeze.sweeping.records import Place
+from squeeze.sweeping.run import Wanted, run
 from squeeze.targets.subjects import Subject
 
 MODEL = Subject(Path("m.onnx"), "m.onnx")
@@ -71,3 +73,22 @@ def test_a_bundle_has_its_own_lengths_too_and_once():
 def test_more_threads_than_cores_are_refused():
     with pytest.raises(ValidationError, match=f"may use {usable_cores()} cores"):
         SweepOptions(threads=(1, usable_cores() + 1))
+
+
+def test_a_device_says_itself_how_many_cores_it_has():
+    with pytest.raises(ValidationError, match="this process may use"):
+        SweepOptions(threads=(512,))
+    assert SweepOptions(target="ssh:board", threads=(512,)).threads == (512,)
+
+
+@pytest.mark.parametrize("target", ["gpu", "qemu:cortex-a76", "estimate:pi5", "nowhere"])
+def test_what_has_no_times_of_a_processor_is_not_swept(target):
+    with pytest.raises(ValidationError):
+        SweepOptions(target=target)
+
+
+@pytest.mark.parametrize("part", [{"cold": True}, {"energy": True}, {"texts": ["help"]}])
+def test_a_device_is_asked_for_a_grid_alone(part, tmp_path):
+    options = SweepOptions(target="ssh:board")
+    with pytest.raises(UsageError, match=r"ssh:board: --(cold|texts|energy)"):
+        run(tmp_path / "m.onnx", None, Wanted(**part), options, Silent())

@@ -19,7 +19,7 @@ from squeeze.sweeping.formats import markdown
 from squeeze.sweeping.options import SweepOptions, places
 from squeeze.sweeping.records import Place, Start, SweepReport
 from squeeze.sweeping.texts import builtin, checked, time_texts
-from squeeze.targets import pages
+from squeeze.targets import cpu, pages
 from squeeze.targets.cold import STEPS
 from squeeze.targets.process import ask
 from squeeze.targets.subjects import find
@@ -67,14 +67,14 @@ def test_every_point_is_measured_in_every_walk(bundle, monkeypatch):
     asked = []
     one = {**measurement().environment, "load_average": 0.0, "usable_cores": 1, "governor": None}
 
-    def once(subject, place, options, walk):
+    def once(subject, place, options, walk, measure):
         asked.append(place)
         return measurement(batch=place.batch, environment=one)
 
     monkeypatch.setattr(grid, "_once", once)
 
     order = places(options, subject)
-    found = grid.sweep(subject, order, options.model_copy(update={"passes": 8}), Silent())
+    found = grid.sweep(subject, order, options.model_copy(update={"passes": 8}), cpu.measure, Silent())
     assert Counter(asked) == dict.fromkeys(order, 8)
     walks = [tuple(asked[start : start + len(order)]) for start in range(0, len(asked), len(order))]
     assert all(set(walk) == set(order) for walk in walks)
@@ -85,7 +85,7 @@ def test_every_point_is_measured_in_every_walk(bundle, monkeypatch):
 def test_a_real_grid(bundle):
     (subject,) = find(bundle)
     options = QUICK.model_copy(update={"batch": (1, 3), "sequence": (4,)})
-    found = grid.sweep(subject, places(options, subject), options, Silent())
+    found = grid.sweep(subject, places(options, subject), options, cpu.measure, Silent())
     assert [(each.place.batch, each.place.sequence) for each in found] == [
         (1, 4),
         (1, None),
@@ -108,20 +108,20 @@ def test_a_real_grid(bundle):
 def test_an_impossible_length_is_a_row_with_its_error(tmp_path):
     (subject,) = find(lengthy(tmp_path / "m.onnx"))
     options = QUICK.model_copy(update={"batch": (1,), "sequence": (8, 9)})
-    possible, not_so = grid.sweep(subject, places(options, subject), options, Silent())
+    possible, not_so = grid.sweep(subject, places(options, subject), options, cpu.measure, Silent())
     assert possible.measurement is not None
     assert not_so.measurement is None
     assert not_so.error is not None
     assert "cannot be run by ONNX Runtime" in not_so.error
     assert "\n" not in not_so.error
     with pytest.raises(StageFailed, match="cannot be run"):
-        grid.sweep(subject, [not_so.place], options, Silent())
+        grid.sweep(subject, [not_so.place], options, cpu.measure, Silent())
 
 
 def test_a_model_of_one_length_takes_no_other(tmp_path):
     (subject,) = find(tiny.classifier(tmp_path / "m.onnx", shape=(1, 6)))
     own, other = Place(threads=1, batch=1), Place(threads=1, batch=1, sequence=4)
-    found = grid.sweep(subject, [own, other], QUICK, Silent())
+    found = grid.sweep(subject, [own, other], QUICK, cpu.measure, Silent())
     assert found[0].measurement is not None
     assert found[1].error is not None
     assert "its length is not free" in found[1].error
@@ -132,7 +132,9 @@ def test_two_threads_have_an_efficiency(bundle):
         pytest.skip("one core only")
     (subject,) = find(bundle)
     options = QUICK.model_copy(update={"threads": (1, 2), "batch": (1,), "sequence": (4,)})
-    found = grid.sweep(subject, [Place(threads=n, batch=1, sequence=4) for n in (1, 2)], options, Silent())
+    found = grid.sweep(
+        subject, [Place(threads=n, batch=1, sequence=4) for n in (1, 2)], options, cpu.measure, Silent()
+    )
     assert found[0].efficiency is None
     assert found[1].efficiency is not None
     assert found[1].efficiency.value > 0

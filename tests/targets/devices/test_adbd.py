@@ -68,6 +68,23 @@ def test_a_measurement(on_path, tmp_path, capsys):
     assert on_path.living() == []
 
 
+def test_one_thread_and_all_of_them(on_path, tmp_path, capsys):
+    """More threads than the device has cores are an error of that point alone."""
+    cores = len(os.sched_getaffinity(0))
+    asked = sorted({1, cores, 512})
+    model = tiny.classifier(tmp_path / "m.onnx", layers=2, hidden=32)
+    words = ["sweep", str(model), "--target", "adb", "--seq", "6", "--batch", "1", "--passes", "1", "--json"]
+    words += ["--threads", ",".join(map(str, asked)), "--min-runs", "40", "--seconds", "0"]
+    assert main(words) == 0
+    report = json.loads(capsys.readouterr().out)
+    *able, unable = report["points"]
+    assert [each["measurement"]["threads"] for each in able] == asked[:-1]
+    assert {each["measurement"]["target"] for each in able} == {f"adb:{on_path.serial}"}
+    assert unable["error"] == f"threads 512: the device lets us use {cores} cores"
+    assert report["environment"]["runner"] == stands.ABI
+    assert on_path.lies_there() == []
+
+
 def test_no_telemetry_is_left_on_it(on_path, tmp_path):
     """ONNX Runtime's would lie in the home folder, or where XDG_CACHE_HOME says."""
     before = everything(on_path)

@@ -1,13 +1,13 @@
-"""What measures small graphs: this machine's processor, or the runner on a device."""
+"""What measures many models on one target: this machine's processor, or the runner on a device."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import TypeAlias
 
 from squeeze.errors import UsageError
-from squeeze.estimates.calibrate import Measure
 from squeeze.progress import Progress
 from squeeze.targets import cpu
 from squeeze.targets.devices import measured
@@ -17,7 +17,10 @@ from squeeze.targets.devices.visiting import Habits, visit
 from squeeze.targets.measurement import Measurement
 from squeeze.targets.subjects import Subject
 
-__all__ = ["measuring"]
+__all__ = ["Measure", "measuring"]
+
+Measure: TypeAlias = Callable[[Sequence[Subject], cpu.Settings, Progress], tuple[Measurement, ...]]
+"""Measures models in turns."""
 
 
 @contextmanager
@@ -36,7 +39,7 @@ def measuring(target: str, habits: Habits, progress: Progress) -> Iterator[Measu
                 yield partial(_there, session)
         case _:
             raise UsageError(
-                f"{address}: nothing can be calibrated there", hint="give cpu, adb[:SERIAL] or ssh:HOST"
+                f"{address}: not a target for this", hint="give cpu, adb[:SERIAL] or ssh:[USER@]HOST[:PORT]"
             )
 
 
