@@ -203,6 +203,7 @@ def _figures(result: Mapping[str, Any], seen: Watched, texts: int, macro_f1: flo
     return {
         "texts": texts,
         "training_s": result["seconds"],
+        "training_cpu_s": result["cpu_seconds"],
         "per_second": texts / result["seconds"],
         "validation_s": result["validation_seconds"],
         "process_s": seen.seconds,

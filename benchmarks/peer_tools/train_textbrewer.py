@@ -7,13 +7,12 @@ See training.py for the plan.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import torch
 from textbrewer import DistillationConfig, GeneralDistiller, TrainingConfig
 from torch.utils.data import DataLoader, RandomSampler
-from training import Best, Plan, Rows, classifier, pad_batch, parameter_groups, read, write
+from training import Best, Plan, Rows, classifier, clock, pad_batch, parameter_groups, read, since, write
 from transformers import get_linear_schedule_with_warmup
 
 
@@ -36,7 +35,7 @@ def main() -> None:
         adaptor_S=adaptor,
     )
     best = Best(plan, texts)
-    started = time.perf_counter()
+    started = clock()
     with distiller:
         distiller.train(
             optimizer,
@@ -50,8 +49,7 @@ def main() -> None:
             max_grad_norm=plan.clip,
             callback=lambda model, step: best.look(model),  # noqa: ARG005 - TextBrewer's names
         )
-    spent = time.perf_counter() - started - best.seconds
-    write(plan, spent, len(rows) * plan.epochs, best, ["textbrewer"])
+    write(plan, since(started), len(rows) * plan.epochs, best, ["textbrewer"])
 
 
 def objective(plan: Plan) -> DistillationConfig:

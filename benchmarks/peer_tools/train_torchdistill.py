@@ -8,11 +8,11 @@ no loss on hidden states that leaves padding out, so one is registered, as its d
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torchvision_beside_cpu  # noqa: F401 - before torchdistill, which imports torchvision
 from torch import Tensor, nn
 from torch.utils.data import RandomSampler
 from torchdistill.core.distillation import get_distillation_box
@@ -20,7 +20,7 @@ from torchdistill.core.interfaces.registry import register_forward_proc_func
 from torchdistill.datasets.registry import register_collate_func
 from torchdistill.losses.registry import register_mid_level_loss
 from torchdistill.optim.registry import register_optimizer, register_scheduler
-from training import Best, Plan, Rows, classifier, pad_batch, parameter_groups, read, write
+from training import Best, Plan, Rows, classifier, clock, pad_batch, parameter_groups, read, since, write
 from transformers import get_linear_schedule_with_warmup
 
 register_collate_func(pad_batch)
@@ -85,15 +85,14 @@ def main() -> None:
     box = get_distillation_box(
         teacher, student, {"train": rows}, settings(plan, steps), device, None, distributed=False, lr_factor=1
     )
-    started = time.perf_counter()
+    started = clock()
     for epoch in range(box.num_epochs):
         box.pre_epoch_process(epoch=epoch)
         for batch in box.train_data_loader:
             box.post_forward_process(loss=box.forward_process(batch, targets=None, supp_dict=None))
         best.look(box.student_model)
         box.post_epoch_process()
-    spent = time.perf_counter() - started - best.seconds
-    write(plan, spent, len(rows) * plan.epochs, best, ["torchdistill"])
+    write(plan, since(started), len(rows) * plan.epochs, best, ["torchdistill"])
 
 
 def settings(plan: Plan, steps: int) -> dict[str, Any]:

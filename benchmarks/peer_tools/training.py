@@ -21,9 +21,22 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 from transformers import AutoModelForSequenceClassification
 
-__all__ = ["Best", "Plan", "Rows", "classifier", "macro_f1", "pad_batch", "parameter_groups", "read", "write"]
+__all__ = [
+    "Best",
+    "Plan",
+    "Rows",
+    "classifier",
+    "clock",
+    "macro_f1",
+    "pad_batch",
+    "parameter_groups",
+    "read",
+    "since",
+    "write",
+]
 
 Batch = dict[str, Tensor]
+Times = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -128,7 +141,8 @@ class Best:
         texts: says on what.
 
     Attributes:
-        seconds: spent here, which is no training.
+        scores: of the epochs.
+        spent: seconds here, which are no training; see `clock`.
     """
 
     def __init__(self, plan: Plan, texts: dict[str, Any]) -> None:
@@ -136,11 +150,11 @@ class Best:
         self._labels = torch.tensor(texts["labels"])
         self._plan = plan
         self.scores: list[float] = []
-        self.seconds = 0.0
+        self.spent = (0.0, 0.0)
 
     def look(self, model: Any) -> None:
         """Judge the model after an epoch and save it when none before was better."""
-        started, training = time.perf_counter(), model.training
+        started, training = clock(), model.training
         model.eval()
         size = self._plan.batch
         with torch.no_grad():
@@ -155,7 +169,7 @@ class Best:
             model.save_pretrained(Path(self._plan.out) / "student")
         self.scores.append(score)
         model.train(training)
-        self.seconds += time.perf_counter() - started
+        self.spent = plus(self.spent, since(started))
 
 
 def macro_f1(said: Tensor, labels: Tensor) -> float:
@@ -172,22 +186,39 @@ def macro_f1(said: Tensor, labels: Tensor) -> float:
     return float(torch.stack(found).mean())
 
 
-def write(plan: Plan, seconds: float, texts: int, best: Best, packages: Sequence[str]) -> None:
+def clock() -> Times:
+    """Seconds by the wall clock and of processors, of all threads together."""
+    return time.perf_counter(), time.process_time()
+
+
+def since(started: Times) -> Times:
+    """Seconds that have gone since a reading of `clock`."""
+    now = clock()
+    return now[0] - started[0], now[1] - started[1]
+
+
+def plus(one: Times, other: Times) -> Times:
+    """Both together."""
+    return one[0] + other[0], one[1] + other[1]
+
+
+def write(plan: Plan, spent: Times, texts: int, best: Best, packages: Sequence[str]) -> None:
     """Write result.json.
 
     Args:
         plan: says where.
-        seconds: of the training, validation not counted.
+        spent: seconds of the training and the validation in it, which is not counted.
         texts: that the student has seen, every epoch anew.
         best: the validation.
         packages: whose versions matter.
     """
     known = {name: importlib.metadata.version(name) for name in ("torch", "transformers", *packages)}
     result = {
-        "seconds": seconds,
+        "seconds": spent[0] - best.spent[0],
+        "cpu_seconds": spent[1] - best.spent[1],
         "texts": texts,
         "validation": best.scores,
-        "validation_seconds": best.seconds,
+        "validation_seconds": best.spent[0],
         "threads": torch.get_num_threads(),
         "versions": known,
     }
