@@ -15,7 +15,7 @@ from benchmarks.datasets import SETS, Recipe
 from squeeze import pipeline
 from squeeze.artifact import Artifact, write_json
 
-__all__ = ["LENGTH", "Objective", "Subject", "judged", "subject", "trained"]
+__all__ = ["LAYERS", "LENGTH", "Objective", "Subject", "judged", "subject", "trained"]
 
 LENGTH = 128
 """Tokens that the peers' examples pad to, and at which all texts are cut."""

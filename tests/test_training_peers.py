@@ -13,18 +13,19 @@ import torch
 from benchmarks.datasets import Recipe
 from benchmarks.environments import versions
 from benchmarks.peer_tools.training import Plan, Rows, macro_f1, pad_batch, parameter_groups
-from benchmarks.training_files import Objective
+from benchmarks.training_files import LAYERS, Objective
 from benchmarks.training_peers import CONTESTANTS, PINNED, SCRIPTS, SQUEEZE, watch
 from benchmarks.training_section import training_peers as section
+from squeeze.core.layer_map import LAYER_MAPS
 from squeeze.core.metrics import quality
 from squeeze.errors import StageFailed
 
 
 def test_every_tool_is_told_all_that_its_plan_asks_for():
-    model = dict.fromkeys(("teacher", "student", "texts", "out"), "folder")
-    plan = Plan(**model, seed=0, padding=None, **asdict(Objective()))
-    assert plan.pairs == ((1, 2), (2, 4), (3, 6))
-    assert json.loads(json.dumps(plan.plain()))["temperature"] == 2.0
+    said = {**dict.fromkeys(("teacher", "student", "texts", "out"), "folder"), "seed": 0, "padding": None}
+    plan = Plan(**json.loads(json.dumps({**said, **asdict(Objective())})))
+    assert [tuple(pair) for pair in plan.pairs] == list(LAYER_MAPS["skip"](LAYERS, 6))
+    assert plan.temperature == 2.0
 
 
 def test_squeeze_trains_by_the_same_objective(tmp_path):

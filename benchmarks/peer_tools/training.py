@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +73,7 @@ class Plan:
     temperature: float
     answers: float
     states: float
-    pairs: tuple[tuple[int, int], ...]
-
-    def plain(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+    pairs: Sequence[Sequence[int]]
 
 
 def read() -> tuple[Plan, dict[str, Any]]:
