@@ -73,8 +73,16 @@ class Recipe:
         Raises:
             ProfileError: the template and its changes do not make a profile.
         """
-        sets = [*self._data(which), f"name={name}", f"seed={seed}", *overrides, *self.extra]
-        return load(PROFILES / f"{self.template}.toml", sets).profile
+        return load(self.path, self.sets(name, which, seed, *overrides)).profile
+
+    @property
+    def path(self) -> Path:
+        """The template."""
+        return PROFILES / f"{self.template}.toml"
+
+    def sets(self, name: str, which: str, seed: int, *overrides: str) -> list[str]:
+        """The `--set` texts that make the profile of one run out of the template; see `profile`."""
+        return [*self._data(which), f"name={name}", f"seed={seed}", *overrides, *self.extra]
 
     def _data(self, which: str) -> list[str]:
         found = SETS[which]

@@ -17,7 +17,7 @@ import typer
 
 from squeeze.errors import MissingBackend, StageFailed
 
-__all__ = ["Worker", "environment", "run", "versions"]
+__all__ = ["Worker", "death", "environment", "run", "variables", "versions"]
 
 OFFLINE = ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY")
 POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -71,10 +71,10 @@ def run(command: Sequence[str | Path], folder: Path) -> None:
         StageFailed: it ended with an error.
     """
     ran = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, check=False, env=_variables({}), cwd=folder
+        list(map(str, command)), capture_output=True, text=True, check=False, env=variables({}), cwd=folder
     )
     if ran.returncode:
-        raise StageFailed(_death(ran.returncode, ran.stderr))
+        raise StageFailed(death(ran.returncode, ran.stderr))
 
 
 class Worker:
@@ -93,7 +93,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._told,
             text=True,
-            env=_variables(where),
+            env=variables(where),
         )
 
     def __enter__(self) -> Self:
@@ -129,18 +129,23 @@ class Worker:
         if not line:
             self._told.seek(0)
             told = self._told.read().decode(errors="replace")
-            raise StageFailed(f"{name}: {_death(process.wait(), told)}")
+            raise StageFailed(f"{name}: {death(process.wait(), told)}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
 
-def _variables(where: Mapping[str, str]) -> dict[str, str]:
-    """Ours without what steers Python, one thread in every pool, no network for what would ask one."""
+def variables(where: Mapping[str, str]) -> dict[str, str]:
+    """Ours without what steers Python, one thread in every pool, no network for what would ask one.
+
+    Args:
+        where: what a process gets beside them, or in their place.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     return {**kept, **dict.fromkeys((*OFFLINE, *POOLS), "1"), **where}
 
 
-def _death(code: int, told: str) -> str:
+def death(code: int, told: str) -> str:
+    """How a process ended, with its last line."""
     return f"the process ended with status {code} ({_last_line(told)})"
 
 

@@ -22,6 +22,7 @@ from benchmarks.peers_section import peers
 from benchmarks.prune_section import prune
 from benchmarks.reference_section import reference_units
 from benchmarks.tables import Record, source
+from benchmarks.training_section import training_peers
 
 __all__ = ["SECTIONS", "Section", "main", "render"]
 
@@ -88,6 +89,12 @@ SECTIONS = (
     ),
     Section("Forms", "forms-*", forms, "python -m benchmarks.forms runs/students"),
     Section("Peers", "peers-*", peers, "python -m benchmarks.peers runs/students"),
+    Section(
+        "Training beside peers",
+        "training-peers-*",
+        training_peers,
+        "python -m benchmarks.training_peers ../shared/data --limit 2000",
+    ),
     Section("Reference units", "reference-units", reference_units, "python -m benchmarks.reference_units"),
     Section("Other runtimes", "mobile-formats", mobile_formats, "python -m benchmarks.mobile_formats"),
     Section("Cost table", "cost-table", sections.cost_table, "python -m benchmarks.cost_table"),

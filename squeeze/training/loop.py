@@ -191,7 +191,7 @@ class _Run:
             at.samples += texts
             at.seconds += time.monotonic() - started
             advance(1, note=f"loss {at.loss_sum / at.step:.4f}")
-            if time.monotonic() - self.saved >= self.schedule.checkpoint_seconds:
+            if self._overdue():
                 self._save()
         self._finish_epoch()
 
@@ -230,7 +230,13 @@ class _Run:
             at.best_score, at.best_epoch = scores["score"], at.epoch
             state = self.job.objective.state_dict()
             at.best = {name: value.detach().clone() for name, value in state.items()}
-        self._save()
+        # Not after every epoch: short ones would spend a part of their time on it. The end is always kept.
+        if self._overdue() or at.epoch >= self.schedule.epochs or self.out_of_patience():
+            self._save()
+
+    def _overdue(self) -> bool:
+        """Whether a kill would now cost more work than it may."""
+        return time.monotonic() - self.saved >= self.schedule.checkpoint_seconds
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:

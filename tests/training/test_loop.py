@@ -125,11 +125,28 @@ def test_a_training_killed_again_and_again_ends_with_the_same_weights(undisturbe
     assert done.samples == 3 * ROWS
 
 
-def test_checkpoints_between_epochs_only_lose_the_epoch(undisturbed, tmp_path):
+def test_rare_checkpoints_lose_work_and_nothing_else(undisturbed, tmp_path):
     rare = SCHEDULE.model_copy(update={"checkpoint_seconds": 1e6})
     with pytest.raises(Killed):
         run(tmp_path, rare, kill_at=STEPS + 3)
+    assert not list(tmp_path.iterdir())
     assert equal(run(tmp_path, rare)[1], undisturbed[1])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "changes", "expected"),
+    [
+        (1e6, {}, [3]),  # the end of a training is kept, however short it was
+        (1e6, {"patience": 1}, [2]),
+        (0, {}, [*[0] * STEPS, 1, *[1] * STEPS, 2, *[2] * STEPS, 3]),
+    ],
+)
+def test_checkpoints_come_when_they_are_due_and_at_the_end(seconds, changes, expected, tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr(loop, "save", lambda path, model, optimizer, at: kept.append(at.epoch))
+    schedule = SCHEDULE.model_copy(update={"checkpoint_seconds": seconds, **changes})
+    run(tmp_path, schedule, scores=iter([0.5, 0.4, 0.6]))
+    assert kept == expected
 
 
 def test_a_finished_training_is_not_walked_again(undisturbed, tmp_path):
