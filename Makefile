@@ -11,7 +11,7 @@ TORCH := 2.13.0
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 ASK := import urllib.request as u; u.urlopen('$(CPU_INDEX)/torch/', timeout=5)
 
-.PHONY: help install run smoke bench test test-devices cov check static fmt fmt-check lint types layers docs
+.PHONY: help install run smoke bench benchmark test test-devices cov check static fmt fmt-check lint types layers docs
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-13s %s\n", $$1, $$2}'
@@ -32,6 +32,8 @@ smoke: install ## run the smallest profile, in seconds
 	$(BIN)/squeeze run profiles/smoke.toml
 bench: install ## measure the demo's exported model
 	$(BIN)/squeeze run $(PROFILE) --until bench
+benchmark: install ## hold squeeze against other tools (DATA=path RUNS=path PARTS="peers front", `all` for every benchmark)
+	$(BIN)/python -m benchmarks.parts $(if $(DATA),--data "$(DATA)") $(if $(RUNS),--runs "$(RUNS)") $(if $(PARTS),--parts "$(PARTS)")
 test: install ## run the test suite (JOBS=0 for one process, when something else runs)
 	$(TEST)
 test-devices: install ## test devices with nothing missing: emulated arm64, ssh (apt-get installs what they need)

@@ -23,9 +23,10 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from benchmarks.common import RESULTS, Results, cli, ratio, write
+from benchmarks.common import RESULTS, Results, cli, ratio, read, write
 from benchmarks.datasets import JUDGED, chosen
 from benchmarks.environments import Worker, versions
+from benchmarks.front_figures import draw
 from benchmarks.front_files import MODEL2VEC, SKLEARN, Entry, Failures, also, of_peers, of_text_models
 from benchmarks.front_ours import SHIPPED, of_student, of_teacher
 from benchmarks.peer_files import SCRIPTS, Subject, subjects
@@ -106,7 +107,8 @@ def main(
     answered = {name: len(split) for name, split in work.tests.items()}
     pins = {place: versions(SCRIPTS / f"{place}.txt", names) for place, names in PINS.items()}
     head = {"set": which, "seed": seed, "rows": answered, **settings, "peers": pins}
-    write(results, f"front-{which}", {**head, "artefacts": found})
+    record = read(write(results, f"front-{which}", {**head, "artefacts": found}))
+    draw(record, results, tools)
 
 
 def _work(made: Mapping[str, Artifact], rows: int | None) -> Work:

@@ -20,7 +20,9 @@ class Point:
         ours: whether squeeze made it.
         f1: macro-F1 on the test, 0..1.
         bytes: of its files.
-        ms: of one text.
+        ms: from text to label.
+        alone: time of the model alone, in times of the tiny student's.
+        whole: time from text to label, in times of the tiny student's.
     """
 
     name: str
@@ -28,23 +30,25 @@ class Point:
     f1: float
     bytes: int
     ms: float
+    alone: float = 1.0
+    whole: float = 1.0
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One artefact of others beside ours.
+    """One artefact of others beside the tiny student.
 
     Attributes:
         point: theirs.
-        faster: how many times faster ours is.
-        share: our bytes of its bytes.
-        met: whether both aims are.
+        share: the student's bytes of its bytes.
+        fast: whether the student is enough times faster, alone and from text to label.
+        small: whether its share is small enough.
     """
 
     point: Point
-    faster: float
     share: float
-    met: bool
+    fast: bool
+    small: bool
 
 
 def dominates(one: Point, other: Point, costs: Sequence[str] = COSTS) -> bool:
@@ -59,38 +63,47 @@ def dominates(one: Point, other: Point, costs: Sequence[str] = COSTS) -> bool:
 
 
 def front(points: Iterable[Point], costs: Sequence[str] = COSTS) -> list[Point]:
-    """The points that no other dominates, from the cheapest by the first cost.
+    """The points that no other dominates, the cheapest by the first cost first.
 
-    >>> front([Point("a", True, 0.8, 10, 1.0), Point("b", True, 0.7, 20, 0.5)], ["bytes"])
-    [Point(name='a', ours=True, f1=0.8, bytes=10, ms=1.0)]
+    >>> worse = Point("b", True, 0.7, 20, 0.5)
+    >>> [each.name for each in front([worse, Point("a", True, 0.8, 10, 1.0)], ["bytes"])]
+    ['a']
     """
     known = list(points)
     free = [each for each in known if not any(dominates(other, each, costs) for other in known)]
     return sorted(free, key=lambda each: (getattr(each, costs[0]), -each.f1))
 
 
-def winners(mine: Iterable[Point], theirs: Iterable[Point]) -> list[tuple[Point, Point]]:
+def winners(points: Iterable[Point]) -> list[tuple[Point, Point]]:
     """Pairs of a point of our front and one of theirs that dominates it by quality, size and time."""
-    others = list(theirs)
-    return [(each, other) for each in front(mine) for other in others if dominates(other, each)]
+    known = list(points)
+    others = [each for each in known if not each.ours]
+    mine = front([each for each in known if each.ours])
+    return [(each, other) for each in mine for other in others if dominates(other, each)]
 
 
-def bar(tiny: Point, theirs: Iterable[Point], faster: float, share: float) -> list[Bar]:
-    """Ours beside every artefact of others that is at least as good by macro-F1, the hardest first.
+def bar(tiny: Point, points: Iterable[Point], faster: float, share: float) -> list[Bar]:
+    """The tiny student beside every artefact of others of at least its macro-F1, the fastest of them first.
 
     Args:
-        tiny: ours.
-        theirs: all of theirs; those of a lower macro-F1 are left out.
-        faster: least number of times that ours must be faster.
-        share: most of their bytes that ours may have.
+        tiny: the student.
+        points: all artefacts.
+        faster: least number of times that the student must be faster.
+        share: most of their bytes that it may have.
 
-    >>> bar(Point("t", True, 0.8, 10, 1.0), [Point("b", False, 0.8, 40, 2.0)], faster=3, share=1 / 3)[0].met
-    False
+    >>> known = [Point("b", False, 0.8, 40, 2.0, alone=3.5, whole=2.5), Point("c", False, 0.7, 1, 0.1)]
+    >>> beside = bar(Point("t", True, 0.8, 10, 1.0), known, 3, 0.4)
+    >>> [(each.point.name, each.fast, each.small) for each in beside]
+    [('b', False, True)]
     """
-    beside = [
-        Bar(each, times, part, met=times >= faster and part <= share)
-        for each in theirs
-        if each.f1 >= tiny.f1
-        for times, part in [(each.ms / tiny.ms, tiny.bytes / each.bytes)]
+    found = [
+        Bar(
+            each,
+            tiny.bytes / each.bytes,
+            fast=min(each.alone, each.whole) >= faster,
+            small=tiny.bytes / each.bytes <= share,
+        )
+        for each in points
+        if not each.ours and each.f1 >= tiny.f1
     ]
-    return sorted(beside, key=lambda one: (one.met, one.faster))
+    return sorted(found, key=lambda one: min(one.point.alone, one.point.whole))

@@ -16,6 +16,7 @@ from benchmarks.cnn_section import cnn_search
 from benchmarks.common import RESULTS, cli, read
 from benchmarks.estimates_section import estimates
 from benchmarks.forms_section import forms
+from benchmarks.front_section import fronts
 from benchmarks.gate_section import gate
 from benchmarks.mobile_section import mobile_formats
 from benchmarks.peers_section import peers
@@ -88,6 +89,7 @@ SECTIONS = (
     ),
     Section("Forms", "forms-*", forms, "python -m benchmarks.forms runs/students"),
     Section("Peers", "peers-*", peers, "python -m benchmarks.peers runs/students"),
+    Section("Fronts", "front-*", fronts, "python -m benchmarks.front runs/students"),
     Section("Reference units", "reference-units", reference_units, "python -m benchmarks.reference_units"),
     Section("Other runtimes", "mobile-formats", mobile_formats, "python -m benchmarks.mobile_formats"),
     Section("Cost table", "cost-table", sections.cost_table, "python -m benchmarks.cost_table"),
