@@ -19,7 +19,7 @@ from squeeze.errors import MissingBackend, StageFailed
 
 __all__ = ["Worker", "environment", "environments", "run", "versions"]
 
-OFFLINE = ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY")
+OFFLINE = ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "OLIVE_DISABLE_TELEMETRY", "ORT_DISABLE_TELEMETRY")
 POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 PIP = ("-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--progress-bar", "off")
 PATIENCE = ("--retries", "2", "--timeout", "20")
