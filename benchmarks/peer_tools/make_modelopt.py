@@ -20,6 +20,7 @@ from run_onnxruntime import open_model
 from serving import Feed, feed
 
 NAME = "model.onnx"
+WAYS = ("int8",)
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc] # ONNX Runtime ships no types
@@ -41,6 +42,7 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc] # ONNX Runtime ships
 def main() -> None:
     """What the arguments say."""
     way, source, target, texts = sys.argv[1:]
+    assert way in WAYS
     known: Sequence[Sequence[int]] = json.loads(Path(texts).read_text(encoding="utf-8"))
     file = str(Path(target) / NAME)
     quantize(
