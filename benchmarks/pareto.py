@@ -58,7 +58,8 @@ def dominates(one: Point, other: Point, costs: Sequence[str] = COSTS) -> bool:
     >>> dominates(small, big), dominates(big, small), dominates(small, small), dominates(big, small, ["ms"])
     (True, False, False, False)
     """
-    gains = [one.f1 - other.f1, *(getattr(other, cost) - getattr(one, cost) for cost in costs)]
+    gains: list[float] = [one.f1 - other.f1]
+    gains += [getattr(other, cost) - getattr(one, cost) for cost in costs]
     return min(gains) >= 0 and max(gains) > 0
 
 
