@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from onnx_neural_compressor import data_reader, utility
 from onnx_neural_compressor.quantization import QuantFormat, config, quantize
 from run_onnxruntime import open_model
@@ -26,9 +27,12 @@ Texts = Sequence[Sequence[int]]
 
 
 class _Reader(data_reader.CalibrationDataReader):  # type: ignore[misc] # it ships no types
-    def __init__(self, path: str, texts: Texts) -> None:
+    """Texts one by one, all padded to the longest where it is asked for."""
+
+    def __init__(self, path: str, texts: Texts, padded: bool = False) -> None:
         inputs = open_model(path, None).inputs
-        self.known = [feed(text, inputs) for text in texts]
+        longest = max(map(len, texts)) if padded else 0
+        self.known = [_padded(feed(text, inputs), longest) for text in texts]
         self.feeds = iter(self.known)
 
     def get_next(self) -> Feed | None:
@@ -36,6 +40,13 @@ class _Reader(data_reader.CalibrationDataReader):  # type: ignore[misc] # it shi
 
     def rewind(self) -> None:
         self.feeds = iter(self.known)
+
+
+def _padded(known: Feed, longest: int) -> Feed:
+    """With zeros behind: the piece [PAD] of BERT, which its mask leaves out."""
+    return {
+        name: np.pad(value, ((0, 0), (0, max(0, longest - value.shape[1])))) for name, value in known.items()
+    }
 
 
 def main() -> None:
@@ -53,10 +64,10 @@ def dynamic(source: str, texts: Texts) -> Any:  # noqa: ARG001 - all ways are ca
     return config.DynamicQuantConfig(execution_provider=CPU, reduce_range=_narrow())
 
 
-def static(source: str, texts: Texts, **settings: Any) -> Any:
+def static(source: str, texts: Texts, padded: bool = False, **settings: Any) -> Any:
     """Its static quantization in QDQ, as its example for BERT has it."""
     return config.StaticQuantConfig(
-        calibration_data_reader=_Reader(source, texts),
+        calibration_data_reader=_Reader(source, texts, padded),
         quant_format=QuantFormat.QDQ,
         calibration_sampling_size=len(texts),
         execution_provider=CPU,
@@ -66,8 +77,8 @@ def static(source: str, texts: Texts, **settings: Any) -> Any:
 
 
 def smooth(source: str, texts: Texts) -> Any:
-    """Static after SmoothQuant, which moves the range of activations into weights."""
-    return static(source, texts, SmoothQuant=True, SmoothQuantCalibIter=len(texts))
+    """Static after SmoothQuant, which moves the range of activations into weights; it wants one length."""
+    return static(source, texts, padded=True, SmoothQuant=True, SmoothQuantCalibIter=len(texts))
 
 
 def _narrow() -> bool:
