@@ -21,8 +21,8 @@ import matplotlib.pyplot as plt
 
 OURS, OTHERS, LINE = "#0b6e4f", "#b5651d", "#888888"
 SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "squeeze", "font.size": 8}
-ROOM = 0.028
-"""Least distance of two labels, in shares of the height."""
+STEP = 0.026
+"""Distance of two names, in shares of the height."""
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def draw(figure: Mapping[str, Any], target: Path) -> None:
     """Write the drawing."""
     known: Sequence[Mapping[str, Any]] = figure["points"]
     with mpl.rc_context(SETTINGS):
-        page, axes = plt.subplots(figsize=(7.2, 4.8))
+        page, axes = plt.subplots(figsize=(5.6, 4.8))
         axes.set_xscale("log")
         axes.set(xlabel=figure["axis"], ylabel="macro-F1 on test", title=figure["title"])
         line = [each for each in known if each["front"]]
@@ -46,7 +46,8 @@ def draw(figure: Mapping[str, Any], target: Path) -> None:
             costs, quality = ([each[key] for each in mine] for key in ("cost", "quality"))
             axes.scatter(costs, quality, s=18, c=colour, marker=marker, label=name, zorder=2)
         axes.margins(x=0.12, y=0.08)
-        axes.grid(visible=True, which="major", color="#eeeeee", zorder=0)
+        axes.grid(visible=True, which="major", color="#eeeeee")
+        axes.set_axisbelow(True)
         _name(axes, known)
         axes.legend(loc="lower right", frameon=False)
         page.savefig(target, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
@@ -54,22 +55,17 @@ def draw(figure: Mapping[str, Any], target: Path) -> None:
 
 
 def _name(axes: Any, known: Sequence[Mapping[str, Any]]) -> None:
-    """A label beside every point, pushed up where it would lie on another."""
-    low, high = axes.get_ylim()
-    room = ROOM * (high - low)
-    height = -float("inf")
-    for each in sorted(known, key=lambda one: (one["quality"], one["cost"])):
-        height = max(each["quality"], height + room)
-        weight = "bold" if each["front"] else "normal"
+    """A number beside every point, and the names beside the drawing; bold on the front."""
+    for place, each in enumerate(known):
+        said = {"color": OURS if each["ours"] else OTHERS, "fontsize": 6}
+        said |= {"fontweight": "bold" if each["front"] else "normal"}
+        above = (4, 3) if place % 2 else (4, -7)  # neighbours by cost often lie close to each other
         axes.annotate(
-            each["name"],
-            (each["cost"], each["quality"]),
-            xytext=(each["cost"] * 1.04, height),
-            fontsize=6,
-            fontweight=weight,
-            va="center",
-            color=OURS if each["ours"] else OTHERS,
+            str(place + 1), (each["cost"], each["quality"]), above, textcoords="offset points", **said
         )
+        height = 1 - (place + 0.5) * STEP
+        axes.text(1.02, height, f"{place + 1}", transform=axes.transAxes, va="center", **said)
+        axes.text(1.055, height, each["name"], transform=axes.transAxes, va="center", **said)
 
 
 if __name__ == "__main__":
