@@ -25,14 +25,13 @@ install: .venv/installed ## make .venv and install everything, with the CPU buil
 	$(BIN)/pip install --progress-bar off -c constraints.txt torch==$(TORCH) $$index
 	$(BIN)/pip install --progress-bar off -c constraints.txt -e '.[demo,dev]'
 	@touch $@
-
 run: install ## run the demo profile to the end (PROFILE=path for another); offline after install
 	$(BIN)/squeeze run $(PROFILE)
 smoke: install ## run the smallest profile, in seconds
 	$(BIN)/squeeze run profiles/smoke.toml
 bench: install ## measure the demo's exported model
 	$(BIN)/squeeze run $(PROFILE) --until bench
-benchmark: install ## hold squeeze against other tools (DATA=path RUNS=path PARTS="peers front", `all` for every benchmark)
+benchmark: install ## hold squeeze against other tools (DATA=path RUNS=path PARTS="peers front"; all: everything)
 	$(BIN)/python -m benchmarks.parts $(if $(DATA),--data "$(DATA)") $(if $(RUNS),--runs "$(RUNS)") $(if $(PARTS),--parts "$(PARTS)")
 test: install ## run the test suite (JOBS=0 for one process, when something else runs)
 	$(TEST)
@@ -42,7 +41,6 @@ cov: install ## run the test suite and hold its branch coverage against the limi
 	$(TEST) --cov --cov-report=
 	$(BIN)/coverage report
 	$(BIN)/coverage report --fail-under=100 --include=$(WHOLE)
-
 check: static cov ## all that must hold: format, lint, types, layers, tests with docs, coverage
 static: fmt-check lint types layers ## the checks that run nothing
 
