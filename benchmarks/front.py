@@ -89,11 +89,11 @@ def main(
     started = time.monotonic()
     wanted = tuple(dict.fromkeys((SHAPES[0], *chosen(shapes, SHAPES, "--shapes"))))
     given = list(also(more or ()))
+    made = {shape: pipeline.open_run(runs / student_name(which, shape, seed)) for shape in wanted}
+    work = _work(made[SHAPES[0]], rows)
     pythons = pythons_of(tools, PINS)
     core = pin()
     with tempfile.TemporaryDirectory() as folder:
-        made = {shape: pipeline.open_run(runs / student_name(which, shape, seed)) for shape in wanted}
-        work = _work(made[SHAPES[0]], rows)
         teacher = list(subjects(runs, which, wanted[:1], seed, 1, Path(folder)))[-1]
         entries, failed = _artefacts(made, teacher, work, Path(folder), pythons)
         usable, dead = opened([*entries, *given], work, pythons)
