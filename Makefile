@@ -11,11 +11,10 @@ TORCH := 2.13.0
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 ASK := import urllib.request as u; u.urlopen('$(CPU_INDEX)/torch/', timeout=5)
 
-.PHONY: help install run smoke bench test test-devices device-parts cov check static fmt fmt-check lint types layers docs
+.PHONY: $(shell sed -n "s/^\([a-z-]*\):.*/\1/p" Makefile)
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-13s %s\n", $$1, $$2}'
-
 install: .venv/installed ## make .venv and install everything, with the CPU build of torch
 
 # Torch comes first: PyPI's default is a CUDA build of several GB. The index of CPU builds is used when it answers.
@@ -25,13 +24,14 @@ install: .venv/installed ## make .venv and install everything, with the CPU buil
 	$(BIN)/pip install --progress-bar off -c constraints.txt torch==$(TORCH) $$index
 	$(BIN)/pip install --progress-bar off -c constraints.txt -e '.[demo,dev]'
 	@touch $@
-
 run: install ## run the demo profile to the end (PROFILE=path for another); offline after install
 	$(BIN)/squeeze run $(PROFILE)
 smoke: install ## run the smallest profile, in seconds
 	$(BIN)/squeeze run profiles/smoke.toml
 bench: install ## measure the demo's exported model
 	$(BIN)/squeeze run $(PROFILE) --until bench
+benchmark: install ## hold squeeze against other tools (DATA=path RUNS=path PARTS="peers front"; all: everything)
+	$(BIN)/python -m benchmarks.parts $(if $(DATA),--data "$(DATA)") $(if $(RUNS),--runs "$(RUNS)") $(if $(PARTS),--parts "$(PARTS)")
 test: install ## run the test suite (JOBS=0 for one process, when something else runs)
 	$(TEST)
 test-devices: device-parts ## test devices with nothing missing: ssh, adb, emulated arm64
@@ -42,7 +42,6 @@ cov: install ## run the test suite and hold its branch coverage against the limi
 	$(TEST) --cov --cov-report=
 	$(BIN)/coverage report
 	$(BIN)/coverage report --fail-under=100 --include=$(WHOLE)
-
 check: static cov ## all that must hold: format, lint, types, layers, tests with docs, coverage
 static: fmt-check lint types layers ## the checks that run nothing
 

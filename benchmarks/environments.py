@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import venv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -17,9 +17,9 @@ import typer
 
 from squeeze.errors import MissingBackend, StageFailed
 
-__all__ = ["Worker", "death", "environment", "run", "variables", "versions"]
+__all__ = ["Worker", "death", "environment", "environments", "run", "variables", "versions"]
 
-OFFLINE = ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY")
+OFFLINE = ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "OLIVE_DISABLE_TELEMETRY", "ORT_DISABLE_TELEMETRY")
 POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 PIP = ("-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--progress-bar", "off")
 PATIENCE = ("--retries", "2", "--timeout", "20")
@@ -51,6 +51,22 @@ def environment(folder: Path, pins: Path) -> Path:
         )
     shutil.copyfile(pins, done)  # last: an environment that was cut is made again
     return python
+
+
+def environments(folder: Path, pins: Iterable[Path]) -> tuple[dict[str, Path], dict[str, str]]:
+    """The Python of every environment that can be made, and what was wrong with the others, by name.
+
+    Args:
+        folder: of all environments; each has the name of its requirement file.
+        pins: their requirement files.
+    """
+    made, failed = {}, {}
+    for each in pins:
+        try:
+            made[each.stem] = environment(folder / each.stem, each)
+        except MissingBackend as error:
+            failed[each.stem] = error.message
+    return made, failed
 
 
 def versions(pins: Path, names: Sequence[str]) -> dict[str, str]:

@@ -20,6 +20,10 @@ from squeeze.errors import StageFailed
 from squeeze.stages.export.stage import ExportSection
 
 __all__ = [
+    "EXPORT",
+    "INC",
+    "MODELOPT",
+    "OLIVE",
     "OPENVINO",
     "OPTIMUM",
     "OURS",
@@ -31,11 +35,13 @@ __all__ = [
     "Subject",
     "Way",
     "contestants",
+    "made",
     "subjects",
 ]
 
 SCRIPTS = Path(__file__).resolve().parent / "peer_tools"
 OPTIMUM, OPENVINO, SQUEEZE = "onnxruntime", "openvino", "squeeze"
+OLIVE, INC, MODELOPT = "olive", "inc", "modelopt"
 CALIBRATION_TEXTS = 300
 """NNCF's default; ONNX Runtime's static quantization and ours get the same ones."""
 REFERENCE = "fp32"
@@ -50,11 +56,18 @@ class Way:
         place: the environment.
         making: which way of its make script.
         fixed: whether it is opened for one length only, which some runtimes make faster.
+        held: the environment whose process opens the file; None: the same.
     """
 
     place: str
     making: str
     fixed: bool = False
+    held: str | None = None
+
+    @property
+    def opened(self) -> str:
+        """The environment whose process opens the file."""
+        return self.held or self.place
 
 
 WAYS: Mapping[str, Way] = {
@@ -67,11 +80,19 @@ WAYS: Mapping[str, Way] = {
     "quantize_dynamic, per channel, reduced range": Way(OPTIMUM, "dynamic-channels-reduced"),
     "quantize_static": Way(OPTIMUM, "static"),
     "quantize_static, per channel": Way(OPTIMUM, "static-channels"),
+    "Olive dynamic": Way(OLIVE, "dynamic", held=OPTIMUM),
+    "Olive static": Way(OLIVE, "static", held=OPTIMUM),
+    "Neural Compressor dynamic": Way(INC, "dynamic", held=OPTIMUM),
+    "Neural Compressor static": Way(INC, "static", held=OPTIMUM),
+    "Neural Compressor SmoothQuant": Way(INC, "smooth", held=OPTIMUM),
+    "ModelOpt int8": Way(MODELOPT, "int8", held=OPTIMUM),
     "OpenVINO fp32": Way(OPENVINO, "fp32"),
     "OpenVINO NNCF int8": Way(OPENVINO, "int8"),
     "OpenVINO fp32, fixed length": Way(OPENVINO, "fp32", fixed=True),
     "OpenVINO NNCF int8, fixed length": Way(OPENVINO, "int8", fixed=True),
 }
+EXPORT = Way(OPTIMUM, "export")
+"""From a model of transformers to a graph, as the user of those tools would do it."""
 
 
 @dataclass(frozen=True)
@@ -172,19 +193,23 @@ def contestants(
     """What can be timed, and the reason for each file that could not be made."""
     texts = subject.fp32.with_name("texts.json")
     texts.write_text(json.dumps(subject.train), encoding="utf-8")
-    found, failed = _ours(subject), {}
+    found: list[Contestant] = _ours(subject)
+    failed: dict[str, Any] = {}
     sources = {SQUEEZE: subject.fp32}
     if subject.transformers:
-        sources["optimum"] = _made(Way(OPTIMUM, "export"), subject.transformers, subject, pythons, "optimum")
+        try:
+            sources["optimum"] = made(EXPORT, subject.transformers, subject, pythons, "optimum")
+        except StageFailed as error:
+            failed["export by optimum"] = {"runtime": OPTIMUM, "failed": error.message}
     for origin, source in sources.items():
         for tool, way in WAYS.items():
             name = f"{tool}; graph of {origin}"
             try:
-                path = _made(way, source, subject, pythons, origin)
+                path = made(way, source, subject, pythons, origin)
             except StageFailed as error:
                 failed[name] = {"runtime": way.place, "failed": error.message}
             else:
-                found.append(Contestant(name, way.place, path, length if way.fixed else None))
+                found.append(Contestant(name, way.opened, path, length if way.fixed else None))
     return found, failed
 
 
@@ -204,10 +229,23 @@ def _ours(subject: Subject) -> list[Contestant]:
     return [Contestant(name, SQUEEZE, path) for name, path in zip(OURS, paths, strict=True)]
 
 
-def _made(way: Way, source: Path, subject: Subject, pythons: Mapping[str, Path], origin: str) -> Path:
-    """The file of a way, made if it is not there."""
+def made(way: Way, source: Path, subject: Subject, pythons: Mapping[str, Path], origin: str) -> Path:
+    """The file of a way, made if it is not there.
+
+    Args:
+        way: how.
+        source: a graph, or the folder of a model of transformers.
+        subject: whose model it is; texts to calibrate on lie beside its graph.
+        pythons: of the environments that could be made.
+        origin: name of the source.
+
+    Raises:
+        StageFailed: the tool could not make it, or its environment could not be made.
+    """
     folder = subject.fp32.parent / f"{origin}-{way.place}-{way.making}"
     if not folder.is_dir():
+        for place in {way.place, way.opened} - set(pythons):
+            raise StageFailed(f"its environment could not be made: {place}")
         typer.echo(f"{subject.name}: making {folder.name}", err=True)
         partial = Path(tempfile.mkdtemp(dir=folder.parent))
         script, texts = SCRIPTS / f"make_{way.place}.py", subject.fp32.with_name("texts.json")

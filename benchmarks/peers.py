@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,8 +24,11 @@ import typer
 
 from benchmarks.common import RESULTS, ROOT, Results, cli, ratio, write
 from benchmarks.datasets import chosen
-from benchmarks.environments import Worker, environment, versions
+from benchmarks.environments import Worker, environments, versions
 from benchmarks.peer_files import (
+    INC,
+    MODELOPT,
+    OLIVE,
     OPENVINO,
     OPTIMUM,
     OURS,
@@ -40,11 +43,14 @@ from benchmarks.peer_files import (
 from benchmarks.students import SHAPES
 from squeeze.stages.export.stage import ExportSection
 
-__all__ = ["PINNED", "main", "measured"]
+__all__ = ["PINNED", "main", "measured", "pin", "pythons_of", "worker"]
 
 PINNED: Mapping[str, tuple[str, ...]] = {
     OPTIMUM: ("optimum-onnx", "optimum", "transformers", "torch", "onnxruntime"),
     OPENVINO: ("openvino", "nncf"),
+    OLIVE: ("olive-ai",),
+    INC: ("onnx-neural-compressor",),
+    MODELOPT: ("nvidia-modelopt",),
 }
 """Of each foreign environment, what its result depends on most."""
 CALLS = 10
@@ -64,22 +70,23 @@ def main(
     length: Annotated[int, typer.Option(help="Tokens a text.")] = 48,
     blocks: Annotated[int, typer.Option(help="Blocks; in each, every file runs 10 times.")] = 60,
     texts: Annotated[int, typer.Option(help="Validation texts to label, at most.")] = 1000,
-    environments: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder of the tools' environments.")
+    tools: Annotated[
+        Path, typer.Option("--environments", metavar="DIR", help="Folder of the tools' environments.")
     ] = Path("runs/peers"),
     results: Results = RESULTS,
 ) -> None:
     """Measure squeeze and its peers on the students and their teacher; writes peers-SET.json."""
     started = time.monotonic()
     wanted = chosen(shapes, SHAPES, "--shapes")
-    pythons = _pythons(environments)
-    core = _pin()
+    pythons = pythons_of(tools, PINNED)
+    core = pin()
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for subject in subjects(runs, which, wanted, seed, texts, Path(folder)):
             files, failed = contestants(subject, pythons, length)
             with ExitStack() as stack:
-                workers = {place: stack.enter_context(_worker(place, pythons)) for place in pythons}
+                places = {each.place for each in files}
+                workers = {place: stack.enter_context(worker(place, pythons)) for place in places}
                 found[subject.name] = {
                     **measured(files, workers, subject, blocks, length, seed),
                     **failed,
@@ -98,12 +105,20 @@ def _default() -> str:
     return f"{section.forms[-1]}, {section.weight_bits} bits"
 
 
-def _pythons(environments: Path) -> dict[str, Path]:
-    made = {place: environment(environments / place, SCRIPTS / f"{place}.txt") for place in PINNED}
+def pythons_of(folder: Path, places: Iterable[str]) -> dict[str, Path]:
+    """Python of this process and of every environment that can be made; of the others a line says why not.
+
+    Args:
+        folder: of the environments.
+        places: their names.
+    """
+    made, failed = environments(folder, [SCRIPTS / f"{place}.txt" for place in places])
+    for message in failed.values():
+        typer.echo(message, err=True)
     return {SQUEEZE: Path(sys.executable), **made}
 
 
-def _pin() -> int | None:
+def pin() -> int | None:
     """Stay on one core, as every process started from here then does; None where no system call can."""
     if not hasattr(os, "sched_setaffinity"):
         return None
@@ -116,7 +131,8 @@ def _variables(place: str) -> dict[str, str]:
     return {"PYTHONPATH": str(ROOT)} if place == SQUEEZE else {}
 
 
-def _worker(place: str, pythons: Mapping[str, Path]) -> Worker:
+def worker(place: str, pythons: Mapping[str, Path]) -> Worker:
+    """A process of an environment that opens files as that tool does."""
     return Worker([pythons[place], SCRIPTS / f"run_{place}.py"], _variables(place))
 
 

@@ -16,6 +16,7 @@ from benchmarks.cnn_section import cnn_search
 from benchmarks.common import RESULTS, cli, read
 from benchmarks.estimates_section import estimates
 from benchmarks.forms_section import forms
+from benchmarks.front_section import fronts
 from benchmarks.gate_section import gate
 from benchmarks.mobile_section import mobile_formats
 from benchmarks.peers_section import peers
@@ -93,8 +94,9 @@ SECTIONS = (
         "Training beside peers",
         "training-peers-*",
         training_peers,
-        "python -m benchmarks.training_peers ../shared/data --limit 2000",
+        "python -m benchmarks.training_peers ../shared/data --limit 1000",
     ),
+    Section("Fronts", "front-*", fronts, "python -m benchmarks.front runs/students"),
     Section("Reference units", "reference-units", reference_units, "python -m benchmarks.reference_units"),
     Section("Other runtimes", "mobile-formats", mobile_formats, "python -m benchmarks.mobile_formats"),
     Section("Cost table", "cost-table", sections.cost_table, "python -m benchmarks.cost_table"),
