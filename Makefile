@@ -44,7 +44,6 @@ cov: install ## run the test suite and hold its branch coverage against the limi
 	$(BIN)/coverage report --fail-under=100 --include=$(WHOLE)
 check: static cov ## all that must hold: format, lint, types, layers, tests with docs, coverage
 static: fmt-check lint types layers ## the checks that run nothing
-
 fmt: install ## format and fix what can be fixed
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .

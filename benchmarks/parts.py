@@ -82,7 +82,7 @@ PARTS: Mapping[str, Part] = {
     "agreement": _module("agreement"),
     "any_models": _module("any_models", needs=NETWORK),
     "estimates": _module("estimates"),
-    "mobile_formats": _module("mobile_formats", needs="the extras openvino, ncnn, litert, executorch and coreml"),
+    "mobile_formats": _module("mobile_formats", needs="the extras of the formats"),
     "kill": _module("kill"),
     "startup": _module("startup"),
     "offline": Part(("offline.sh",), "unshare and strace; it writes to benchmarks/results"),
