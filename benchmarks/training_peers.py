@@ -231,19 +231,26 @@ def watch(command: Sequence[str | Path], folder: Path, threads: int, where: Mapp
         started, peak = time.monotonic(), 0
         process = subprocess.Popen(list(map(str, command)), stdout=told, stderr=told, env=around, cwd=folder)
         parent = psutil.Process(process.pid)
-        while True:
-            pid, status, used = os.wait4(process.pid, os.WNOHANG)
-            if pid:
-                break
-            peak = max(peak, together(parent))
+        while process.poll() is None:
+            peak = max(peak, together(parent), _highest(process.pid))
             time.sleep(LOOK_S)
-        process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.monotonic() - started
         if process.returncode:
             told.seek(0)
             raise StageFailed(death(process.returncode, told.read().decode(errors="replace")))
-    # The system's own figure for the largest process misses no moment between two looks.
-    return Watched(seconds, max(peak, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)))
+    return Watched(seconds, peak)
+
+
+def _highest(pid: int) -> int:
+    """The kernel's own mark of a process, which misses no moment between two looks; 0 where there is none.
+
+    Not `ru_maxrss`: that counts what this process held when it started the other one.
+    """
+    try:
+        told = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in told.splitlines() if line.startswith("VmHWM")), 0)
 
 
 def _row(each: Contestant, runs: list[dict[str, Any]]) -> dict[str, Any]:

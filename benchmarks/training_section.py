@@ -58,10 +58,15 @@ def _cells(each: Record, squeeze: Record | None) -> tuple[str, ...]:
     return (
         _range([run["per_second"] for run in runs]),
         _range(ours) if ours else "",
-        _range([run["peak_bytes"] / 1e6 for run in runs]),
+        _range([run["peak_bytes"] / 1e6 for run in runs]) if _weighed(runs) else "-",
         spread([run["macro_f1"] for run in runs]),
         _range([run["process_s"] for run in runs]),
     )
+
+
+def _weighed(runs: Sequence[Record]) -> bool:
+    """Whether the record has peaks: those of an early one counted the watching process and were taken out."""
+    return all("peak_bytes" in run for run in runs)
 
 
 def _done(each: Record) -> list[dict[str, Any]]:
@@ -108,6 +113,8 @@ def _verdicts(tools: Record) -> Iterator[str]:
 
 def _memory(squeeze: Record, trained: Record) -> str:
     """The peak of squeeze against that of the leanest peer, means over seeds."""
+    if not all(_weighed(_done(each)) for each in (squeeze, *trained.values())):
+        return "- peak memory: not measured"
     peaks = {name: mean(run["peak_bytes"] for run in _done(each)) for name, each in trained.items()}
     leanest = min(peaks, key=lambda name: peaks[name])
     ours = mean(run["peak_bytes"] for run in _done(squeeze))

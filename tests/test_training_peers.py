@@ -84,9 +84,11 @@ def test_the_peers_choose_their_epoch_by_the_score_of_squeeze():
 
 
 def test_a_watched_process_tells_its_peak_and_gets_its_threads(tmp_path):
-    code = "import os; open(os.environ['OMP_NUM_THREADS'], 'w').close(); b = bytearray(200_000_000)"
+    code = "import os, time; open(os.environ['OMP_NUM_THREADS'], 'w').close(); b = b'x' * 200_000_000;"
+    code += "time.sleep(2)"
+    held = b"x" * 500_000_000  # by us: it is not the training's
     seen = watch([sys.executable, "-c", code], tmp_path, 3, {})
-    assert 200_000_000 < seen.peak_bytes < 400_000_000
+    assert 200_000_000 < seen.peak_bytes < 400_000_000 < len(held)
     assert seen.seconds > 0
     assert (tmp_path / "3").is_file()
     with pytest.raises(StageFailed, match=r"status 1 \(ValueError: no such loss\)"):
@@ -148,6 +150,13 @@ def test_a_report_judges_speed_by_the_worst_seed_and_says_what_failed():
         "- torchdistill, dynamic padding0: fail",
     } <= ends
     assert lines[-1].endswith("the leanest peer, TextBrewer, dynamic padding, 700 MB: fail")
+
+
+def test_a_report_without_peaks_judges_none():
+    name = "TextBrewer, dynamic padding"
+    found = record(**{SQUEEZE: [run(0, 90.0, 900, 0.8)], name: [run(0, 30.0, 700, 0.8)]})
+    del found["tools"][name]["runs"][0]["peak_bytes"]
+    assert section(found)[-1] == "- peak memory: not measured"
 
 
 def test_a_report_without_squeeze_or_peers_has_no_verdict():
