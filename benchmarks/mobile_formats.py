@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import numpy as np
 import torch
@@ -30,11 +30,17 @@ from squeeze.errors import MissingBackend
 from squeeze.graphs.mobile.fixed import padded
 from squeeze.runtime import environment, need, versions
 
+if TYPE_CHECKING:
+    from squeeze.stages.export.stage import FormatName
+
 __all__ = ["main"]
 
 CORPUS, TOKENIZER = "builtin:crisis-demo", "builtin:minilm-l6"
 VOCABULARY, POSITIONS = 30_522, 128
-TABLES = {"product": {"kind": "product", "subvectors": 96}, "dense": {"kind": "dense"}}
+TABLES: Mapping[str, Mapping[str, Any]] = {
+    "product": {"kind": "product", "subvectors": 96},
+    "dense": {"kind": "dense"},
+}
 
 
 def main(
@@ -80,7 +86,7 @@ def _told(each: Mapping[str, Any]) -> str:
     )
 
 
-def _missing(name: str) -> str:
+def _missing(name: FormatName) -> str:
     """Why a format cannot be made here; empty where it can."""
     from squeeze.stages.export.stage import FORMATS
 
@@ -110,7 +116,7 @@ def _student(table: str) -> Any:
     with torch.no_grad():
         for name, value in student.named_parameters():
             if value.ndim == 2 and "embedding" not in name:
-                value *= 3
+                value.mul_(3)
     return student
 
 
@@ -203,9 +209,10 @@ def _converted(name: str, student: Any, length: int, folder: Path) -> tuple[dict
         lean.export(student, path, lean.OPSET)
         known = _known([path], "fp32", ("onnx", "onnxruntime"))
         return known, _in_onnxruntime(path)
-    way = WAYS[name]
+    other = cast("FormatName", name)
+    way = WAYS[other]
     files = way.convert(Fixed(student, length, whole_table=way.whole_table), folder)
-    known = _known(files, way.precision, FORMATS[name].libraries)
+    known = _known(files, way.precision, FORMATS[other].libraries)
     if reason := way.unable():
         return known | {"unchecked": reason}, None
     return known, way.open_model(files)
