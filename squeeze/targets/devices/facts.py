@@ -15,6 +15,7 @@ CLOCK_SHARE = 0.95  # of the clock when timing began; steps of a governor are la
 # The last quarter's median against the first's: firmware may lower a clock and tell nobody.
 SLOWER = 1.10
 LEAST_SAMPLES = 40  # a quarter of fewer says nothing
+LEAST_S = 1.0  # of calls; heat takes seconds, in a shorter time the last quarter shows what else ran
 
 
 class Core(Frozen):
@@ -96,7 +97,7 @@ def throttling(
             return f"the clock of core {core} fell {fall}{_heat(before, after)}"
     for samples in samples_ms:
         quarter = len(samples) // 4
-        if len(samples) < LEAST_SAMPLES:
+        if len(samples) < LEAST_SAMPLES or sum(samples) < 1e3 * LEAST_S:
             continue
         slower = np.median(samples[-quarter:]) / np.median(samples[:quarter])
         if slower > SLOWER:

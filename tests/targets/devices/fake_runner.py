@@ -67,7 +67,7 @@ def timed(model: dict[str, Any], words: dict[str, str]) -> dict[str, Any]:
     rounds = -(-runs // len(feeds))
     samples = [1.0 + 0.01 * (call % 3) for call in range(rounds * len(feeds))]
     if FAULT == "slowing":
-        samples = [ms * (1 + at / len(samples)) for at, ms in enumerate(samples)]
+        samples = [100 * ms * (1 + at / len(samples)) for at, ms in enumerate(samples)]
     return {
         "load_ms": 2.0,
         "first_ms": 1.5,

@@ -58,10 +58,15 @@ def test_a_clock_of_a_core_that_was_not_used():
 
 
 def test_calls_that_grow_longer_while_the_clock_says_nothing():
-    slowing = [1.0] * 50 + [1.2] * 50
+    slowing = [10.0] * 50 + [12.0] * 50
     reason = throttling([7], condition(), condition(), [STEADY[0], slowing])
     assert reason == "the last quarter of the calls took 1.20 times as long as the first"
-    assert throttling([7], condition(), condition(), [[1.0] * 10 + [1.2] * 10]) is None
+    assert throttling([7], condition(), condition(), [[100.0] * 10 + [120.0] * 10]) is None
+
+
+def test_calls_of_less_than_a_second_say_nothing_of_heat():
+    assert throttling([7], condition(), condition(), [[9.0] * 50 + [10.8] * 50]) is None
+    assert throttling([7], condition(2_840_000), condition(1_900_000), [[1.0] * 100]) is not None
 
 
 def test_zones_that_are_off_are_not_the_hottest():
