@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import importlib
 import importlib.metadata
 import os
@@ -20,6 +22,7 @@ __all__ = [
     "cpu_flags",
     "cpu_name",
     "environment",
+    "give_back",
     "groups",
     "hushed",
     "need",
@@ -71,6 +74,17 @@ def usable_memory() -> int:
 
     limits = (_memory(folder) for folder in groups(GROUPS, MEMBER, "memory"))
     return min([psutil.virtual_memory().available, *(limit for limit in limits if limit is not None)])
+
+
+def give_back() -> None:
+    """Return memory that is free in this process to the system, between steps that need much of it.
+
+    The C library keeps freed blocks for later, in pieces between living ones that the next step's large
+    tensors do not fit into: a run then takes what all of its steps take, not what the largest takes.
+    """
+    gc.collect()
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _cgroup_quota(root: Path = GROUPS, member: Path = MEMBER) -> float | None:

@@ -138,12 +138,19 @@ def explained(
     0.5
     """
     weight = _weights(weights, len(table)).astype(np.float64)
-    exact = table.astype(np.float64)
-    lost = weight @ np.square(exact - decoded).sum(axis=1)
-    total = weight @ np.square(exact - weight @ exact / weight.sum()).sum(axis=1)
+    parts = [slice(start, start + CHUNK) for start in range(0, len(table), CHUNK)]
+    mean = sum(weight[part] @ table[part] for part in parts) / weight.sum()
+    lost = sum(weight[part] @ _squares(table[part], decoded[part]) for part in parts)
+    total = sum(weight[part] @ _squares(table[part], mean) for part in parts)
     if total == 0:
         return 1.0 if lost == 0 else 0.0
     return float(1 - lost / total)
+
+
+def _squares(exact: NDArray[np.floating[Any]], other: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Sum of squared differences by row."""
+    found: NDArray[np.float64] = np.square(exact.astype(np.float64) - other).sum(axis=1)
+    return found
 
 
 def _refuse(table: NDArray[np.floating[Any]], subvectors: int, codewords: int) -> tuple[int, int]:

@@ -36,6 +36,7 @@ from squeeze.models import families, storage, tokens, vocabulary
 from squeeze.models.encoder import Encoder
 from squeeze.models.inference import logits
 from squeeze.models.tokens import Encodings
+from squeeze.runtime import give_back
 from squeeze.stage import Work
 
 __all__ = [
@@ -179,7 +180,8 @@ def learn(
 ) -> tuple[CacheReport, list[PhaseReport]]:
     """Train the student in place, all phases in a row.
 
-    What any of them reads of a teacher is computed before the first.
+    What any of them reads of a teacher is computed before the first; then the teachers' weights are let go,
+    so that no other student can learn from this material.
 
     Returns:
         What the teachers computed, and how each phase went.
@@ -200,6 +202,9 @@ def learn(
         for which, found in material.teachers.items()
     }
     spent = [_prepare(student, phases, which, signal) for which, signal in signals.items()]
+    for signal in signals.values():
+        signal.release()
+    give_back()  # room for the teachers' activations
     cache = CacheReport(
         texts=len(material.pool.texts),
         computed=sum(each.texts for each in spent),

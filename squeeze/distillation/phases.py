@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,11 +19,13 @@ from squeeze.distillation.config import Phase, PhaseReport
 from squeeze.distillation.objective import LOSSES, Objective, needed
 from squeeze.distillation.pool import Pool
 from squeeze.distillation.teachers import Signals
+from squeeze.models.embedding import Dense
 from squeeze.models.encoder import Encoder
 from squeeze.models.inference import logits, to_tensors
 from squeeze.models.tokens import Encodings
 from squeeze.stage import Work
 from squeeze.training.loop import Job, Trained, train
+from squeeze.training.rows import rows_read
 
 __all__ = ["Ground", "run_phase"]
 
@@ -124,10 +127,21 @@ def _train(
         return ground.score(student, phase)
 
     job = Job(name, objective, ground.encoded.lengths[rows], collate, evaluate, ground.seed)
-    trained = train(job, phase, ground.work.scratch, ground.work.progress)
+    with _rows_read(student, ground, rows):
+        trained = train(job, phase, ground.work.scratch, ground.work.progress)
     for parameter in student.parameters():
         parameter.requires_grad_(True)
     return trained
+
+
+def _rows_read(
+    student: Encoder, ground: Ground, rows: NDArray[np.int64]
+) -> contextlib.AbstractContextManager[None]:
+    """Only those rows of a dense table are trained that the phase's texts read."""
+    if type(student.embedding) is not Dense:  # one that is rounded has steps for all of its rows
+        return contextlib.nullcontext()
+    read = np.append(ground.encoded.pieces(rows), ground.pad)
+    return rows_read(student, student.embedding, read)
 
 
 def _axes(student: Encoder, phase: Phase, signals: Signals, rows: NDArray[np.int64]) -> Tensor | None:

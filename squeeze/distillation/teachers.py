@@ -120,6 +120,11 @@ class Signals:
             spent.append(self._fill(cache, teacher, rows, [LOGITS], self._known(teacher, rows)))
         return Spent(sum(s.texts for s in spent), sum(s.bytes for s in spent), sum(s.seconds for s in spent))
 
+    def release(self) -> None:
+        """Let go of the teachers' weights: all that will be read is in the cache."""
+        for teacher in self.teachers:
+            teacher.encoder.to("meta")
+
     def read(self, features: Sequence[Feature], rows: NDArray[np.int64]) -> dict[str, Tensor]:
         """The features of some rows, padded to the longest of them."""
         found: dict[str, Tensor] = {}
@@ -174,7 +179,7 @@ class Signals:
             ids, mask = to_tensors(rows, batch, pad)
             return _observe(teacher.encoder, ids, mask, wanted)
 
-        batches = (rest[batch] for batch in batches_by_length(rows.lengths[rest], tokens=4096))
+        batches = (rest[batch] for batch in batches_by_length(rows.lengths[rest]))
         return cache.ensure(features, forward, batches, self.work.progress, known)
 
 

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.passes import common
 
+from squeeze.runtime import give_back
 from squeeze.targets.ort import guarded, open_session
 
 __all__ = ["Feed", "watch"]
@@ -34,6 +35,7 @@ def watch(
     with tempfile.TemporaryDirectory() as folder:
         watched = Path(folder) / path.name
         _expose(path, asked, watched)
+        give_back()  # the graph and what it was written from
         session = open_session(watched, threads=threads)
     with guarded(path, "cannot be run"):
         for feed in feeds:

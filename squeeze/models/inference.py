@@ -16,7 +16,7 @@ from squeeze.models.tokens import Encodings
 __all__ = ["batches_by_length", "logits", "to_tensors"]
 
 
-def batches_by_length(lengths: NDArray[np.int64], tokens: int = 8192) -> Iterator[NDArray[np.int64]]:
+def batches_by_length(lengths: NDArray[np.int64], tokens: int = 4096) -> Iterator[NDArray[np.int64]]:
     """Rows from short to long, as many a batch as keep it below so many padded tokens."""
     order = np.argsort(lengths, kind="stable")
     start = 0

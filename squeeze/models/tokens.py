@@ -66,6 +66,12 @@ class Encodings:
         """The same texts with every number looked up in a table (a student's piece to the teacher's)."""
         return Encodings(np.asarray(table, dtype=np.int32)[self.values], self.offsets)
 
+    def pieces(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The different numbers of some texts, in order."""
+        chosen = np.zeros(len(self), dtype=np.bool_)
+        chosen[rows] = True
+        return np.unique(self.values[np.repeat(chosen, self.lengths)]).astype(np.int64)
+
     def same(self, other: Encodings) -> NDArray[np.bool_]:
         """(N,) which of N texts have the same numbers in both."""
         return np.array([np.array_equal(self[row], other[row]) for row in range(len(self))], dtype=np.bool_)

@@ -19,7 +19,7 @@ from squeeze.pipeline.planning import Pending, chain, inputs_of, pending
 from squeeze.profile.model import Profile
 from squeeze.progress import Progress, Silent
 from squeeze.registry import STAGES
-from squeeze.runtime import environment, usable_cores, versions
+from squeeze.runtime import environment, give_back, usable_cores, versions
 from squeeze.stage import Stage, Work
 
 __all__ = ["Done", "RunResult", "open_run", "open_stages", "run"]
@@ -121,6 +121,7 @@ def run(
         done: list[Done] = []
         for stage in active:
             done.append(_step(stage, profile, where, done, show, fresh=fresh))
+            give_back()
             result = RunResult(profile.name, where.path, tuple(done))
             folders = {one.stage: one.artifact.path.name for one in done}
             where.write_latest(folders, result.verdict, complete=stage is active[-1])

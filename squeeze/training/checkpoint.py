@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-__all__ = ["Progressed", "restore", "save"]
+__all__ = ["Progressed", "learned", "restore", "save"]
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Progressed:
         samples: texts seen.
         loss_sum: sum of the losses of the current epoch's steps.
         history: one record an epoch.
-        best: weights of the best epoch.
+        best: what was learned by the best epoch.
     """
 
     epoch: int = 0
@@ -52,9 +52,15 @@ class Progressed:
         return {key: value for key, value in vars(self).items() if key != "best"}
 
 
+def learned(model: nn.Module) -> dict[str, Tensor]:
+    """What a training changes: all that is kept of a model, without parameters that are not trained."""
+    frozen = {name for name, each in model.named_parameters(remove_duplicate=False) if not each.requires_grad}
+    return {name: value for name, value in model.state_dict().items() if name not in frozen}
+
+
 def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, at: Progressed) -> None:
-    """Write the whole state; readers see the old file or the new one."""
-    tensors = {f"model.{name}": value.contiguous() for name, value in model.state_dict().items()}
+    """Write all that a training changes; readers see the old file or the new one."""
+    tensors = {f"model.{name}": value.contiguous() for name, value in learned(model).items()}
     tensors |= {f"best.{name}": value.contiguous() for name, value in at.best.items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
@@ -82,7 +88,7 @@ def restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> P
     weights = _under(tensors, "model.")
     if notes.get("crc32") != _checksum(notes.get("at", ""), tensors) or not _same_shapes(model, weights):
         return None
-    model.load_state_dict(weights)
+    model.load_state_dict(weights, strict=False)  # what is not trained is as it was before the training
     blank = optimizer.state_dict()
     optimizer.load_state_dict({"state": _optimizer_state(tensors), "param_groups": blank["param_groups"]})
     torch.set_rng_state(tensors["random"])
@@ -107,7 +113,7 @@ def _checksum(said: str, tensors: dict[str, Tensor]) -> str:
 
 
 def _same_shapes(model: nn.Module, weights: dict[str, Tensor]) -> bool:
-    ours = {name: value.shape for name, value in model.state_dict().items()}
+    ours = {name: value.shape for name, value in learned(model).items()}
     return ours == {name: value.shape for name, value in weights.items()}
 
 

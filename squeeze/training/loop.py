@@ -24,7 +24,7 @@ from squeeze.data.batches import plan
 from squeeze.errors import StageFailed
 from squeeze.progress import Progress
 from squeeze.runtime import cpu_flags
-from squeeze.training.checkpoint import Progressed, restore, save
+from squeeze.training.checkpoint import Progressed, learned, restore, save
 from squeeze.training.config import Schedule
 
 __all__ = ["Job", "Trained", "learning_rate", "precision", "train"]
@@ -131,7 +131,7 @@ def train(job: Job, schedule: Schedule, scratch: Path, progress: Progress) -> Tr
         while at.epoch < schedule.epochs and not run.out_of_patience():
             run.epoch(advance)
     if at.best:
-        job.objective.load_state_dict(at.best)
+        job.objective.load_state_dict(at.best, strict=False)
     job.objective.to("cpu")
     return Trained(
         epochs=at.epoch,
@@ -210,10 +210,10 @@ class _Run:
                 f"{self.job.name}: loss is {value} at step {step + 1} (step size {rate:.2g})",
                 hint="lower learning_rate, or raise warmup",
             )
-        self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.objective.parameters(), schedule.clip)
         self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)  # now: the next forward pass has the room
         return value
 
     def _finish_epoch(self) -> None:
@@ -228,8 +228,8 @@ class _Run:
         # On a tie the later epoch has the smaller step size behind it.
         if scores["score"] >= at.best_score:
             at.best_score, at.best_epoch = scores["score"], at.epoch
-            state = self.job.objective.state_dict()
-            at.best = {name: value.detach().clone() for name, value in state.items()}
+            at.best = {}  # first, so that there are never two
+            at.best = {name: value.detach().clone() for name, value in learned(self.job.objective).items()}
         # Not after every epoch: short ones would spend a part of their time on it. The end is always kept.
         if self._overdue() or at.epoch >= self.schedule.epochs or self.out_of_patience():
             self._save()

@@ -212,6 +212,17 @@ def test_a_frozen_table_stays_as_it_was_carved(bert, tmp_path):
     assert not torch.equal(tables[0].positions, tables[1].positions)
 
 
+def test_pieces_that_no_text_has_stay_as_they_were_carved(bert, tmp_path):
+    made = [distil(config(phases=[{**KD, "epochs": e}]), bert, tmp_path, f"e{e}").path for e in (0, 2)]
+    before, after = (load_student(path).embedding.weight.detach().numpy() for path in made)
+    data = dataset.load(bert["dataset"].path)
+    reader = tokens.make_tokenizer(tokens.read_spec(made[0]), 32)
+    read = np.unique(tokens.encode(reader, (*data.splits["train"].texts, *data.unlabelled)).values)
+    moved = np.flatnonzero((before != after).any(axis=1))
+    assert 0 < len(moved) < len(before)
+    assert set(moved) <= set(read.tolist())
+
+
 def test_random_narrow_and_earlier_students(bert, tmp_path):
     narrow = {"hidden": 16, "embedding": {"kind": "product", "subvectors": 4}}
     learned = {**KD, "losses": [{"name": "hidden_mse", "projection": "learned"}, {"name": "kl"}]}

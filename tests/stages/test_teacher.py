@@ -115,7 +115,7 @@ def test_two_members_are_averaged_in_probability(stage, data, tmp_path):
     assert result.family == "bert"
 
 
-def test_fine_tuning_learns_and_keeps_the_base(stage, tmp_path):
+def test_fine_tuning_learns_and_keeps_the_base(stage, data, tmp_path):
     folder = tiny.save_classifier(tmp_path / "model")
     before, _ = stage("before", model=str(folder))
     result, out = stage("after", model=str(folder), finetune=FINETUNE, keep_base=True)
@@ -126,6 +126,11 @@ def test_fine_tuning_learns_and_keeps_the_base(stage, tmp_path):
     for name, value in tiny.classifier().state_dict().items():
         assert torch.equal(base.state_dict()[name], value), name
     assert not torch.equal(after.classifier.weight, base.classifier.weight)
+    tables = [model.bert.embeddings.word_embeddings.weight for model in (base, after)]
+    read = tokens.encode(tokens.make_tokenizer(tiny.spec(), 24), load(data.path).splits["train"].texts).values
+    moved = (tables[0] != tables[1]).any(dim=1)
+    assert moved[np.unique(read)].all()
+    assert 0 < moved.sum() < len(moved)  # a piece that no text has stays as it was
 
 
 def test_a_model_without_head_is_given_one(stage, tmp_path):

@@ -217,7 +217,7 @@ def test_real_rounds(tmp_path):
         Subject(fixed, "fixed", fixed=True),
     ]
     questions = (Question(1, 0, limit=0.8), Question(1, 2, share=0.9, limit=9.0))
-    settings = Settings(within=30.0, starts=1, batch=2)
+    settings = Settings(within=120.0, starts=1, batch=2)  # as busy machines need; it ends when decided
     measured, rounds = measure(subjects, settings, Silent(), questions)
     assert rounds.count >= 8
     assert {each.batch for each in measured[:2]} == {2}

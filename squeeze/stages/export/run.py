@@ -33,6 +33,7 @@ from squeeze.quantization import storage as quantization
 from squeeze.quantization.forms import Recipe, convert, recipe_of
 from squeeze.quantization.plan import Scheme
 from squeeze.quantization.storage import FLOAT_PREDICTIONS, Quantization
+from squeeze.runtime import give_back
 from squeeze.stage import Work
 from squeeze.stages.export import borrowed, emulating, engine, mobile, parity
 from squeeze.stages.export.calibrating import calibrated, feed, training_feeds
@@ -283,7 +284,9 @@ def _judged(
     what the fp32 product gives on the same input.
     """
     path = ground.work.out / FORM_FILES[form]
+    give_back()  # converting held the model several times, and so will comparing
     inside = ground.differences(fp32, path)
+    give_back()
     try:
         made, answers = ground.judge(path, *before, tolerance)
     except ParityFailed as error:

@@ -169,7 +169,7 @@ def run(config: SearchConfig, inputs: Mapping[str, Artifact], work: Work) -> Sea
 STAGE = Stage(
     name="search",
     section="search",
-    version=3,
+    version=4,
     takes={"dataset": "dataset", "teacher": "teacher"},
     gives="arch",
     config=SearchConfig,

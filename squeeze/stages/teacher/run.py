@@ -28,6 +28,7 @@ from squeeze.models.tokens import Encodings
 from squeeze.stage import Work
 from squeeze.stages.teacher.stage import FineTune, Member, TeacherConfig, TeacherResult
 from squeeze.training.loop import Job, train
+from squeeze.training.rows import rows_read
 
 __all__ = ["run"]
 
@@ -166,5 +167,7 @@ def _finetune(
         return {"score": measured.macro_f1, "macro_f1": measured.macro_f1, "accuracy": measured.accuracy}
 
     job = Job(name, _Supervised(model), encoded["train"].lengths, collate, evaluate, ground.config.seed)
-    train(job, schedule, ground.work.scratch, ground.work.progress)
+    read = np.append(encoded["train"].pieces(np.arange(len(encoded["train"]))), pad)
+    with rows_read(model, model.get_input_embeddings(), read):
+        train(job, schedule, ground.work.scratch, ground.work.progress)
     model.eval()

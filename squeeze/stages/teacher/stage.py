@@ -99,7 +99,7 @@ def sources(config: TeacherConfig) -> dict[str, str]:
 STAGE = Stage(
     name="teacher",
     section="teacher",
-    version=1,
+    version=2,
     takes={"dataset": "dataset"},
     gives="teacher",
     config=TeacherConfig,
