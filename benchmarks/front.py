@@ -3,7 +3,7 @@
     python -m benchmarks.front runs/students --set actionable_help --seed 0
 
 One fine-tuned teacher. Every tool compresses it without training, in an environment of its own (see
-benchmarks.peers); squeeze does too, and its tiny and small students stand beside; so do models that are no
+benchmarks.peers); squeeze does too, and its students of three sizes stand beside; so do models that are no
 transformers. Each answers every row of the test and of the test out of event, one text a call. Then all are
 timed in turns on one core and one thread: in a block every artefact gets the same validation texts, as
 its own tokenizer cuts them. Two times are taken: of the model alone, and from text to label.
@@ -31,7 +31,7 @@ from benchmarks.front_files import MODEL2VEC, SKLEARN, Entry, Failures, also, of
 from benchmarks.front_ours import SHIPPED, of_student, of_teacher
 from benchmarks.peer_files import SCRIPTS, Subject, subjects
 from benchmarks.peers import CALLS, LEAD, PINNED, WARM, pin, pythons_of, worker
-from benchmarks.students import SHAPES, student_name
+from benchmarks.students import EVERY_SHAPE, SHAPES, student_name
 from squeeze import pipeline
 from squeeze.artifact import Artifact
 from squeeze.core.metrics import confusion, macro_f1
@@ -72,7 +72,7 @@ class Work:
 def main(
     runs: Annotated[Path, typer.Argument(metavar="RUNS", help="The --out folder of benchmarks.students.")],
     which: Annotated[str, typer.Option("--set", help="Whose teacher and students.")] = "actionable_help",
-    shapes: Annotated[str, typer.Option(help="Which students; always tiny.")] = ",".join(SHAPES),
+    shapes: Annotated[str, typer.Option(help="Which students; always tiny.")] = ",".join(EVERY_SHAPE),
     seed: Annotated[int, typer.Option(help="Which students.")] = 0,
     blocks: Annotated[int, typer.Option(help="Blocks; in each, every artefact gets the same 10 texts.")] = 60,
     rows: Annotated[int | None, typer.Option(help="Rows of a test, for a quick try.")] = None,
@@ -87,7 +87,7 @@ def main(
 ) -> None:
     """Measure all artefacts of a set; writes front-SET.json."""
     started = time.monotonic()
-    wanted = tuple(dict.fromkeys((SHAPES[0], *chosen(shapes, SHAPES, "--shapes"))))
+    wanted = tuple(dict.fromkeys((SHAPES[0], *chosen(shapes, EVERY_SHAPE, "--shapes"))))
     given = list(also(more or ()))
     made = {shape: pipeline.open_run(runs / student_name(which, shape, seed)) for shape in wanted}
     work = _work(made[SHAPES[0]], rows)

@@ -105,8 +105,8 @@ def _share(found: Sequence[Record], teacher: Record, test: str) -> float:
 
 
 def _bars(record: Record, shape: str, made: Sequence[Record]) -> Iterator[str]:
-    """Verdicts of the int8 form of a shape."""
-    if not made:
+    """Verdicts of the int8 form of a shape; a shape of the fronts alone has no bars."""
+    if not made or shape not in BARS:
         return
     bar, found = BARS[shape], [each["export"]["forms"]["int8-dynamic"]["quality"] for each in made]
     largest = max(_sizes(made, "int8-dynamic")) / 1e6

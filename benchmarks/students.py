@@ -25,10 +25,22 @@ from squeeze.data import dataset
 from squeeze.errors import StageFailed
 from squeeze.progress import Progress
 
-__all__ = ["RUNS", "SHAPES", "TEACHER_SEED", "Plan", "main", "student_name", "teacher_folder", "teacher_run"]
+__all__ = [
+    "EVERY_SHAPE",
+    "RUNS",
+    "SHAPES",
+    "TEACHER_SEED",
+    "Plan",
+    "main",
+    "student_name",
+    "teacher_folder",
+    "teacher_run",
+]
 
 RUNS = Path("runs/students")
 SHAPES = ("tiny", "small")
+EVERY_SHAPE = (*SHAPES, "medium")
+"""With one that only the fronts have."""
 TEACHER_SEED = 13
 
 
@@ -54,7 +66,7 @@ class Plan:
 def main(
     data: DataRoot,
     sets: Annotated[str, typer.Option(help="Which sets.")] = ",".join(SETS),
-    shapes: Annotated[str, typer.Option(help="Which templates of benchmarks/profiles.")] = ",".join(SHAPES),
+    shapes: Annotated[str, typer.Option(help="Templates of benchmarks/profiles.")] = ",".join(SHAPES),
     seeds: Annotated[str, typer.Option(help="Seeds of the students.")] = "0,1,2",
     unlabelled: Annotated[
         str, typer.Option(help="Sets whose text is added without labels; `others`: all other ones.")
@@ -73,7 +85,7 @@ def main(
         teacher=Recipe("teacher", data, limit, tuple(teacher_set or ())),
         shapes={
             shape: Recipe(shape, data, limit, tuple(student_set or ()))
-            for shape in chosen(shapes, SHAPES, "--shapes")
+            for shape in chosen(shapes, EVERY_SHAPE, "--shapes")
         },
         seeds=tuple(int(seed) for seed in seeds.split(",")),
         unlabelled=chosen(unlabelled, (*SETS, *EXTRA_TEXT, "others"), "--unlabelled"),
