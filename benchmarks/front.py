@@ -27,7 +27,16 @@ from benchmarks.common import RESULTS, Results, cli, ratio, read, write
 from benchmarks.datasets import JUDGED, chosen
 from benchmarks.environments import Worker, versions
 from benchmarks.front_figures import draw
-from benchmarks.front_files import MODEL2VEC, SKLEARN, Entry, Failures, also, of_peers, of_text_models
+from benchmarks.front_files import (
+    MODEL2VEC,
+    SKLEARN,
+    Entry,
+    Failures,
+    also,
+    of_peers,
+    of_text_models,
+    of_trained,
+)
 from benchmarks.front_ours import SHIPPED, of_student, of_teacher
 from benchmarks.peer_files import SCRIPTS, Subject, subjects
 from benchmarks.peers import CALLS, LEAD, PINNED, WARM, pin, pythons_of, worker
@@ -78,7 +87,7 @@ def main(
     rows: Annotated[int | None, typer.Option(help="Rows of a test, for a quick try.")] = None,
     more: Annotated[
         list[str] | None,
-        typer.Option("--also", metavar="NAME=FOLDER", help="An ONNX file of another tool; repeatable."),
+        typer.Option("--also", metavar="NAME=FOLDER", help="A student of another tool; repeatable."),
     ] = None,
     tools: Annotated[
         Path, typer.Option("--environments", metavar="DIR", help="Folder of the tools' environments.")
@@ -88,7 +97,7 @@ def main(
     """Measure all artefacts of a set; writes front-SET.json."""
     started = time.monotonic()
     wanted = tuple(dict.fromkeys((SHAPES[0], *chosen(shapes, EVERY_SHAPE, "--shapes"))))
-    given = list(also(more or ()))
+    given = also(more or ())
     made = {shape: pipeline.open_run(runs / student_name(which, shape, seed)) for shape in wanted}
     work = _work(made[SHAPES[0]], rows)
     pythons = pythons_of(tools, PINS)
@@ -96,11 +105,12 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         teacher = list(subjects(runs, which, wanted[:1], seed, 1, Path(folder)))[-1]
         entries, failed = _artefacts(made, teacher, work, Path(folder), pythons)
-        usable, dead = opened([*entries, *given], work, pythons)
+        trained, unmade = of_trained(given, teacher, Path(folder), pythons)
+        usable, dead = opened([*entries, *trained], work, pythons)
         with ExitStack() as stack:
             places = dict.fromkeys(each.file.place for each in usable)
             workers = {place: stack.enter_context(worker(place, pythons)) for place in places}
-            found = {**measured(usable, workers, work, blocks, seed), **failed, **dead}
+            found = {**measured(usable, workers, work, blocks, seed), **failed, **unmade, **dead}
     _show(found)
     settings = {"blocks": blocks, "texts": CALLS, "core": core, "beside": BESIDE}
     settings |= {"seconds": round(time.monotonic() - started)}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +37,7 @@ __all__ = [
     "also",
     "of_peers",
     "of_text_models",
+    "of_trained",
 ]
 
 MODEL2VEC, SKLEARN = "model2vec", "sklearn"
@@ -51,6 +52,8 @@ TEXT_WAYS: Mapping[str, Way] = {
     "model2vec of MiniLM, int8": Way(MODEL2VEC, "minilm-int8"),
 }
 """Models that cut their text themselves."""
+TRAINED_WAYS = ("ONNX Runtime fp32", "quantize_dynamic", "quantize_dynamic, reduced range")
+"""What is made of students that other tools trained."""
 
 
 @dataclass(frozen=True)
@@ -156,16 +159,51 @@ def _fitted(way: Way, source: Path, target: Path, texts: Path, pythons: Mapping[
     return target
 
 
-def also(given: Iterable[str]) -> Iterator[Entry]:
-    """Artefacts that other tools trained: `NAME=FOLDER` with a model.onnx and a tokenizer.json.
+def also(given: Iterable[str]) -> dict[str, Path]:
+    """Students that other tools trained, by name: `NAME=FOLDER` of transformers, with a tokenizer.json.
 
     Raises:
-        UsageError: no such folder, or something is missing in it.
+        UsageError: no such folder, something is missing in it, or two have one name.
     """
+    found: dict[str, Path] = {}
     for each in given:
         name, _, place = each.partition("=")
         folder = Path(place)
-        missing = [file for file in ("model.onnx", TOKENIZER) if not (folder / file).is_file()]
-        if not place or missing:
+        missing = [file for file in ("config.json", TOKENIZER) if not (folder / file).is_file()]
+        if not name or not place or missing:
             raise UsageError(f"--also {each}: no {' and no '.join(missing) or 'folder'}", hint="NAME=FOLDER")
-        yield Entry(Contestant(name, OPTIMUM, folder / "model.onnx"), "theirs", folder / TOKENIZER)
+        if name in found:
+            raise UsageError(f"--also {each}: {name} is given twice", hint="give each a name of its own")
+        found[name] = folder
+    return found
+
+
+def of_trained(
+    given: Mapping[str, Path], teacher: Subject, folder: Path, pythons: Mapping[str, Path]
+) -> tuple[list[Entry], Failures]:
+    """What a user makes of students that other tools trained: optimum's export, and ONNX Runtime's int8.
+
+    Args:
+        given: from `also`.
+        teacher: whose texts are calibrated on.
+        folder: where the files go.
+        pythons: of the environments that could be made.
+    """
+    found: list[Entry] = []
+    failed: Failures = {}
+    for number, (name, source) in enumerate(given.items()):
+        place = folder / f"trained-{number}"
+        place.mkdir(parents=True)
+        (place / "texts.json").write_text(json.dumps(teacher.train), encoding="utf-8")
+        subject = replace(teacher, name=name, fp32=place / "model.onnx", transformers=source)
+        for tool in TRAINED_WAYS:
+            try:
+                origin = made(EXPORT, source, subject, pythons, "optimum")
+                path = made(WAYS[tool], origin, subject, pythons, "front")
+            except StageFailed as error:
+                failed[f"{name}, {tool}"] = {"runtime": OPTIMUM, "failed": error.message}
+            else:
+                found.append(
+                    Entry(Contestant(f"{name}, {tool}", OPTIMUM, path), "theirs", source / TOKENIZER)
+                )
+    return found, failed

@@ -21,7 +21,7 @@ import typer
 
 from benchmarks.common import RESULTS, ROOT, Results, cli
 from benchmarks.datasets import chosen
-from benchmarks.students import RUNS
+from benchmarks.students import EVERY_SHAPE, RUNS
 from squeeze.errors import StageFailed, UsageError
 
 __all__ = ["ALL", "PARTS", "SIDE_BY_SIDE", "Part", "commands", "main", "ran", "selected"]
@@ -55,16 +55,28 @@ def _module(name: str, words: str = "", needs: str = "nothing") -> Part:
     return Part((f"benchmarks.{name} {words} --results {{results}}".replace("  ", " "),), needs)
 
 
+def _front(which: str) -> tuple[str, str]:
+    """What other tools train of the teacher first, then all that there is."""
+    kept = "{runs}/peers"
+    named = {tool: f"{kept}/{which}-{tool}-dynamic-padding-0" for tool in ("TextBrewer", "torchdistill")}
+    return (
+        f"benchmarks.training_peers {{data}} --set {which} --seeds 0 --dynamic --keep {kept} "
+        "--out {runs} --results {results}",
+        f"benchmarks.front {{runs}} --set {which} --results {{results}}"
+        + "".join(f" --also {tool}={folder}" for tool, folder in named.items()),
+    )
+
+
 PARTS: Mapping[str, Part] = {
-    "students": _module("students", "{data} --out {runs}"),
+    "students": _module("students", f"{{data}} --shapes {','.join(EVERY_SHAPE)} --out {{runs}}"),
     "speed": _module("speed", "{runs}", STUDENTS),
     "forms": _module("forms", "{runs}", STUDENTS),
     "quantizers": _module("quantizers", "{runs}", f"{STUDENTS}, and the extra nncf"),
     "peers": _module("peers", "{runs}", f"{STUDENTS}; {NETWORK}"),
     "training_peers": _module("training_peers", "{data} --limit 1000", NETWORK),
     "front": Part(
-        tuple(f"benchmarks.front {{runs}} --set {which} --results {{results}}" for which in CRISIS),
-        f"{STUDENTS}; {NETWORK}",
+        tuple(command for which in CRISIS for command in _front(which)),
+        f"students of its sets, the medium ones too; {NETWORK}",
     ),
     "graph": _module("graph"),
     "lean": _module("lean"),

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,7 @@ from benchmarks.students import RUNS, teacher_folder
 from benchmarks.training_files import LENGTH, Objective, Subject, judged, subject, trained
 from squeeze.errors import MissingBackend, StageFailed
 from squeeze.runtime import usable_cores
+from squeeze.targets.subjects import TOKENIZER
 
 __all__ = ["CONTESTANTS", "PINNED", "SQUEEZE", "Contestant", "Watched", "main", "watch"]
 
@@ -104,6 +106,10 @@ def main(
     environments: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder of the tools' environments.")
     ] = Path("runs/peers"),
+    dynamic: Annotated[bool, typer.Option("--dynamic", help="Leave out padding to a fixed length.")] = False,
+    kept: Annotated[
+        Path | None, typer.Option("--keep", metavar="DIR", help="Where the peers' students stay.")
+    ] = None,
     out: Out = RUNS,
     results: Results = RESULTS,
 ) -> None:
@@ -115,15 +121,21 @@ def main(
     teacher = Path(teacher_folder(out, Recipe("teacher", data, extra=tuple(teacher_set or ())), which))
     recipe = Recipe("tiny", data, limit, tuple(student_set or ()))
     objective = replace(Objective(), epochs=epochs)
-    runs: dict[str, list[dict[str, Any]]] = {each.name: [] for each in CONTESTANTS if each.tool in wanted}
+    runs: dict[str, list[dict[str, Any]]] = {each.name: [] for each in _wanted(wanted, dynamic=dynamic)}
     with tempfile.TemporaryDirectory() as folder:
         for seed in (int(text) for text in seeds.split(",")):
             of = subject(recipe, which, seed, teacher, out, Path(folder) / f"start-{seed}")
-            for each in _in_turns(wanted, seed):
+            for each in _in_turns(_wanted(wanted, dynamic=dynamic), seed):
                 place = Path(folder) / f"{seed}-{CONTESTANTS.index(each)}"
                 problem = failed.get(each.tool)
                 found = problem or _one(each, of, objective, place, pythons[each.tool], cores)
                 runs[each.name].append({"seed": seed, **found})
+                if kept is not None and each.tool != SQUEEZE and "failed" not in found:
+                    _keep(
+                        place / "student",
+                        of,
+                        kept / f"{which}-{each.name.replace(', ', '-').replace(' ', '-')}-{seed}",
+                    )
                 _show(each, runs[each.name][-1])
     settings = {"limit": limit, "training_texts": of.rows, "threads": cores, "objective": asdict(objective)}
     pins = {tool: versions(SCRIPTS / f"{tool}.txt", names) for tool, names in PINNED.items()}
@@ -131,8 +143,11 @@ def main(
     write(results, f"training-peers-{which}", {"set": which, **settings, "peers": pins, "tools": tools_found})
 
 
-def _in_turns(wanted: Sequence[str], seed: int) -> list[Contestant]:
-    mine = [each for each in CONTESTANTS if each.tool in wanted]
+def _wanted(tools: Sequence[str], *, dynamic: bool) -> list[Contestant]:
+    return [each for each in CONTESTANTS if each.tool in tools and not (dynamic and each.padding)]
+
+
+def _in_turns(mine: Sequence[Contestant], seed: int) -> list[Contestant]:
     return [mine[place] for place in np.random.default_rng(seed).permutation(len(mine))]
 
 
@@ -256,6 +271,18 @@ def _highest(pid: int) -> int:
 def _row(each: Contestant, runs: list[dict[str, Any]]) -> dict[str, Any]:
     known = {"tool": each.tool, "padding": each.padding, "aims": each.aims, "example": each.example}
     return {**known, "runs": runs}
+
+
+def _word(name: str) -> str:
+    """A contestant's name as one word of a folder's name."""
+    return "-".join(name.replace(",", "").split())
+
+
+def _keep(student: Path, of: Subject, target: Path) -> None:
+    """The student for transformers, and what cuts its text, for benchmarks.front's `--also`."""
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(student, target)
+    shutil.copyfile(of.teacher / TOKENIZER, target / TOKENIZER)
 
 
 def _show(each: Contestant, found: Mapping[str, Any]) -> None:

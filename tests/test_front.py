@@ -19,7 +19,7 @@ from benchmarks import front, front_files
 from benchmarks.environments import Worker, environments
 from benchmarks.front import BESIDE, PINS, Work, f1_difference, measured, opened
 from benchmarks.front_figures import figure
-from benchmarks.front_files import TEXT_WAYS, Entry, also, of_peers, of_text_models
+from benchmarks.front_files import TEXT_WAYS, Entry, also, of_peers, of_text_models, of_trained
 from benchmarks.front_section import artefacts, fronts
 from benchmarks.pareto import Point, bar, dominates, winners
 from benchmarks.pareto import front as front_of
@@ -205,13 +205,31 @@ def test_environments_that_cannot_be_made_are_named(tmp_path, monkeypatch):
     assert (made, failed) == ({"good": tmp_path / "good" / "bin" / "python"}, {"bad": "no index"})
 
 
-def test_an_artefact_that_another_tool_trained_needs_both_files(tmp_path):
-    for name in ("model.onnx", "tokenizer.json"):
+def test_a_student_that_another_tool_trained_is_a_folder_with_both_files(tmp_path):
+    for name in ("config.json", "tokenizer.json"):
         with pytest.raises(UsageError, match=f"--also T={tmp_path}: no .*{name}"):
-            list(also([f"T={tmp_path}"]))
+            also([f"T={tmp_path}"])
         (tmp_path / name).write_text("1234")
-    (found,) = also([f"T={tmp_path}"])
-    assert (found.file.name, found.bytes, found.tokenizer_bytes, found.ours) == ("T", 4, 4, False)
+    assert also([f"T={tmp_path}"]) == {"T": tmp_path}
+    with pytest.raises(UsageError, match="T is given twice"):
+        also([f"T={tmp_path}"] * 2)
+
+
+def test_students_of_other_tools_are_exported_and_rounded_as_their_users_would(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.peer_files.SCRIPTS", tmp_path)
+    (tmp_path / f"make_{OPTIMUM}.py").write_text(
+        FAILS.replace('("export", "fp32")', '("export", "fp32", "dynamic")')
+    )
+    source = tmp_path / "student"
+    source.mkdir()
+    (source / "tokenizer.json").write_text("12")
+    teacher = Subject("teacher", tmp_path / "model.onnx", tmp_path, 10, [[1]], [[1]])
+    pythons = {OPTIMUM: Path(sys.executable)}
+    found, failed = of_trained({"T": source, "U": source}, teacher, tmp_path / "work", pythons)
+    names = [f"{name}, {tool}" for name in "TU" for tool in ("ONNX Runtime fp32", "quantize_dynamic")]
+    assert [each.file.name for each in found] == names
+    assert {(each.training, each.tokenizer_bytes, each.ours) for each in found} == {("theirs", 2, False)}
+    assert set(failed) == {f"{name}, quantize_dynamic, reduced range" for name in "TU"}
 
 
 def test_forms_of_a_bundle_are_counted_one_by_one(tmp_path):

@@ -46,11 +46,20 @@ def test_parts_are_chosen_by_name_and_run_in_their_order():
 
 def test_folders_take_their_places_and_one_with_a_space_stays_one_word():
     (made,) = commands(PARTS["students"], FOLDERS)
-    words = ["../shared/my data", "--out", "runs/students", "--results", "out"]
+    words = [
+        "../shared/my data",
+        "--shapes",
+        "tiny,small,medium",
+        "--out",
+        "runs/students",
+        "--results",
+        "out",
+    ]
     assert made == [sys.executable, "-m", "benchmarks.students", *words]
     (script,) = commands(Part(("kill.sh {runs}",)), FOLDERS)
     assert script == [str(ROOT / "benchmarks" / "kill.sh"), "runs/students"]
-    assert len(commands(PARTS["front"], FOLDERS)) == 2
+    front = commands(PARTS["front"], FOLDERS)
+    assert [command[2] for command in front] == ["benchmarks.training_peers", "benchmarks.front"] * 2
 
 
 def test_a_part_that_fails_does_not_stop_the_others(capsys):
