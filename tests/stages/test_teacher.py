@@ -133,6 +133,18 @@ def test_fine_tuning_learns_and_keeps_the_base(stage, data, tmp_path):
     assert 0 < moved.sum() < len(moved)  # a piece that no text has stays as it was
 
 
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_every_family_is_fine_tuned_on_the_pieces_that_are_read(family, stage, tmp_path):
+    folder = tiny.save_classifier(tmp_path / "model", family)
+    _, out = stage("one", model=str(folder), finetune={**FINETUNE, "epochs": 1})
+    before, after = (
+        load_classifier(f, tiny.LABELS, untrained_head=False) for f in (folder, out / "members/0")
+    )
+    assert before.state_dict().keys() == after.state_dict().keys()
+    tables = [model.get_input_embeddings().weight for model in (before, after)]
+    assert 0 < (tables[0] != tables[1]).any(dim=1).sum() < len(tables[0])
+
+
 def test_a_model_without_head_is_given_one(stage, tmp_path):
     folder = tmp_path / "body"
     tiny.classifier().bert.save_pretrained(folder)
