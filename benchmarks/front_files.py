@@ -163,18 +163,16 @@ def also(given: Iterable[str]) -> dict[str, Path]:
     """Students that other tools trained, by name: `NAME=FOLDER` of transformers, with a tokenizer.json.
 
     Raises:
-        UsageError: no such folder, something is missing in it, or two have one name.
+        UsageError: one has no name or no folder, or two have one name.
     """
     found: dict[str, Path] = {}
     for each in given:
         name, _, place = each.partition("=")
-        folder = Path(place)
-        missing = [file for file in ("config.json", TOKENIZER) if not (folder / file).is_file()]
-        if not name or not place or missing:
-            raise UsageError(f"--also {each}: no {' and no '.join(missing) or 'folder'}", hint="NAME=FOLDER")
+        if not name or not place:
+            raise UsageError(f"--also {each}: no {'folder' if name else 'name'}", hint="NAME=FOLDER")
         if name in found:
             raise UsageError(f"--also {each}: {name} is given twice", hint="give each a name of its own")
-        found[name] = folder
+        found[name] = Path(place)
     return found
 
 
@@ -184,7 +182,7 @@ def of_trained(
     """What a user makes of students that other tools trained: optimum's export, and ONNX Runtime's int8.
 
     Args:
-        given: from `also`.
+        given: from `also`; one that is not there is a failure of its tool.
         teacher: whose texts are calibrated on.
         folder: where the files go.
         pythons: of the environments that could be made.
@@ -196,14 +194,22 @@ def of_trained(
         place.mkdir(parents=True)
         (place / "texts.json").write_text(json.dumps(teacher.train), encoding="utf-8")
         subject = replace(teacher, name=name, fp32=place / "model.onnx", transformers=source)
+        missing = [file for file in ("config.json", TOKENIZER) if not (source / file).is_file()]
+        if missing:
+            lacks = f"no {' and no '.join(missing)} in {source.name}"
+            failed[name] = {"runtime": OPTIMUM, "failed": lacks}
+            continue
+        try:
+            origin = made(EXPORT, source, subject, pythons, "optimum")
+        except StageFailed as error:
+            failed[name] = {"runtime": OPTIMUM, "failed": error.message}
+            continue
         for tool in TRAINED_WAYS:
+            said = f"{name}, {tool}"
             try:
-                origin = made(EXPORT, source, subject, pythons, "optimum")
                 path = made(WAYS[tool], origin, subject, pythons, "front")
             except StageFailed as error:
-                failed[f"{name}, {tool}"] = {"runtime": OPTIMUM, "failed": error.message}
+                failed[said] = {"runtime": OPTIMUM, "failed": error.message}
             else:
-                found.append(
-                    Entry(Contestant(f"{name}, {tool}", OPTIMUM, path), "theirs", source / TOKENIZER)
-                )
+                found.append(Entry(Contestant(said, OPTIMUM, path), "theirs", source / TOKENIZER))
     return found, failed

@@ -53,6 +53,9 @@ class InLoop(Counting):
         self.prepared = True
         return Spent()
 
+    def release(self) -> None:
+        """Not this one: it is asked until the end."""
+
     def read(self, features: Sequence[Feature], rows: NDArray[np.int64]) -> dict[str, Tensor]:
         """One forward pass, and a second one where a trimmed vocabulary segments the text otherwise."""
         aligned = self._ask(self.aligned, rows)

@@ -22,6 +22,7 @@ import typer
 from benchmarks.common import RESULTS, ROOT, Results, cli
 from benchmarks.datasets import chosen
 from benchmarks.students import EVERY_SHAPE, RUNS
+from benchmarks.training_peers import word
 from squeeze.errors import StageFailed, UsageError
 
 __all__ = ["ALL", "PARTS", "SIDE_BY_SIDE", "Part", "commands", "main", "ran", "selected"]
@@ -58,12 +59,15 @@ def _module(name: str, words: str = "", needs: str = "nothing") -> Part:
 def _front(which: str) -> tuple[str, str]:
     """What other tools train of the teacher first, then all that there is."""
     kept = "{runs}/peers"
-    named = {tool: f"{kept}/{which}-{tool}-dynamic-padding-0" for tool in ("TextBrewer", "torchdistill")}
+    given = (
+        f" --also {tool}={kept}/{which}-{word(f'{tool}, dynamic padding')}-0"
+        for tool in ("TextBrewer", "torchdistill")
+    )
+    # One seed of them: its figures stay with them, the comparison of trainings has three.
     return (
-        f"benchmarks.training_peers {{data}} --set {which} --seeds 0 --dynamic --keep {kept} "
-        "--out {runs} --results {results}",
-        f"benchmarks.front {{runs}} --set {which} --results {{results}}"
-        + "".join(f" --also {tool}={folder}" for tool, folder in named.items()),
+        f"benchmarks.training_peers {{data}} --set {which} --seeds 0 --tools textbrewer,torchdistill "
+        f"--dynamic --keep {kept} --out {{runs}} --results {kept}",
+        f"benchmarks.front {{runs}} --set {which} --results {{results}}" + "".join(given),
     )
 
 

@@ -38,7 +38,7 @@ from squeeze.errors import MissingBackend, StageFailed
 from squeeze.runtime import usable_cores
 from squeeze.targets.subjects import TOKENIZER
 
-__all__ = ["CONTESTANTS", "PINNED", "SQUEEZE", "Contestant", "Watched", "main", "watch"]
+__all__ = ["CONTESTANTS", "PINNED", "SQUEEZE", "Contestant", "Watched", "main", "watch", "word"]
 
 SCRIPTS = Path(__file__).resolve().parent / "peer_tools"
 SQUEEZE, TEXTBREWER, TORCHDISTILL = "squeeze", "textbrewer", "torchdistill"
@@ -130,12 +130,8 @@ def main(
                 problem = failed.get(each.tool)
                 found = problem or _one(each, of, objective, place, pythons[each.tool], cores)
                 runs[each.name].append({"seed": seed, **found})
-                if kept is not None and each.tool != SQUEEZE and "failed" not in found:
-                    _keep(
-                        place / "student",
-                        of,
-                        kept / f"{which}-{each.name.replace(', ', '-').replace(' ', '-')}-{seed}",
-                    )
+                if kept is not None and each.tool != SQUEEZE:
+                    _keep(place / "student", of, kept / f"{which}-{word(each.name)}-{seed}")
                 _show(each, runs[each.name][-1])
     settings = {"limit": limit, "training_texts": of.rows, "threads": cores, "objective": asdict(objective)}
     pins = {tool: versions(SCRIPTS / f"{tool}.txt", names) for tool, names in PINNED.items()}
@@ -273,14 +269,19 @@ def _row(each: Contestant, runs: list[dict[str, Any]]) -> dict[str, Any]:
     return {**known, "runs": runs}
 
 
-def _word(name: str) -> str:
+def word(name: str) -> str:
     """A contestant's name as one word of a folder's name."""
     return "-".join(name.replace(",", "").split())
 
 
 def _keep(student: Path, of: Subject, target: Path) -> None:
-    """The student for transformers, and what cuts its text, for benchmarks.front's `--also`."""
+    """The student for transformers, and what cuts its text, for benchmarks.front's `--also`.
+
+    Where there is none, none of an earlier try stays.
+    """
     shutil.rmtree(target, ignore_errors=True)
+    if not student.is_dir():
+        return
     shutil.copytree(student, target)
     shutil.copyfile(of.teacher / TOKENIZER, target / TOKENIZER)
 

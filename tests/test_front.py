@@ -205,14 +205,14 @@ def test_environments_that_cannot_be_made_are_named(tmp_path, monkeypatch):
     assert (made, failed) == ({"good": tmp_path / "good" / "bin" / "python"}, {"bad": "no index"})
 
 
-def test_a_student_that_another_tool_trained_is_a_folder_with_both_files(tmp_path):
-    for name in ("config.json", "tokenizer.json"):
-        with pytest.raises(UsageError, match=f"--also T={tmp_path}: no .*{name}"):
-            also([f"T={tmp_path}"])
-        (tmp_path / name).write_text("1234")
-    assert also([f"T={tmp_path}"]) == {"T": tmp_path}
-    with pytest.raises(UsageError, match="T is given twice"):
-        also([f"T={tmp_path}"] * 2)
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [(["T"], "no folder"), (["T="], "no folder"), (["=f"], "no name"), (["T=f", "T=g"], "T is given twice")],
+)
+def test_students_of_other_tools_have_a_name_each(given, said):
+    assert also(["T=f", "U=a=b"]) == {"T": Path("f"), "U": Path("a=b")}
+    with pytest.raises(UsageError, match=said):
+        also(given)
 
 
 def test_students_of_other_tools_are_exported_and_rounded_as_their_users_would(tmp_path, monkeypatch):
@@ -223,13 +223,15 @@ def test_students_of_other_tools_are_exported_and_rounded_as_their_users_would(t
     source = tmp_path / "student"
     source.mkdir()
     (source / "tokenizer.json").write_text("12")
+    (source / "config.json").write_text("{}")
     teacher = Subject("teacher", tmp_path / "model.onnx", tmp_path, 10, [[1]], [[1]])
     pythons = {OPTIMUM: Path(sys.executable)}
-    found, failed = of_trained({"T": source, "U": source}, teacher, tmp_path / "work", pythons)
+    found, failed = of_trained({"T": source, "U": source, "V": tmp_path}, teacher, tmp_path / "work", pythons)
     names = [f"{name}, {tool}" for name in "TU" for tool in ("ONNX Runtime fp32", "quantize_dynamic")]
     assert [each.file.name for each in found] == names
     assert {(each.training, each.tokenizer_bytes, each.ours) for each in found} == {("theirs", 2, False)}
-    assert set(failed) == {f"{name}, quantize_dynamic, reduced range" for name in "TU"}
+    assert set(failed) == {*(f"{name}, quantize_dynamic, reduced range" for name in "TU"), "V"}
+    assert failed["V"]["failed"] == f"no config.json and no tokenizer.json in {tmp_path.name}"
 
 
 def test_forms_of_a_bundle_are_counted_one_by_one(tmp_path):

@@ -176,12 +176,18 @@ def _reading(
 
 
 def learn(
-    student: Encoder, phases: Sequence[Phase], material: Material, work: Work
+    student: Encoder, phases: Sequence[Phase], material: Material, work: Work, *, again: bool = False
 ) -> tuple[CacheReport, list[PhaseReport]]:
     """Train the student in place, all phases in a row.
 
-    What any of them reads of a teacher is computed before the first; then the teachers' weights are let go,
-    so that no other student can learn from this material.
+    What any of them reads of a teacher is computed before the first.
+
+    Args:
+        student: what is trained.
+        phases: how.
+        material: what it learns from.
+        work: where cache and checkpoints lie.
+        again: another student will learn from this material; else its teachers' weights are let go.
 
     Returns:
         What the teachers computed, and how each phase went.
@@ -202,9 +208,10 @@ def learn(
         for which, found in material.teachers.items()
     }
     spent = [_prepare(student, phases, which, signal) for which, signal in signals.items()]
-    for signal in signals.values():
-        signal.release()
-    give_back()  # room for the teachers' activations
+    if not again:
+        for signal in signals.values():
+            signal.release()
+    give_back()  # what the teachers and their activations took
     cache = CacheReport(
         texts=len(material.pool.texts),
         computed=sum(each.texts for each in spent),

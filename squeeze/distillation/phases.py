@@ -138,7 +138,7 @@ def _rows_read(
     student: Encoder, ground: Ground, rows: NDArray[np.int64]
 ) -> contextlib.AbstractContextManager[None]:
     """Only those rows of a dense table are trained that the phase's texts read."""
-    if type(student.embedding) is not Dense:  # one that is rounded has steps for all of its rows
+    if type(student.embedding) is not Dense:  # a rounded one takes its steps from all of its rows
         return contextlib.nullcontext()
     read = np.append(ground.encoded.pieces(rows), ground.pad)
     return rows_read(student, student.embedding, read)

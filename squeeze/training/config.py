@@ -21,7 +21,7 @@ class Schedule(Frozen):
     learning_rate: float = Field(default=3e-4, gt=0, le=1)
     """peak step size of AdamW"""
     weight_decay: float = Field(default=0.01, ge=0, le=1)
-    """decoupled decay of weight matrices (not of biases, norms, and rows of a table that no text reads)"""
+    """decoupled decay of weight matrices (not of biases, norms, unread rows of a dense table)"""
     warmup: float = Field(default=0.1, ge=0, le=1)
     """share of the steps in which the step size rises from zero"""
     decay: Literal["linear", "cosine", "constant"] = "linear"

@@ -20,7 +20,7 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
 __all__ = ["rows_read"]
 
-WORTH = 0.9  # of the rows: with more of them read the detour costs what it saves
+WORTH = 0.9  # of the rows: with more of them read the detour costs what it saves, and all are trained
 
 
 @contextmanager
@@ -54,12 +54,11 @@ def rows_read(model: nn.Module, table: nn.Module, ids: NDArray[np.int64]) -> Ite
 
 def _place(model: nn.Module, table: nn.Module) -> tuple[nn.Module, str]:
     """The module that holds the table, and under which name."""
-    return next(
-        (module, name)
-        for module in model.modules()
-        for name, child in module.named_children()
-        if child is table
-    )
+    for module in model.modules():
+        for name, child in module.named_children():
+            if child is table:
+                return module, name
+    raise ValueError("the table is no part of the model")
 
 
 class _RowsRead(nn.Module):

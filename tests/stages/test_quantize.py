@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,30 @@ def test_a_scheme_is_chosen_by_measuring(where, tmp_path):
     assert only.scheme == made.scheme == found.record.scheme
     assert 0 < only.p50_ms < 1000
     assert only.macro_f1 == made.quality["validation"].macro_f1
+
+
+def test_every_scheme_that_is_trained_can_ask_the_teacher(where, tmp_path, monkeypatch):
+    """Also when what the one before it asked is gone from the cache."""
+    cache, asked = tiny.work(tmp_path).cache, []
+    original = stage.learn
+
+    def learn(*given, **settings):
+        shutil.rmtree(cache)
+        cache.mkdir()
+        report, phases = original(*given, **settings)
+        asked.append(report.computed)
+        return report, phases
+
+    monkeypatch.setattr(stage, "learn", learn)
+
+    def all_of_them(order, whole, floor, make):
+        return [make(each)[0] for each in order][-1], ()
+
+    monkeypatch.setattr(stage, "first_good", all_of_them)
+    made, _ = quantize(where, tmp_path, scheme="auto", phases=[{**QAT, "epochs": 1}])
+    assert made.phases[0].epochs == 1
+    assert len(asked) == 3
+    assert asked[0] == asked[1] == asked[2] > 0
 
 
 def test_a_newer_key_of_a_loss_leaves_older_artefacts_their_names():

@@ -35,7 +35,8 @@ def run(config: PruneConfig, inputs: Mapping[str, Artifact], work: Work) -> Prun
     material = gather(_as_distil(config), inputs, base.folder)
     latency = predictor(config, base.encoder.shape, material, work)
     cut = start(config, base, material, inputs["teacher"], work, latency)
-    student, phases = cut.student, config.prune.recovery
+    student, phases, before = cut.student, config.prune.recovery, base.before
+    del base  # the whole model is not needed any more
     refuse_phases(phases, student.shape, _teachers(material))
     with sparse.held(student, cut.masks):
         cache, reports = learn(student, phases, material, work)
@@ -43,7 +44,7 @@ def run(config: PruneConfig, inputs: Mapping[str, Artifact], work: Work) -> Prun
     return PruneResult(
         source="student" if "encoder" in inputs else "teacher",
         method=config.prune.method,
-        before=base.before.model_copy(update={"predicted_ms": cut.whole_ms}),
+        before=before.model_copy(update={"predicted_ms": cut.whole_ms}),
         cut=cut.measured,
         layers=cut.kept.layers,
         parameters=parameters(student),

@@ -115,16 +115,18 @@ def _chosen(
     def make(each: Contender) -> tuple[Made, float]:
         scratch = work.scratch / each.settings.scheme  # checkpoints of one scheme are not another's
         scratch.mkdir(parents=True, exist_ok=True)
-        made = _make(each.rounded, each.settings, material, replace(work, scratch=scratch))
+        made = _make(each.rounded, each.settings, material, replace(work, scratch=scratch), again=True)
         return made, _score(made.said, material)
 
     order = by_latency(student, settings, material, work.progress)
     return first_good(order, _score(before, material), settings.floor, make)
 
 
-def _make(found: Rounded, settings: QuantizeSection, material: Material, work: Work) -> Made:
+def _make(
+    found: Rounded, settings: QuantizeSection, material: Material, work: Work, *, again: bool = False
+) -> Made:
     rounded = _answers(found.model, material)
-    trained, cache, phases = _train(found.model, settings, material, rounded, work)
+    trained, cache, phases = _train(found.model, settings, material, rounded, work, again=again)
     said = _answers(found.model, material) if trained else rounded
     return Made(found.model, settings, found.sensitivity, rounded, said, trained, cache, tuple(phases))
 
@@ -147,13 +149,22 @@ def material_of(config: QuantizeConfig, inputs: Mapping[str, Artifact], folder: 
 
 
 def _train(
-    model: FakeQuantized, settings: QuantizeSection, material: Material, rounded: Answers, work: Work
+    model: FakeQuantized,
+    settings: QuantizeSection,
+    material: Material,
+    rounded: Answers,
+    work: Work,
+    *,
+    again: bool,
 ) -> tuple[bool, CacheReport | None, list[PhaseReport]]:
-    """Train the model in place, or leave it as it was rounded where that is better on validation."""
+    """Train the model in place, or leave it as it was rounded where that is better on validation.
+
+    `again`: another scheme will be trained on the same material.
+    """
     if settings.method == "ptq":
         return False, None, []
     begin = {name: value.clone() for name, value in model.state_dict().items()}
-    cache, phases = learn(model, settings.trainings, material, work)
+    cache, phases = learn(model, settings.trainings, material, work, again=again)
     model.eval()
     before, after = (_score(said, material) for said in (rounded, _answers(model, material)))
     if before > after:
