@@ -76,13 +76,17 @@ def usable_memory() -> int:
     return min([psutil.virtual_memory().available, *(limit for limit in limits if limit is not None)])
 
 
-def give_back() -> None:
+def give_back(*, collect: bool = True) -> None:
     """Return memory that is free in this process to the system, between steps that need much of it.
 
     The C library keeps freed blocks for later, in pieces between living ones that the next step's large
     tensors do not fit into: a run then takes what all of its steps take, not what the largest takes.
+
+    Args:
+        collect: look for cycles that hold memory first, which takes some tenths of a second.
     """
-    gc.collect()
+    if collect:
+        gc.collect()
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
 

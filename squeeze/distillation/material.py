@@ -211,7 +211,7 @@ def learn(
     if not again:
         for signal in signals.values():
             signal.release()
-    give_back()  # what the teachers and their activations took
+    give_back(collect=False)  # what the teachers and their activations took
     cache = CacheReport(
         texts=len(material.pool.texts),
         computed=sum(each.texts for each in spent),

@@ -16,7 +16,13 @@ from squeeze.models.tokens import Encodings
 __all__ = ["batches_by_length", "logits", "to_tensors"]
 
 
-def batches_by_length(lengths: NDArray[np.int64], tokens: int = 4096) -> Iterator[NDArray[np.int64]]:
+# Padded tokens of a batch. What a layer of a small encoder makes of so few stays in a processor's cache: a
+# 6x384 teacher takes 0.86 of its time with 4,096 and 0.68 of that with 8,192 (one thread of a Zen 3).
+TOKENS = 1024
+GPU_TOKENS = 8192
+
+
+def batches_by_length(lengths: NDArray[np.int64], tokens: int = TOKENS) -> Iterator[NDArray[np.int64]]:
     """Rows from short to long, as many a batch as keep it below so many padded tokens."""
     order = np.argsort(lengths, kind="stable")
     start = 0
@@ -48,7 +54,7 @@ def logits(
     device = next(model.parameters()).device if isinstance(model, nn.Module) else torch.device("cpu")
     out = np.empty((len(encodings), labels), dtype=np.float32)
     with torch.inference_mode():
-        for rows in batches_by_length(encodings.lengths):
+        for rows in batches_by_length(encodings.lengths, TOKENS if device.type == "cpu" else GPU_TOKENS):
             ids, mask = to_tensors(encodings, rows, pad_id)
             out[rows] = model(ids.to(device), mask.to(device)).float().cpu().numpy()
     return out

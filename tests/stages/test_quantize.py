@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from safetensors.numpy import load_file
 
 from squeeze.artifact import Artifact
+from squeeze.distillation import material
 from squeeze.distillation.config import PREDICTIONS, Loss, Phase
 from squeeze.errors import GateFailed, ProfileError
 from squeeze.models.storage import load_student
@@ -227,7 +228,7 @@ def test_a_scheme_is_chosen_by_measuring(where, tmp_path):
 def test_every_scheme_that_is_trained_can_ask_the_teacher(where, tmp_path, monkeypatch):
     """Also when what the one before it asked is gone from the cache."""
     cache, asked = tiny.work(tmp_path).cache, []
-    original = stage.learn
+    original = material.learn
 
     def learn(*given, **settings):
         shutil.rmtree(cache)
