@@ -121,7 +121,8 @@ def run(
         done: list[Done] = []
         for stage in active:
             done.append(_step(stage, profile, where, done, show, fresh=fresh))
-            give_back()
+            if not done[-1].cached:
+                give_back()
             result = RunResult(profile.name, where.path, tuple(done))
             folders = {one.stage: one.artifact.path.name for one in done}
             where.write_latest(folders, result.verdict, complete=stage is active[-1])
