@@ -241,3 +241,22 @@ def test_a_loud_module_is_loaded_in_silence(module, monkeypatch, capfd):
     monkeypatch.setattr(runtime, "LOUD", frozenset({loud}))
     assert runtime.need(loud, extra="x").__name__ == loud
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries keep memory in other ways")
+def test_memory_between_living_blocks_goes_back_to_the_system():
+    """In a process of its own, whose heap is known."""
+    code = """
+import gc, psutil
+from squeeze.runtime import give_back
+held = lambda: psutil.Process().memory_info().rss
+blocks = [bytearray(8_000) for _ in range(10_000)]
+living = blocks[::50]
+blocks.clear()
+gc.collect()
+before = held()
+give_back()
+print(before - held())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 40_000_000

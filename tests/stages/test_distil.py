@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 
 from squeeze.data import dataset
 from squeeze.data.teacher_cache import LOGITS, hidden
-from squeeze.distillation import start, teachers
+from squeeze.distillation import material, start, teachers
 from squeeze.distillation.config import DistilConfig, VocabularySection
 from squeeze.distillation.start import choose_vocabulary
 from squeeze.distillation.teachers import Signals, load_teacher, load_teachers
@@ -122,6 +122,16 @@ def test_the_same_weights_under_another_config_are_another_teacher(tmp_path):
     assert first.layout == second.layout
     assert first.digest != second.digest  # under which its word on every text is kept
     assert first.digest == load_teacher(tiny.save_classifier(tmp_path / "copy"), tiny.LABELS).digest
+
+
+def test_teachers_are_let_go_when_nobody_will_ask_them_again(bert, tmp_path):
+    settings, work = config(phases=[{**KD, "epochs": 0}]), tiny.work(tmp_path)
+    found = material.gather(settings, bert)
+    reading, teacher = found.reading, found.first.encoder
+    student = start.start(settings, teacher, found.pool, reading.aligned, reading.words, work.scratch)
+    for again in (True, False):
+        material.learn(student, settings.distil.phases, found, work, again=again)
+        assert {parameter.is_meta for parameter in teacher.parameters()} == {not again}
 
 
 def test_logits_are_the_teachers_own_and_states_stand_on_the_students_pieces(tmp_path):
