@@ -89,6 +89,9 @@ def main(
         list[str] | None,
         typer.Option("--also", metavar="NAME=FOLDER", help="A student of another tool; repeatable."),
     ] = None,
+    trained: Annotated[
+        bool, typer.Option("--trained", help="Only the teacher and students; writes front-SET-trained.json.")
+    ] = False,
     tools: Annotated[
         Path, typer.Option("--environments", metavar="DIR", help="Folder of the tools' environments.")
     ] = Path("runs/peers"),
@@ -104,9 +107,9 @@ def main(
     core = pin()
     with tempfile.TemporaryDirectory() as folder:
         teacher = list(subjects(runs, which, wanted[:1], seed, 1, Path(folder)))[-1]
-        entries, failed = _artefacts(made, teacher, work, Path(folder), pythons)
-        trained, unmade = of_trained(given, teacher, Path(folder), pythons)
-        usable, dead = opened([*entries, *trained], work, pythons)
+        entries, failed = _artefacts(made, teacher, work, Path(folder), pythons, trained=trained)
+        theirs, unmade = of_trained(given, teacher, Path(folder), pythons)
+        usable, dead = opened([*entries, *theirs], work, pythons)
         with ExitStack() as stack:
             places = dict.fromkeys(each.file.place for each in usable)
             workers = {place: stack.enter_context(worker(place, pythons)) for place in places}
@@ -116,8 +119,9 @@ def main(
     settings |= {"seconds": round(time.monotonic() - started)}
     answered = {name: len(split) for name, split in work.tests.items()}
     pins = {place: versions(SCRIPTS / f"{place}.txt", names) for place, names in PINS.items()}
-    head = {"set": which, "seed": seed, "rows": answered, **settings, "peers": pins}
-    record = read(write(results, f"front-{which}", {**head, "artefacts": found}))
+    name = f"{which}-trained" if trained else which
+    head = {"set": name, "seed": seed, "rows": answered, **settings, "peers": pins}
+    record = read(write(results, f"front-{name}", {**head, "artefacts": found}))
     draw(record, results, tools)
 
 
@@ -138,8 +142,10 @@ def _artefacts(
     work: Work,
     folder: Path,
     pythons: Mapping[str, Path],
+    *,
+    trained: bool,
 ) -> tuple[list[Entry], Failures]:
-    """All that can be made, the uncompressed teacher first."""
+    """All that can be made, the uncompressed teacher first; or of ours the teacher and the students alone."""
     first = made[SHAPES[0]]
     data = dataset.load(first["dataset"].path)
     labels = first["bundle"].manifest["config"]["task"]["labels"]
@@ -147,6 +153,8 @@ def _artefacts(
     ours = list(of_teacher(teacher, labels, train.texts, work.longest))
     for shape, each in made.items():
         ours += of_student(shape, each, folder)
+    if trained:
+        return ours, {}
     theirs, failed = of_peers(teacher, pythons)
     assert teacher.transformers is not None
     sources = {"teacher": teacher.transformers, "minilm": resolve(BASE)}

@@ -282,8 +282,21 @@ def _keep(student: Path, of: Subject, target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     if not student.is_dir():
         return
-    shutil.copytree(student, target)
+    _two_kinds_of_tokens(student).save_pretrained(target)
     shutil.copyfile(of.teacher / TOKENIZER, target / TOKENIZER)
+
+
+def _two_kinds_of_tokens(student: Path) -> Any:
+    """The same model for exporters that try it on two segments; squeeze's students have one."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_pretrained(student, local_files_only=True)
+    table = model.get_submodule("bert.embeddings.token_type_embeddings")
+    rows = table.weight.detach()[:1].repeat(2, 1)
+    table.weight, table.num_embeddings = torch.nn.Parameter(rows), len(rows)
+    model.config.type_vocab_size = len(rows)
+    return model
 
 
 def _show(each: Contestant, found: Mapping[str, Any]) -> None:
