@@ -131,7 +131,7 @@ def main(
                 found = problem or _one(each, of, objective, place, pythons[each.tool], cores)
                 runs[each.name].append({"seed": seed, **found})
                 if kept is not None and each.tool != SQUEEZE:
-                    _keep(place / "student", of, kept / f"{which}-{word(each.name)}-{seed}")
+                    _keep(place / "student", of.teacher, kept / f"{which}-{word(each.name)}-{seed}")
                 _show(each, runs[each.name][-1])
     settings = {"limit": limit, "training_texts": of.rows, "threads": cores, "objective": asdict(objective)}
     pins = {tool: versions(SCRIPTS / f"{tool}.txt", names) for tool, names in PINNED.items()}
@@ -274,7 +274,7 @@ def word(name: str) -> str:
     return "-".join(name.replace(",", "").split())
 
 
-def _keep(student: Path, of: Subject, target: Path) -> None:
+def _keep(student: Path, teacher: Path, target: Path) -> None:
     """The student for transformers, and what cuts its text, for benchmarks.front's `--also`.
 
     Where there is none, none of an earlier try stays.
@@ -283,7 +283,7 @@ def _keep(student: Path, of: Subject, target: Path) -> None:
     if not student.is_dir():
         return
     _two_kinds_of_tokens(student).save_pretrained(target)
-    shutil.copyfile(of.teacher / TOKENIZER, target / TOKENIZER)
+    shutil.copyfile(teacher / TOKENIZER, target / TOKENIZER)
 
 
 def _two_kinds_of_tokens(student: Path) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 import pytest
 import torch
 
+from benchmarks import training_peers
 from benchmarks.datasets import Recipe
 from benchmarks.environments import versions
 from benchmarks.peer_tools.training import Plan, Rows, macro_f1, pad_batch, parameter_groups
@@ -19,6 +20,8 @@ from benchmarks.training_section import training_peers as section
 from squeeze.core.layer_map import LAYER_MAPS
 from squeeze.core.metrics import quality
 from squeeze.errors import StageFailed
+from squeeze.models.teacher import load_classifier
+from tests import tiny
 
 
 def test_every_tool_is_told_all_that_its_plan_asks_for():
@@ -166,3 +169,17 @@ def test_a_report_without_squeeze_or_peers_has_no_verdict():
     ]
     lines = section(record(squeeze=[{"seed": 0, "failed": "status 1 (x)"}]))
     assert not [line for line in lines if line[:1] == "-"]
+
+
+def test_a_kept_student_answers_the_same_with_two_kinds_of_tokens(tmp_path):
+    one = tiny.classifier(type_vocab_size=1)
+    one.save_pretrained(tmp_path / "student")
+    (tmp_path / "tokenizer.json").write_text("12")
+    training_peers._keep(tmp_path / "student", tmp_path, tmp_path / "kept")
+    two = load_classifier(tmp_path / "kept", tiny.LABELS, untrained_head=False)
+    assert two.config.type_vocab_size == 2
+    ids, mask = tiny.batch()
+    torch.testing.assert_close(two(ids, mask).logits, one(ids, mask).logits)
+    assert (tmp_path / "kept" / "tokenizer.json").read_text() == "12"
+    training_peers._keep(tmp_path / "none", tmp_path, tmp_path / "kept")  # the tool made none this time
+    assert not (tmp_path / "kept").exists()
