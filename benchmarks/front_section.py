@@ -75,7 +75,18 @@ def fronts(record: Record) -> list[str]:
         *_post_training(record, known),
         *_dominated(known),
         *_bar(known, record["beside"]),
+        *_start(record),
     ]
+
+
+def _start(record: Record) -> Iterator[str]:
+    """Why a student that another tool trained is not far from tiny."""
+    if any(each.get("training") == "theirs" for each in record["artefacts"].values()):
+        yield (
+            "- students trained by other tools begin as squeeze's carved student of tiny's depth, with all "
+            "heads and pieces: what makes tiny faster and smaller than them is fewer of both, its table, "
+            "and how its graph is written and rounded"
+        )
 
 
 def _rows(record: Record, known: Sequence[Point]) -> Iterator[tuple[str, ...]]:
