@@ -166,6 +166,16 @@ def test_a_form_of_the_quantize_stage_is_not_the_quantizers():
     assert "[export] calibration: onnxruntime cuts ranges by" in said
 
 
+def test_budgets_are_judged_on_one_of_the_targets_that_are_measured():
+    data = {**WHOLE, "bench": {"targets": ["cpu", "ssh:board"]}}
+    judged = {target: {**data, "budget": {"p95_ms": 5, "target": target}} for target in ("ssh:board", "adb")}
+    parse(judged["ssh:board"], "x.toml", Path("/p"))
+    (said,) = refusal(judged["adb"])
+    assert "[budget] target: must be one of [bench] targets cpu, ssh:board, got 'adb'" in said
+    (said,) = refusal({**judged["ssh:board"], "search": {}})
+    assert "a search predicts latency on this machine's cpu only" in said
+
+
 def test_a_search_refuses_a_form_whose_latency_it_cannot_predict():
     data = {**WHOLE, "search": {}, "export": {"forms": ["fp32", "int8-static"]}}
     (said,) = refusal(data)
