@@ -1,10 +1,10 @@
 """Train the rows of a table that the text reads, and leave the others alone.
 
-A text set reads a part of a vocabulary: 600 texts some 3,000 of 30,522 pieces. A row that no text reads
-has no gradient, and all that a dense step does to it is weight decay. Without it gradient, both moments of
-Adam, best epoch and checkpoint shrink to the rows that are read, and so does the time that a step spends
-on them. Rows that are read take the very steps of a dense training, the norm of the gradient is the same,
-and rows that are not stay as they were, which is kinder to held-out text that reads them than decay.
+A text set reads a part of a vocabulary: 600 sentences of sst2 read 3,584 of 30,522 pieces. A row that no
+text reads has no gradient, and all that a dense step does to it is weight decay. Without it gradient, both
+moments of Adam, best epoch and checkpoint shrink to the rows that are read, and so does the time that a step
+spends on them. Rows that are read take the very steps of a dense training, the norm of the gradient is the
+same, and rows that are not stay as they were, also for held-out text that reads them.
 """
 
 from __future__ import annotations

@@ -167,7 +167,7 @@ def _finetune(
         return {"score": measured.macro_f1, "macro_f1": measured.macro_f1, "accuracy": measured.accuracy}
 
     job = Job(name, _Supervised(model), encoded["train"].lengths, collate, evaluate, ground.config.seed)
-    read = np.append(encoded["train"].pieces(np.arange(len(encoded["train"]))), pad)
+    read = np.append(encoded["train"].values, pad)
     with rows_read(model, model.get_input_embeddings(), read):
         train(job, schedule, ground.work.scratch, ground.work.progress)
     model.eval()
