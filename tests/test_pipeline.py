@@ -64,6 +64,16 @@ def test_a_second_run_computes_nothing(home):
     assert digests(first) == digests(second)
 
 
+def test_a_stage_prints_a_line_when_it_starts(home):
+    first, second = Log(), Log()
+    go(home, progress=first)
+    assert [line.split(" in ")[0] for line in first.lines] == [
+        f"{stage}: {event}" for stage in ALL for event in ("started", "done")
+    ]
+    go(home, progress=second)  # a stored stage does not start
+    assert not any("started" in line for line in second.lines)
+
+
 def test_only_what_depends_on_a_change_runs_again(home):
     go(home)
     assert cached(go(home, budget={"accuracy": 0.6})) == [True, True, False]

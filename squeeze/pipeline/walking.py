@@ -154,6 +154,7 @@ def _step(
     if stored is not None:
         progress.log(f"{stage.name}: ready ({stored.path.name})")
         return Done(stage.name, stored, cached=True, seconds=0.0)
+    progress.log(f"{stage.name}: started")
     started = time.monotonic()
     made = _make(ready, where, progress)
     seconds = time.monotonic() - started
