@@ -23,6 +23,10 @@ class Progress(Protocol):
         """Say one line."""
         ...
 
+    def warn(self, message: str) -> None:
+        """Say one line that begins with `warning:`."""
+        ...
+
 
 class Silent:
     """Shows nothing."""
@@ -38,3 +42,7 @@ class Silent:
 
     def log(self, message: str) -> None:
         """Drop the line."""
+
+    def warn(self, message: str) -> None:
+        """A warning is a line of the log."""
+        self.log(f"warning: {message}")

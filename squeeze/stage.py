@@ -12,7 +12,7 @@ from squeeze.progress import Progress, Silent
 from squeeze.runtime import environment
 from squeeze.schema import Frozen
 
-__all__ = ["Stage", "Work", "this_machine"]
+__all__ = ["Check", "Stage", "Work", "this_machine"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,19 @@ class Work:
 
 
 @dataclass(frozen=True)
+class Check:
+    """One gate of a stage: it refuses what the stage would fail on later.
+
+    Attributes:
+        config: model of what it looks at, its fields named as the profile's sections.
+        run: (config, progress) -> warnings, one line each; raises a SqueezeError to refuse.
+    """
+
+    config: type[Frozen]
+    run: Callable[[Any, Progress], tuple[str, ...]]
+
+
+@dataclass(frozen=True)
 class Stage:
     """One step of the chain.
 
@@ -45,7 +58,8 @@ class Stage:
         takes: input name to artefact kind; the nearest earlier stage that gives the kind provides it.
         gives: the kind of artefact it makes.
         config: model of all it depends on, its fields named as in the profile (``seed``, ``task``, ...).
-        result: model of what it reports.
+        result: model of what it reports. Its field ``warnings``, where it has one, holds lines for people;
+            it repeats what `at_plan` warns of.
         run: does the work: (config, inputs by name, work) -> result.
         libraries: distributions whose version shapes the result.
         per_device: whether the result depends on the machine it was made on.
@@ -54,6 +68,10 @@ class Stage:
         needs: refuses a config that this machine lacks the parts or the device for, before anything is spent.
         may_take: as `takes`, for what the stage can do without: given when an earlier stage of the
             profile makes it, and absent from the inputs when none does.
+        at_plan: what `squeeze plan` and every run check first: headers of files and a sample of the rows,
+            without torch, within 2 s and 1 GB.
+        preflight: what a run checks before it writes anything, unless the stage's artefact is stored; it may
+            load models.
     """
 
     name: str
@@ -69,6 +87,13 @@ class Stage:
     sources: Callable[[Any], dict[str, str]] = lambda _: {}
     needs: Callable[[Any], None] = lambda _: None
     may_take: Mapping[str, str] = field(default_factory=dict)
+    at_plan: Check | None = None
+    preflight: Check | None = None
+
+    @property
+    def warns(self) -> bool:
+        """Whether its result has warnings."""
+        return "warnings" in self.result.model_fields
 
 
 def this_machine() -> dict[str, str]:

@@ -200,7 +200,11 @@ def test_the_data_stage_really_runs(profile, capsys):
     assert main(["run", profile, *sets]) == 0
     assert "data: ready" in capsys.readouterr().err
     assert main(["plan", profile, *sets]) == 0
-    assert "cached" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "cached" in shown.out
+    few = "only 8 rows, one row moves accuracy by 12.5 points"
+    assert f"warning: data: validation (b.csv): {few}" in shown.err.replace(f"{Path.cwd()}/", "")
+    assert f"warning: validation (b.csv): {few}" in first.err.replace(f"{Path.cwd()}/", "")
 
 
 def test_init_writes_a_profile_that_plans(profile, tmp_path, capsys):

@@ -23,6 +23,7 @@ from squeeze.errors import MissingBackend, ProfileError, StageFailed, UsageError
 from squeeze.pipeline import RunResult
 from squeeze.pipeline.keys import changes
 from squeeze.progress import Silent
+from squeeze.stage import Check
 from tests import fake_stages as fake
 
 ALL = ["data", "teacher", "gate"]
@@ -294,6 +295,67 @@ def test_what_a_stage_may_take_is_given_when_an_earlier_one_makes_it(home):
     assert (last.state, last.why) == ("needs earlier", "waits for encoder")
     go(home, stages=chain)
     assert taken == [["teacher"], ["student", "teacher"]]
+
+
+class Warned(fake.Letters):
+    warnings: tuple[str, ...] = ()
+
+
+def test_warnings_of_a_result_are_shown_each_time_and_by_plan(home):
+    def run(config, inputs, work):
+        return Warned(letters=fake.run_data(config, inputs, work).letters, warnings=("few rows", "odd label"))
+
+    check = Check(fake.DataConfig, lambda config, progress: ("few rows in the sample",))
+    data = dataclasses.replace(fake.DATA, run=run, result=Warned, at_plan=check)
+    stages = (data, fake.TEACHER, fake.GATE)
+    (before, *_) = pipeline.plan(fake.profile(home), home / "runs", stages=stages)
+    assert before.warnings == ("few rows in the sample",)
+    for _ in range(2):
+        log = Log()
+        go(home, stages, progress=log)
+        # what the result has is not said a second time by the check
+        assert [line for line in log.lines if line.startswith("warning")] == [
+            "warning: few rows",
+            "warning: odd label",
+        ]
+    (after, *_) = pipeline.plan(fake.profile(home), home / "runs", stages=stages)
+    assert after.warnings == ("few rows", "odd label")
+
+
+def test_gates_come_before_anything_is_written(home):
+    seen: list[str] = []
+
+    def at_plan(config, progress):
+        seen.append(f"plan {config.seed}")
+        if config.seed == 9:
+            raise ProfileError("refused by plan")
+        return ("a guess was made",)
+
+    def preflight(config, progress):
+        seen.append(f"preflight {config.seed}")
+        if config.seed == 8:
+            raise ProfileError("refused by preflight")
+        return ("close to the limit",)
+
+    teacher = dataclasses.replace(
+        fake.TEACHER,
+        at_plan=Check(fake.TeacherConfig, at_plan),
+        preflight=Check(fake.TeacherConfig, preflight),
+    )
+    stages = (fake.DATA, teacher, fake.GATE)
+    for seed in (8, 9):
+        with pytest.raises(ProfileError, match="refused by"):
+            go(home, stages, seed=seed)
+    assert not (home / "runs" / "fake").exists()
+    seen.clear()
+    log = Log()
+    go(home, stages, progress=log)
+    assert seen == ["plan 0", "preflight 0"]
+    assert log.lines[:2] == ["warning: a guess was made", "warning: close to the limit"]
+    seen.clear()
+    go(home, stages)  # stored: there is nothing to check before it is made
+    go(home, stages, fresh=True)
+    assert seen == ["plan 0", "plan 0", "preflight 0"]
 
 
 def test_changes_hide_digests_and_are_cut():

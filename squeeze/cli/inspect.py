@@ -10,7 +10,7 @@ import typer
 
 from squeeze.cli.chain import RUNS
 from squeeze.cli.options import AsJson, Out, ProfilePath, Sets
-from squeeze.cli.output import emit_json, emit_table
+from squeeze.cli.output import emit_json, emit_table, shown
 
 __all__ = ["explain", "plan"]
 
@@ -32,6 +32,10 @@ def plan(
     if as_json:
         emit_json({"schema": 1, "steps": [_plain(step.__dict__) for step in steps]})
         return
+    with shown() as progress:
+        for step in steps:
+            for line in step.warnings:
+                progress.warn(f"{step.stage}: {line}")
     rows = []
     for step in steps:
         seconds = "-" if step.last_seconds is None else f"{step.last_seconds:.0f} s"

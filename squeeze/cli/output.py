@@ -127,6 +127,10 @@ class Lines:
         sys.stderr.write(visible(message, LINES) + "\n")
         sys.stderr.flush()
 
+    def warn(self, message: str) -> None:
+        """Say one line that begins with `warning:`."""
+        self.log(f"warning: {message}")
+
 
 class Bars:
     """Progress as bars with the time left."""
@@ -152,3 +156,7 @@ class Bars:
     def log(self, message: str) -> None:
         """Say one line above the bars."""
         self._bars.console.print(visible(message, LINES), markup=False, highlight=False)
+
+    def warn(self, message: str) -> None:
+        """Say one line above the bars that begins with `warning:`."""
+        self.log(f"warning: {message}")

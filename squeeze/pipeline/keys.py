@@ -9,15 +9,15 @@ from squeeze.artifact import Artifact, digest_json
 from squeeze.profile.model import Profile
 from squeeze.runtime import environment, versions
 from squeeze.schema import Frozen
-from squeeze.stage import Stage
+from squeeze.stage import Check, Stage
 
 __all__ = ["changes", "config_of", "identity", "key_of"]
 
 SHOWN = 4  # differences named when an artefact cannot be used again
 
 
-def config_of(stage: Stage, profile: Profile) -> Frozen:
-    """The part of the profile that a stage depends on, taken by field name."""
+def config_of(stage: Stage | Check, profile: Profile) -> Frozen:
+    """The part of the profile that a stage or a check depends on, taken by field name."""
     return stage.config.model_validate({name: getattr(profile, name) for name in stage.config.model_fields})
 
 

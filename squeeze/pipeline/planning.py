@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from squeeze.pipeline.folders import RunFolder, open_artifact
 from squeeze.pipeline.keys import changes, config_of, identity, key_of
 from squeeze.profile.model import Profile
 from squeeze.profile.problems import nearest
+from squeeze.progress import Silent
 from squeeze.registry import STAGES
 from squeeze.schema import Frozen
 from squeeze.stage import Stage
@@ -34,6 +35,7 @@ class Step:
         state: whether there is anything to do.
         why: why it has to run, or what it waits for.
         last_seconds: how long the stage took when it last ran here; None: never.
+        warnings: those of the stored result, or of the check before anything runs.
     """
 
     stage: str
@@ -42,6 +44,7 @@ class Step:
     state: State
     why: str
     last_seconds: float | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,8 +121,19 @@ def plan(
         out: the folder of all runs.
         until: the last stage of interest; None: all.
         stages: the registry.
+
+    Raises:
+        SqueezeError: a stage's check at planning refuses the profile.
     """
-    return tuple(_steps(profile, RunFolder(out, profile.name), chain(profile, until, stages)))
+    active = chain(profile, until, stages)
+    warnings = {stage.name: _check(stage, profile) for stage in active}
+    steps = _steps(profile, RunFolder(out, profile.name), active)
+    return tuple(step if step.warnings else replace(step, warnings=warnings[step.stage]) for step in steps)
+
+
+def _check(stage: Stage, profile: Profile) -> tuple[str, ...]:
+    check = stage.at_plan
+    return () if check is None else check.run(config_of(check, profile), Silent())
 
 
 def _steps(profile: Profile, where: RunFolder, active: Sequence[Stage]) -> Iterator[Step]:
@@ -142,7 +156,8 @@ def _steps(profile: Profile, where: RunFolder, active: Sequence[Stage]) -> Itera
         made.pop(stage.gives, None)
         if found is not None:
             made[stage.gives] = found
-        yield Step(stage.name, ready.key, folder, "cached" if found else "to run", why, seconds)
+        warnings = tuple(found.result.get("warnings", ())) if found else ()
+        yield Step(stage.name, ready.key, folder, "cached" if found else "to run", why, seconds, warnings)
 
 
 def _look(ready: Pending, folder: Path, last: Mapping[str, Any] | None) -> tuple[Artifact | None, str]:

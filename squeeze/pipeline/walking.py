@@ -15,7 +15,7 @@ from squeeze.errors import Corrupt, MissingBackend, StageFailed, UsageError
 from squeeze.pipeline.folders import RunFolder, open_artifact
 from squeeze.pipeline.keys import config_of
 from squeeze.pipeline.lock import hold
-from squeeze.pipeline.planning import Pending, chain, inputs_of, pending
+from squeeze.pipeline.planning import Pending, Step, chain, inputs_of, pending, plan
 from squeeze.profile.model import Profile
 from squeeze.progress import Progress, Silent
 from squeeze.registry import STAGES
@@ -115,6 +115,7 @@ def run(
     _check_libraries(active)
     for stage in active:
         stage.needs(config_of(stage, profile))
+    _gates(profile, plan(profile, out, until, stages), active, progress or Silent(), fresh=fresh)
     where, show = RunFolder(out, profile.name), progress or Silent()
     with hold(where.path, show, wait=wait):
         where.clean()
@@ -142,6 +143,25 @@ def _check_libraries(active: Sequence[Stage]) -> None:
                 raise MissingBackend(f"stage {stage.name} needs {name}, which is not installed", hint=hint)
 
 
+def _gates(
+    profile: Profile, steps: Sequence[Step], active: Sequence[Stage], progress: Progress, *, fresh: bool
+) -> None:
+    """Show what planning warned of, and run the preflight of every stage that has to be made."""
+    for stage, step in zip(active, steps, strict=True):
+        warnings = () if stage.warns else step.warnings
+        check = stage.preflight
+        if check is not None and (fresh or step.state != "cached"):
+            warnings += check.run(config_of(check, profile), progress)
+        for line in warnings:
+            progress.warn(line)
+
+
+def _warn(made: Artifact, progress: Progress) -> None:
+    """Show the warnings of a stage's result."""
+    for line in made.result.get("warnings", ()):
+        progress.warn(line)
+
+
 def _step(
     stage: Stage, profile: Profile, where: RunFolder, done: Sequence[Done], progress: Progress, *, fresh: bool
 ) -> Done:
@@ -153,12 +173,14 @@ def _step(
     stored = _stored(ready, where, progress)
     if stored is not None:
         progress.log(f"{stage.name}: ready ({stored.path.name})")
+        _warn(stored, progress)
         return Done(stage.name, stored, cached=True, seconds=0.0)
     progress.log(f"{stage.name}: started")
     started = time.monotonic()
     made = _make(ready, where, progress)
     seconds = time.monotonic() - started
     progress.log(f"{stage.name}: done in {seconds:.1f} s ({made.path.name})")
+    _warn(made, progress)
     return Done(stage.name, made, cached=False, seconds=seconds)
 
 
