@@ -11,6 +11,7 @@ from pathlib import Path
 
 from squeeze.data import sources
 from squeeze.data.config import DataSection
+from squeeze.data.labels import label_names_sorted
 from squeeze.errors import DataError, UsageError
 from squeeze.profile import parse
 
@@ -81,7 +82,7 @@ def _section(wanted: Wanted) -> DataSection:
 
 def _labels(section: DataSection) -> tuple[str, ...]:
     found = sources.read(section.train, "train", section)
-    labels = tuple(sorted(set(found.labels or ())))
+    labels = label_names_sorted(found.labels or ())
     if len(labels) < 2:
         raise DataError(
             f"{found.place}: one label only ({', '.join(labels)}), a classifier needs two",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from squeeze.data.labels import class_label, class_names
 from squeeze.data.table import Table, as_label, as_text, require_columns
 from squeeze.data.wording import nearest, rows_text
 from squeeze.errors import DataError
@@ -164,9 +165,10 @@ def _read_parquet(path: Path, text: str, label: str | None) -> Table:
         raise DataError(f"{place}: not a readable Parquet file ({str(error).splitlines()[0]})") from error
     texts = columns.column(text).to_pylist()
     labels = None if label is None else columns.column(label).to_pylist()
+    names = None if label is None else class_names(file.schema_arrow.metadata, label)
     return Table(
         texts=tuple(as_text(value, place, row) for row, value in enumerate(texts, 1)),
-        labels=None if labels is None else tuple(map(as_label, labels)),
+        labels=None if labels is None else tuple(class_label(value, names) for value in labels),
         rows=tuple(range(1, len(texts) + 1)),
         place=place,
     )

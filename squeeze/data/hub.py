@@ -8,7 +8,8 @@ from types import ModuleType
 from typing import Any
 
 from squeeze.artifact import digest_files, digest_json
-from squeeze.data.table import Table, as_label, as_text, require_columns
+from squeeze.data.labels import class_label
+from squeeze.data.table import Table, as_text, require_columns
 from squeeze.data.wording import nearest
 from squeeze.errors import DataError, MissingBackend
 from squeeze.runtime import need
@@ -138,13 +139,7 @@ def _table(data: Any, place: str, text: str, label: str | None) -> Table:
     names = getattr(data.features[label], "names", None) if label is not None else None
     return Table(
         texts=tuple(as_text(value, place, row) for row, value in enumerate(columns[text], 1)),
-        labels=None if label is None else tuple(_label(value, names) for value in columns[label]),
+        labels=None if label is None else tuple(class_label(value, names) for value in columns[label]),
         rows=tuple(range(1, len(data) + 1)),
         place=place,
     )
-
-
-def _label(value: Any, names: list[str] | None) -> str:
-    """The class's name; sets without public labels hold -1, which has none and stays as it is."""
-    known = names is not None and isinstance(value, int) and 0 <= value < len(names)
-    return names[value] if names is not None and known else as_label(value)

@@ -55,7 +55,7 @@ def sources(config: DataConfig) -> dict[str, str]:
 STAGE = Stage(
     name="data",
     section="data",
-    version=1,
+    version=2,
     takes={},
     gives="dataset",
     config=DataConfig,

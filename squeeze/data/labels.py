@@ -1,0 +1,64 @@
+"""Label names: which of them are whole numbers, their order, and the names that a file gives to classes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from squeeze.data.table import as_label
+
+__all__ = ["class_label", "class_names", "label_names_sorted", "whole_number"]
+
+WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+HUGGINGFACE = b"huggingface"  # the key under which `datasets` keeps its features in a file's schema
+
+
+def whole_number(name: str) -> int | None:
+    """The whole number that a label name is; None for any other name.
+
+    >>> whole_number("7"), whole_number("007"), whole_number("-1"), whole_number("1.0")
+    (7, 7, -1, None)
+    """
+    return int(name) if WHOLE.fullmatch(name) else None
+
+
+def label_names_sorted(names: Iterable[str]) -> tuple[str, ...]:
+    """Each name once: whole numbers in the order of numbers, all else in the order of text.
+
+    >>> label_names_sorted(["10", "2", "-1", "10"]), label_names_sorted(["b", "10", "a"])
+    (('-1', '2', '10'), ('10', 'a', 'b'))
+    """
+    unique = sorted(set(names))
+    numbers = {name: number for name in unique if (number := whole_number(name)) is not None}
+    return tuple(sorted(unique, key=numbers.__getitem__) if len(numbers) == len(unique) else unique)
+
+
+def class_names(metadata: Mapping[bytes, bytes] | None, column: str) -> list[str] | None:
+    """The names of a column's classes, from the metadata that `datasets` writes into Arrow and Parquet files.
+
+    Args:
+        metadata: of the file's schema.
+        column: name of the label column.
+
+    Returns:
+        One name a class; None where the file names none.
+    """
+    try:
+        feature = json.loads((metadata or {})[HUGGINGFACE])["info"]["features"][column]
+        names = feature["names"] if feature["_type"] == "ClassLabel" else None
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return None
+    sound = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return names if sound and len(set(names)) == len(names) else None
+
+
+def class_label(value: Any, names: list[str] | None) -> str:
+    """The class's name; sets without public labels hold -1, which has none and stays as it is.
+
+    >>> class_label(1, ["no", "yes"]), class_label(-1, ["no", "yes"]), class_label(1, None)
+    ('yes', '-1', '1')
+    """
+    known = names is not None and type(value) is int and 0 <= value < len(names)
+    return names[value] if names is not None and known else as_label(value)
