@@ -176,6 +176,18 @@ def test_budgets_are_judged_on_one_of_the_targets_that_are_measured():
     assert "a search predicts latency on this machine's cpu only" in said
 
 
+def test_a_search_refuses_phases_that_train_no_head():
+    mimic = {**PHASE, "losses": [{"name": "pooled_mimic"}]}
+    data = {**WHOLE, "search": {}, "distil": {"phases": [mimic]}}
+    assert refusal(data) == [
+        "x.toml: [distil] phases: none trains the head, and [search] compares finalists by their answers; "
+        "add a loss on answers, such as logit_mse"
+    ]
+    answers = {**PHASE, "name": "answers", "losses": [{"name": "cross_entropy"}]}
+    parse({**data, "distil": {"phases": [mimic, answers]}}, "x.toml", Path("/p"))
+    parse({**data, "search": None}, "x.toml", Path("/p"))
+
+
 def test_a_search_refuses_a_form_whose_latency_it_cannot_predict():
     data = {**WHOLE, "search": {}, "export": {"forms": ["fp32", "int8-static"]}}
     (said,) = refusal(data)

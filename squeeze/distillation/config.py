@@ -144,9 +144,12 @@ class Loss(Frozen):
         return found
 
 
-ON_TEACHER_LOGITS = frozenset(
-    {"soft_cross_entropy", "kl", "logit_mse", "jensen_shannon", "topk_kd", "diswot_semantic"}
-)
+ON_TEACHER_ANSWERS = frozenset({"soft_cross_entropy", "kl", "logit_mse", "jensen_shannon", "topk_kd"})
+"""Losses that give each text the teacher's answer to it; `alpha` weighs `cross_entropy` against these."""
+ON_TEACHER_LOGITS = ON_TEACHER_ANSWERS | {"diswot_semantic"}
+"""Losses that read the teacher's logits; `diswot_semantic` compares relations between texts by them."""
+TRAIN_HEAD = ON_TEACHER_ANSWERS | {"cross_entropy"}
+"""Losses that train the classification head."""
 
 
 class Phase(Schedule):
@@ -161,7 +164,8 @@ class Phase(Schedule):
     teacher: Literal["task", "base"] = "task"
     """the fine-tuned teacher, or the one before fine-tuning (needs `[teacher] keep_base`)"""
     alpha: float | Literal["auto"] | None = None
-    """weight of `cross_entropy` against the other terms (1 - alpha); "auto" computes it in closed form"""
+    """factor of `cross_entropy`; losses on the teacher's answers (`kl`, `logit_mse`, ...) get 1 - alpha, losses
+    inside the network keep their weights; "auto" computes it in closed form"""
     freeze_embedding: bool = False
     """leave the embedding as it was carved"""
 
@@ -182,11 +186,19 @@ class Phase(Schedule):
     @model_validator(mode="after")
     def _alpha_has_two_sides(self) -> Self:
         names = {loss.name for loss in self.losses}
-        if self.alpha is not None and ("cross_entropy" not in names or names == {"cross_entropy"}):
-            raise ValueError("`alpha` weighs cross_entropy against a loss on the teacher: give both")
+        if self.alpha is not None and not ("cross_entropy" in names and names & ON_TEACHER_ANSWERS):
+            known = ", ".join(sorted(ON_TEACHER_ANSWERS))
+            raise ValueError(
+                f"`alpha` weighs cross_entropy against the teacher's answers ({known}): give both"
+            )
         if isinstance(self.alpha, float) and not 0 <= self.alpha <= 1:
             raise ValueError("`alpha` lies between 0 and 1")
         return self
+
+    @property
+    def trains_head(self) -> bool:
+        """Whether a loss trains the classification head, so that answers tell one epoch from another."""
+        return any(loss.name in TRAIN_HEAD for loss in self.losses)
 
 
 class AugmentSection(Frozen):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from squeeze.core import diswot, losses
 from squeeze.core.layer_map import LAYER_MAPS, LayerMap
 from squeeze.data.teacher_cache import LOGITS, Feature, attention, hidden, relations
-from squeeze.distillation.config import Loss, Phase
+from squeeze.distillation.config import TRAIN_HEAD, Loss, Phase
 from squeeze.models.encoder import Encoder, Outputs
 
 __all__ = ["LOSSES", "Objective", "Seen", "Term", "layer_pairs", "needed"]
@@ -55,7 +55,6 @@ class Term:
         compute: its value on a batch.
         feature: the teacher's feature of one teacher layer, for losses inside the network.
         logits: whether it reads the teacher's logits.
-        head: whether it trains the classification head.
         inside: whether the student's attention and relations are needed.
         last_only: whether only the last pair of layers is compared.
     """
@@ -63,7 +62,6 @@ class Term:
     compute: Callable[[Seen], Tensor]
     feature: Callable[[int], Feature] | None = None
     logits: bool = False
-    head: bool = False
     inside: bool = False
     last_only: bool = False
 
@@ -148,12 +146,12 @@ def _diswot_semantic(seen: Seen) -> Tensor:
 
 
 LOSSES: Mapping[str, Term] = {
-    "cross_entropy": Term(_cross_entropy, head=True),
-    "soft_cross_entropy": Term(_soft(losses.soft_cross_entropy), logits=True, head=True),
-    "kl": Term(_soft(losses.kl), logits=True, head=True),
-    "logit_mse": Term(_plain(losses.logit_mse), logits=True, head=True),
-    "jensen_shannon": Term(_plain(losses.jensen_shannon), logits=True, head=True),
-    "topk_kd": Term(_topk, logits=True, head=True),
+    "cross_entropy": Term(_cross_entropy),
+    "soft_cross_entropy": Term(_soft(losses.soft_cross_entropy), logits=True),
+    "kl": Term(_soft(losses.kl), logits=True),
+    "logit_mse": Term(_plain(losses.logit_mse), logits=True),
+    "jensen_shannon": Term(_plain(losses.jensen_shannon), logits=True),
+    "topk_kd": Term(_topk, logits=True),
     "hidden_mse": Term(_hidden, feature=hidden),
     "attention_mse": Term(_attention(losses.attention_mse), feature=attention, inside=True),
     "attention_kl": Term(_attention(losses.attention_kl), feature=attention, inside=True),
@@ -191,7 +189,8 @@ class Objective(nn.Module):
         phase: the losses and their weights.
         teacher_layers: depth of the teacher.
         axes: (Ht, Hs) fixed projection of the teacher's states; None when the widths are equal.
-        alpha: weight of cross entropy against the rest; None leaves the weights as they are.
+        alpha: factor of cross entropy, and 1 - alpha of the losses on the teacher's answers; the others
+            keep their weights. None leaves all weights as they are.
     """
 
     def __init__(
@@ -240,6 +239,7 @@ class Objective(nn.Module):
 
 
 def _share(loss: Loss, alpha: float | None) -> float:
-    if alpha is None:
+    """What `alpha` makes of a loss: labels against the teacher's answers (Hinton et al. 2015)."""
+    if alpha is None or loss.name not in TRAIN_HEAD:
         return 1.0
     return alpha if loss.name == "cross_entropy" else 1 - alpha

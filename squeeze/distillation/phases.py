@@ -65,8 +65,7 @@ class Ground:
         Where no loss trains the head, its answers say nothing about the epoch: the last one is kept.
         """
         found = quality(self.predict(student), self.targets)
-        trained = any(LOSSES[loss.name].head for loss in phase.losses)
-        score = found.macro_f1 if trained else 0.0
+        score = found.macro_f1 if phase.trains_head else 0.0
         return {"score": score, "macro_f1": found.macro_f1, "accuracy": found.accuracy}
 
 
@@ -92,7 +91,8 @@ def _alpha(student: Encoder, phase: Phase, signals: Signals, ground: Ground) -> 
     """The closed-form weight of the labels (Borup & Andersen 2021): two probes from the same start.
 
     Prediction is close to linear in the weight, so the student trained on labels alone and the one
-    trained on the teacher alone say where between them the validation error is least.
+    trained on the teacher's answers alone say where between them the validation error is least. Both
+    probes hold the losses inside the network, as the training itself will.
     """
     begin = {name: value.clone() for name, value in student.state_dict().items()}
     said: list[NDArray[np.float64]] = []

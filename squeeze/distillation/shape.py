@@ -190,7 +190,7 @@ def _earlier(config: DistilConfig, teacher: EncoderShape) -> EncoderShape:
 
 
 def _refuse_phase(student: EncoderShape, phase: Phase, teacher: EncoderShape) -> None:
-    if phase.patience is not None and not any(LOSSES[loss.name].head for loss in phase.losses):
+    if phase.patience is not None and not phase.trains_head:
         raise ProfileError(
             f"phase {phase.name}, patience: no loss of it trains the head, so no score can rise",
             hint="leave patience out, or add a loss on the answers, such as logit_mse",

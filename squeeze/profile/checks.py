@@ -34,6 +34,7 @@ def check(profile: Profile) -> list[Problem]:
         *_engine(profile),
         *_quantizer(profile),
         *_phases(profile),
+        *_search(profile),
         *_budget(profile),
     ]
 
@@ -102,6 +103,14 @@ def _phases(profile: Profile) -> Iterator[Problem]:
         for number, phase in enumerate((section.phases or ()) if section else ()):
             if phase.teacher == "base" and not keeps:
                 yield Problem((name, "phases", number, "teacher"), '"base" needs [teacher] keep_base = true')
+
+
+def _search(profile: Profile) -> Iterator[Problem]:
+    if profile.search is None or profile.distil is None:
+        return
+    if not any(phase.trains_head for phase in profile.distil.phases):
+        message = "none trains the head, and [search] compares finalists by their answers"
+        yield Problem(("distil", "phases"), f"{message}; add a loss on answers, such as logit_mse")
 
 
 def _bench(profile: Profile) -> Iterator[Problem]:

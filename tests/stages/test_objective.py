@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
 import pytest
 import torch
 from pydantic import ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 
 from squeeze.core import losses as core
 from squeeze.data.teacher_cache import LOGITS, attention, hidden, relations
-from squeeze.distillation.config import ON_TEACHER_LOGITS, Loss, Phase
+from squeeze.distillation.config import ON_TEACHER_ANSWERS, ON_TEACHER_LOGITS, Loss, Phase
 from squeeze.distillation.objective import LOSSES, Objective, needed
-from squeeze.models.encoder import Encoder, LayerShape
+from squeeze.models.encoder import Encoder, LayerShape, Outputs
 from tests import tiny
 
 NAMES = sorted(LOSSES)
@@ -88,6 +89,76 @@ def test_alpha_shares_out_labels_and_teacher():
         assert value(student, both, batch, alpha=alpha) == pytest.approx(want, rel=1e-5)
     want = alone["cross_entropy"] + 2 * alone["kl"] + alone["logit_mse"]
     assert value(student, both, batch) == pytest.approx(want, rel=1e-5)
+
+
+class Fixed(nn.Module):
+    """A student that gives written figures: one text of two tokens, two logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shape = tiny.shape(layers=(LayerShape(heads=1, ffn=1),))
+
+    def observe(self, *_: Tensor, inside: bool) -> Outputs:
+        assert not inside
+        states = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
+        return Outputs(logits=torch.tensor([[0.0, math.log(3)]]), hidden=[states, states])
+
+
+def test_alpha_by_hand():
+    """Answers (1/4, 3/4) against the label 0 and the teacher's (1/2, 1/2)."""
+    batch = {"ids": torch.zeros(1, 2), "mask": torch.ones(1, 2), "labels": torch.tensor([0])}
+    batch |= {LOGITS: torch.tensor([[0.0, 0.0]]), hidden(1): torch.tensor([[[1.0, 2.0], [3.0, 2.0]]])}
+    labels, kl = math.log(4), math.log(2) - math.log(3) / 2  # 1/2 log 2 + 1/2 log 2/3
+    answers, states = math.log(3) ** 2 / 2, 1.0  # mean squares: (0, log 3) and (0, 0, 0, 2)
+    spec = phase(
+        {"name": "cross_entropy", "weight": 3.0},
+        {"name": "logit_mse", "weight": 0.5},
+        {"name": "kl"},
+        {"name": "hidden_mse", "weight": 7.0},
+    )
+    for alpha in (0.0, 0.25, 1.0):
+        want = alpha * 3 * labels + (1 - alpha) * (0.5 * answers + kl) + 7 * states
+        assert value(Fixed(), spec, batch, teacher_layers=1, alpha=alpha) == pytest.approx(want, rel=1e-5)
+
+
+INSIDE = sorted(set(LOSSES) - ON_TEACHER_ANSWERS - {"cross_entropy"})
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_alpha_leaves_losses_inside_the_network_as_they_are(name):
+    batch, student = seen_by(tiny.encoder(), *tiny.batch()), tiny.encoder(seed=1)
+    inside = value(student, phase({"name": name}), batch)
+    assert inside > 0
+    sides = [value(student, phase({"name": side}), batch) for side in ("cross_entropy", "kl")]
+    spec = phase({"name": "cross_entropy"}, {"name": name, "weight": 3.0}, {"name": "kl"})
+    for alpha in (0.0, 0.25, 1.0):
+        want = alpha * sides[0] + (1 - alpha) * sides[1] + 3 * inside
+        assert value(student, spec, batch, alpha=alpha) == pytest.approx(want, rel=1e-5)
+
+
+@pytest.mark.parametrize("alpha", [0.5, "auto"])
+@pytest.mark.parametrize(
+    "names",
+    [["cross_entropy", "hidden_mse"], ["kl", "hidden_mse"], ["cross_entropy", "diswot_semantic"], ["kl"]],
+)
+def test_alpha_needs_labels_and_answers(alpha, names):
+    with pytest.raises(ValidationError, match=r"`alpha` weighs cross_entropy against the teacher's answers"):
+        phase(*({"name": name} for name in names), alpha=alpha)
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 1.1, 2])
+def test_alpha_is_a_share(alpha):
+    with pytest.raises(ValidationError, match="`alpha` lies between 0 and 1"):
+        phase({"name": "cross_entropy"}, {"name": "kl"}, alpha=alpha)
+
+
+def test_a_phase_knows_whether_it_trains_the_head():
+    batch = seen_by(tiny.encoder(), *tiny.batch())
+    for name in LOSSES:
+        student = tiny.encoder(seed=1)
+        Objective(student, phase({"name": name}), 3, None, None)(batch).backward()
+        moved = student.head_out.weight.grad is not None
+        assert phase({"name": name}).trains_head == (moved and name != "diswot_semantic")
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from squeeze.budget import BudgetSection
-from squeeze.distillation.config import EmbeddingSection, StudentSection
+from squeeze.distillation.config import EmbeddingSection, Phase, StudentSection
 from squeeze.errors import ProfileError, UsageError
 from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.encoder import EncoderShape, LayerShape
-from squeeze.stages.search.finalists import best, bisect
+from squeeze.stages.search.finalists import best, bisect, trial_phase
 from squeeze.stages.search.judging import Judge, Limits, limits
 from squeeze.stages.search.space import (
     DIMENSIONS,
@@ -261,6 +261,25 @@ def test_a_finalist_better_than_the_most_worthy_raises_the_mark():
         "b",
         "c",
     ]
+
+
+def learning(name: str, *losses: str) -> Phase:
+    phase = {
+        "name": name,
+        "epochs": 9,
+        "patience": 2,
+        "batch": 7,
+        "losses": [{"name": loss} for loss in losses],
+    }
+    return Phase.parse(phase)
+
+
+def test_finalists_learn_as_in_the_first_phase_that_trains_the_head():
+    mimic, both = learning("mimic", "hidden_mse", "diswot_semantic"), learning("both", "hidden_mse", "kl")
+    trial = trial_phase([mimic, both, learning("labels", "cross_entropy")], epochs=1)
+    assert trial == both.model_copy(update={"name": "trial", "epochs": 1, "patience": None})
+    with pytest.raises(ProfileError, match=r"\[distil\] phases: none trains the head"):
+        trial_phase([mimic], epochs=1)
 
 
 def test_the_fastest_within_tolerance_is_chosen():

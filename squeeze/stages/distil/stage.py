@@ -49,7 +49,7 @@ def sources(config: DistilConfig) -> dict[str, str]:
 STAGE = Stage(
     name="distil",
     section="distil",
-    version=2,
+    version=3,
     takes={"dataset": "dataset", "teacher": "teacher"},
     gives="encoder",
     config=DistilConfig,

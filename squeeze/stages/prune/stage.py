@@ -214,7 +214,7 @@ def sources(config: PruneConfig) -> dict[str, str]:
 STAGE = Stage(
     name="prune",
     section="prune",
-    version=3,
+    version=4,
     takes={"dataset": "dataset", "teacher": "teacher"},
     gives="encoder",
     config=PruneConfig,

@@ -166,7 +166,7 @@ def sources(config: QuantizeConfig) -> dict[str, str]:
 STAGE = Stage(
     name="quantize",
     section="quantize",
-    version=1,
+    version=2,
     takes={"dataset": "dataset", "teacher": "teacher", "encoder": "encoder"},
     gives="encoder",
     config=QuantizeConfig,

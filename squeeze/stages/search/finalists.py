@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from squeeze.artifact import Artifact, write_json
-from squeeze.distillation.config import AugmentSection, DistilConfig, DistilSection
+from squeeze.distillation.config import AugmentSection, DistilConfig, DistilSection, Phase
 from squeeze.distillation.material import gather, learn
 from squeeze.distillation.start import start
+from squeeze.errors import ProfileError
 from squeeze.stage import Work
 from squeeze.stages.search.stage import Finalist, Row, SearchConfig
 
-__all__ = ["best", "bisect", "distilled"]
+__all__ = ["best", "bisect", "distilled", "trial_phase"]
 
 
 def bisect(
@@ -64,8 +65,7 @@ def distilled(config: SearchConfig, row: Row, inputs: Mapping[str, Artifact], wo
 
 def _train(config: SearchConfig, row: Row, inputs: Mapping[str, Artifact], work: Work) -> Finalist:
     started = time.monotonic()
-    first = config.distil.phases[0]
-    phase = first.model_copy(update={"name": "trial", "epochs": config.search.epochs, "patience": None})
+    phase = trial_phase(config.distil.phases, config.search.epochs)
     section = DistilSection(
         phases=(phase,), augment=AugmentSection(), importance_batches=config.distil.importance_batches
     )
@@ -83,6 +83,22 @@ def _train(config: SearchConfig, row: Row, inputs: Mapping[str, Artifact], work:
         size_bytes=row.size_bytes,
         seconds=round(time.monotonic() - started, 3),
     )
+
+
+def trial_phase(phases: Sequence[Phase], epochs: int) -> Phase:
+    """How a finalist learns: as in the first phase that trains the classification head.
+
+    Finalists are compared by their answers. A phase that compares hidden states or attention alone
+    leaves the head as it was, so its answers say nothing about the candidate.
+
+    Raises:
+        ProfileError: no phase trains the head.
+    """
+    for phase in phases:
+        if phase.trains_head:
+            return phase.model_copy(update={"name": "trial", "epochs": epochs, "patience": None})
+    message = "[distil] phases: none trains the head, and finalists of [search] are compared by their answers"
+    raise ProfileError(message, hint="add a loss on answers, such as logit_mse or cross_entropy")
 
 
 def best(finalists: Sequence[Finalist], tolerance: float) -> Finalist:

@@ -79,7 +79,7 @@ class SearchSection(Frozen):
     rows: int = Field(default=3_000, ge=1)
     """training texts of a finalist"""
     epochs: int = Field(default=1, ge=1)
-    """epochs of a finalist, with the losses of the first phase of `[distil]`"""
+    """epochs of a finalist, with the losses of the first phase of `[distil]` that trains the head"""
     tolerance: float = Field(default=0.005, ge=0, lt=1)
     """macro-F1 that a faster finalist may lie below the best one and still be chosen"""
     headroom: float = Field(default=0.9, gt=0, le=1)
@@ -169,7 +169,7 @@ def run(config: SearchConfig, inputs: Mapping[str, Artifact], work: Work) -> Sea
 STAGE = Stage(
     name="search",
     section="search",
-    version=4,
+    version=5,
     takes={"dataset": "dataset", "teacher": "teacher"},
     gives="arch",
     config=SearchConfig,
