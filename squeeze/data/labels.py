@@ -50,8 +50,9 @@ def class_names(metadata: Mapping[bytes, bytes] | None, column: str) -> list[str
         names = feature["names"] if feature["_type"] == "ClassLabel" else None
     except (KeyError, TypeError, ValueError, RecursionError):
         return None
-    sound = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    return names if sound and len(set(names)) == len(names) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return None
+    return names if len(set(names)) == len(names) else None
 
 
 def class_label(value: Any, names: list[str] | None) -> str:

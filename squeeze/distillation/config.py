@@ -164,8 +164,8 @@ class Phase(Schedule):
     teacher: Literal["task", "base"] = "task"
     """the fine-tuned teacher, or the one before fine-tuning (needs `[teacher] keep_base`)"""
     alpha: float | Literal["auto"] | None = None
-    """factor of `cross_entropy`; losses on the teacher's answers (`kl`, `logit_mse`, ...) get 1 - alpha, losses
-    inside the network keep their weights; "auto" computes it in closed form"""
+    """factor of `cross_entropy`; losses on the teacher's answers (`kl`, `logit_mse`, ...) get 1 - alpha;
+    losses inside the network keep their weights; "auto" computes it in closed form"""
     freeze_embedding: bool = False
     """leave the embedding as it was carved"""
 

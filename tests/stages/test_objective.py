@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 import torch
 from pydantic import ValidationError
-from torch import Tensor, nn
+from torch import Tensor
 
 from squeeze.core import losses as core
 from squeeze.data.teacher_cache import LOGITS, attention, hidden, relations
@@ -91,15 +91,10 @@ def test_alpha_shares_out_labels_and_teacher():
     assert value(student, both, batch) == pytest.approx(want, rel=1e-5)
 
 
-class Fixed(nn.Module):
+class Fixed(Encoder):
     """A student that gives written figures: one text of two tokens, two logits."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.shape = tiny.shape(layers=(LayerShape(heads=1, ffn=1),))
-
-    def observe(self, *_: Tensor, inside: bool) -> Outputs:
-        assert not inside
+    def observe(self, *_: Any, **__: Any) -> Outputs:
         states = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
         return Outputs(logits=torch.tensor([[0.0, math.log(3)]]), hidden=[states, states])
 
@@ -116,9 +111,10 @@ def test_alpha_by_hand():
         {"name": "kl"},
         {"name": "hidden_mse", "weight": 7.0},
     )
+    one = tiny.shape(layers=(LayerShape(heads=1, ffn=1),))
     for alpha in (0.0, 0.25, 1.0):
         want = alpha * 3 * labels + (1 - alpha) * (0.5 * answers + kl) + 7 * states
-        assert value(Fixed(), spec, batch, teacher_layers=1, alpha=alpha) == pytest.approx(want, rel=1e-5)
+        assert value(Fixed(one), spec, batch, teacher_layers=1, alpha=alpha) == pytest.approx(want, rel=1e-5)
 
 
 INSIDE = sorted(set(LOSSES) - ON_TEACHER_ANSWERS - {"cross_entropy"})
