@@ -5,12 +5,10 @@ BIN := .venv/bin
 JOBS ?= 2
 # Two OpenMP pools on two cores slow each other down tenfold: one thread for each test process.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
-# Where every branch must be covered.
-WHOLE := 'squeeze/core/*,squeeze/artifact.py,squeeze/profile/*,squeeze/pipeline/*'
+WHOLE := 'squeeze/core/*,squeeze/artifact.py,squeeze/profile/*,squeeze/pipeline/*' # every branch is covered
 TORCH := 2.13.0
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 ASK := import urllib.request as u; u.urlopen('$(CPU_INDEX)/torch/', timeout=5)
-
 .PHONY: $(shell sed -n "s/^\([a-z-]*\):.*/\1/p" Makefile)
 
 help: ## show this list
@@ -30,6 +28,8 @@ smoke: install ## run the smallest profile, in seconds
 	$(BIN)/squeeze run profiles/smoke.toml
 bench: install ## measure the demo's exported model
 	$(BIN)/squeeze run $(PROFILE) --until bench
+acceptance: install ## the campaigns that CI has no time for (DATA=path)
+	$(BIN)/python -m benchmarks.parts --data "$(or $(DATA),../shared/data)" --parts acceptance
 benchmark: install ## hold squeeze against other tools (DATA=path RUNS=path PARTS="peers front"; all: everything)
 	$(BIN)/python -m benchmarks.parts $(if $(DATA),--data "$(DATA)") $(if $(RUNS),--runs "$(RUNS)") $(if $(PARTS),--parts "$(PARTS)")
 test: install ## run the test suite (JOBS=0 for one process, when something else runs)

@@ -25,7 +25,18 @@ from benchmarks.students import EVERY_SHAPE, RUNS
 from benchmarks.training_peers import word
 from squeeze.errors import StageFailed, UsageError
 
-__all__ = ["ALL", "PARTS", "SIDE_BY_SIDE", "Part", "commands", "main", "ran", "selected"]
+__all__ = [
+    "ACCEPTANCE",
+    "ALL",
+    "CAMPAIGNS",
+    "PARTS",
+    "SIDE_BY_SIDE",
+    "Part",
+    "commands",
+    "main",
+    "ran",
+    "selected",
+]
 
 STUDENTS = "students of its set"
 NETWORK = "a package index when it is run first"
@@ -99,6 +110,7 @@ PARTS: Mapping[str, Part] = {
     "any_models": _module("any_models", needs=NETWORK),
     "estimates": _module("estimates"),
     "mobile_formats": _module("mobile_formats", needs="the extras of the formats"),
+    "faults": _module("faults", "{data}/../faults"),
     "kill": _module("kill"),
     "startup": _module("startup"),
     "offline": Part(("offline.sh",), "unshare and strace; it writes to benchmarks/results"),
@@ -106,7 +118,9 @@ PARTS: Mapping[str, Part] = {
 }
 """In the order in which they are run."""
 SIDE_BY_SIDE = ("students", "speed", "forms", "peers", "training_peers", "front")
-ALL = "all"
+CAMPAIGNS = ("faults",)
+"""What `make acceptance` runs: many inputs through the commands, each held against the right behaviour."""
+ALL, ACCEPTANCE = "all", "acceptance"
 
 
 def main(
@@ -114,7 +128,9 @@ def main(
         Path | None, typer.Option(metavar="DATA_ROOT", help="Folder that holds the labelled sets.")
     ] = None,
     runs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the students' runs.")] = RUNS,
-    parts: Annotated[str, typer.Option(help="Which parts; `all`: every one.")] = ",".join(SIDE_BY_SIDE),
+    parts: Annotated[
+        str, typer.Option(help="Which parts; `all`: every one; `acceptance`: the campaigns.")
+    ] = ",".join(SIDE_BY_SIDE),
     listed: Annotated[bool, typer.Option("--list", help="Say what there is and what it runs.")] = False,
     results: Results = RESULTS,
 ) -> None:
@@ -146,8 +162,10 @@ def selected(text: str) -> tuple[str, ...]:
     Raises:
         UsageError: one of them is not known.
     """
-    names = chosen(text.replace(" ", ","), (*PARTS, ALL), "--parts")
-    return tuple(name for name in PARTS if name in names or ALL in names)
+    names = chosen(text.replace(" ", ","), (*PARTS, ALL, ACCEPTANCE), "--parts")
+    return tuple(
+        name for name in PARTS if name in names or ALL in names or (ACCEPTANCE in names and name in CAMPAIGNS)
+    )
 
 
 def commands(part: Part, folders: Mapping[str, str]) -> list[list[str]]:

@@ -15,6 +15,7 @@ from benchmarks.any_section import any_models
 from benchmarks.cnn_section import cnn_search
 from benchmarks.common import RESULTS, cli, read
 from benchmarks.estimates_section import estimates
+from benchmarks.faults_section import faults
 from benchmarks.forms_section import forms
 from benchmarks.front_section import fronts
 from benchmarks.gate_section import gate
@@ -107,6 +108,7 @@ SECTIONS = (
     Section("Without network", "offline", sections.offline, "benchmarks/offline.sh"),
     Section("Agreement", "agreement", agreement, "python -m benchmarks.agreement"),
     Section("Start", "startup", sections.startup, "python -m benchmarks.startup"),
+    Section("Inputs read wrongly once", "faults", faults, "python -m benchmarks.faults ../shared/faults"),
     Section("First run", "first-run", sections.first_run, "benchmarks/first_run.sh"),
 )
 
