@@ -30,6 +30,8 @@ __all__ = [
     "SqueezeError",
     "StageFailed",
     "UsageError",
+    "brief",
+    "reason",
     "visible",
 ]
 
@@ -48,6 +50,24 @@ def visible(text: str, keep: str = "") -> str:
     'red \\u001b[31m'
     """
     return CONTROLS.sub(lambda found: found[0] if found[0] in keep else f"\\u{ord(found[0]):04x}", text)
+
+
+def brief(text: str, limit: int = 400) -> str:
+    r"""A library's message on one line; of a long one the beginning and the end, where the reason stands.
+
+    >>> brief("cannot load\n  " + "x" * 50 + " version 99, at most 14", 40)
+    'cannot load xxxxxxx … ion 99, at most 14'
+    """
+    flat = visible(" ".join(text.split()))
+    if len(flat) <= limit:
+        return flat
+    begin = limit // 2
+    return f"{flat[: begin - 1].rstrip()} … {flat[begin + 2 - limit :].lstrip()}"
+
+
+def reason(error: BaseException) -> str:
+    """What an error of a library says, on one line; its type where it says nothing."""
+    return brief(str(error)) or type(error).__name__
 
 
 class SqueezeError(Exception):

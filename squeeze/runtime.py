@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from squeeze.errors import MissingBackend
+from squeeze.errors import MissingBackend, reason
 
 __all__ = [
     "cpu_flags",
@@ -172,8 +172,9 @@ def need(module: str, extra: str) -> ModuleType:
             ) from error
         raise MissingBackend(f"{module} is not installed", hint=hint) from error
     except ImportError as error:
-        reason = (str(error).splitlines() or ["no reason given"])[0]
-        raise MissingBackend(f"{module} is installed but does not load: {reason}", hint=hint) from error
+        raise MissingBackend(
+            f"{module} is installed but does not load: {reason(error)}", hint=hint
+        ) from error
 
 
 @contextmanager

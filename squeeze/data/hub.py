@@ -11,7 +11,7 @@ from squeeze.artifact import digest_files, digest_json
 from squeeze.data.labels import class_label
 from squeeze.data.table import Table, as_text, require_columns
 from squeeze.data.wording import nearest
-from squeeze.errors import DataError, MissingBackend
+from squeeze.errors import DataError, MissingBackend, reason
 from squeeze.runtime import need
 
 __all__ = ["PREFIX", "fingerprint", "local_folder", "read"]
@@ -94,7 +94,7 @@ def _load_saved(datasets: ModuleType, folder: Path, split: str, name: str) -> An
     try:
         data = datasets.load_from_disk(str(folder))
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{name}: not a readable saved set ({_first_line(error)})") from error
+        raise DataError(f"{name}: not a readable saved set ({reason(error)})") from error
     if not isinstance(data, Mapping):
         return data
     if split not in data:
@@ -113,7 +113,7 @@ def _load(datasets: ModuleType, path: str, subset: str | None, split: str, name:
     except (datasets.exceptions.DatasetsError, OSError) as error:
         raise _unknown(name, error) from error
     except ValueError as error:
-        raise DataError(f"{name}: {_first_line(error)}", hint=_SPLIT) from error
+        raise DataError(f"{name}: {reason(error)}", hint=_SPLIT) from error
 
 
 _SPLIT = 'choose with `split` and `subset`, as in `{ name = "hf:owner/set", split = "train" }`'
@@ -127,11 +127,7 @@ def _unreachable(name: str) -> MissingBackend:
 
 
 def _unknown(name: str, error: Exception) -> DataError:
-    return DataError(f"{name}: cannot be loaded ({_first_line(error)})", hint="sets are named `hf:owner/set`")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return DataError(f"{name}: cannot be loaded ({reason(error)})", hint="sets are named `hf:owner/set`")
 
 
 def _table(data: Any, place: str, text: str, label: str | None) -> Table:

@@ -9,6 +9,7 @@ from pathlib import Path
 from squeeze.artifact import digest_file, digest_json
 from squeeze.errors import MissingBackend, ProfileError
 from squeeze.models.huggingface import first_line
+from squeeze.models.model_folder import refuse_unloadable
 from squeeze.runtime import need
 
 __all__ = ["BUILTIN", "fingerprint", "resolve"]
@@ -25,6 +26,8 @@ BUILTIN = {
 
 PATTERNS = (
     "config.json",
+    "adapter_config.json",  # says that it is no whole model
+    "modules.json",  # of sentence-transformers
     "encoder.json",  # the shape of a student of ours
     "*.safetensors",
     "*.safetensors.index.json",
@@ -45,12 +48,14 @@ def resolve(name: str) -> Path:
 
     Raises:
         MissingBackend: the package of a built-in model is not installed, or the hub cannot be reached.
-        ProfileError: there is no such built-in model or folder, or a built-in model is not the published one.
+        ProfileError: there is no such built-in model or folder, a built-in model is not the published one,
+            or the folder holds something else than a whole model.
     """
     if name.startswith("builtin:"):
         return _builtin(name)
     folder = Path(name)
     if folder.is_dir():
+        refuse_unloadable(folder)
         return folder
     if folder.exists():
         raise ProfileError(
@@ -95,9 +100,11 @@ def _builtin(name: str) -> Path:
 def _download(name: str) -> Path:
     hub = need("huggingface_hub", extra="train")
     try:
-        return Path(hub.snapshot_download(name, allow_patterns=list(PATTERNS)))
+        folder = Path(hub.snapshot_download(name, allow_patterns=list(PATTERNS)))
     except (hub.errors.HfHubHTTPError, hub.errors.LocalEntryNotFoundError, OSError, ValueError) as error:
         raise MissingBackend(
             f"model {name}: not a folder, and the Hugging Face hub gave no such model ({first_line(error)})",
             hint="check the name, or download it once and give the folder",
         ) from error
+    refuse_unloadable(folder)
+    return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from squeeze.errors import reason
 from squeeze.runtime import need
 
 __all__ = ["first_line", "transformers"]
@@ -24,6 +25,5 @@ def transformers() -> Any:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a library's message that says something; its type where it has none."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    return next((line for line in lines if line), type(error).__name__)
+    """A library's message on one line, its end included; its type where it has none."""
+    return reason(error)

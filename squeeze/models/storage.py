@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from squeeze.artifact import write_json
-from squeeze.errors import ProfileError
+from squeeze.errors import ProfileError, reason
 from squeeze.models.encoder import Encoder, EncoderShape
 
 __all__ = ["SHAPE", "WEIGHTS", "load_shape", "load_student", "save_student"]
@@ -55,10 +55,4 @@ def load_student(folder: Path) -> Encoder:
 
 def _no_student(folder: Path, error: Exception) -> ProfileError:
     hint = f"needs {SHAPE} and {WEIGHTS} of one student"
-    return ProfileError(f"{folder}: not a student ({_reason(error)})", hint=hint)
-
-
-def _reason(error: Exception) -> str:
-    """One line of a message; torch and pydantic open theirs with a heading that says little."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:2]) or type(error).__name__
+    return ProfileError(f"{folder}: not a student ({reason(error)})", hint=hint)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import builtins
 import importlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from squeeze.errors import MissingBackend, StageFailed, UsageError, visible
+from squeeze.errors import MissingBackend, StageFailed, UsageError, brief
 from squeeze.targets import memory
 from squeeze.targets.files import readable
 from squeeze.targets.guesses import Spec
@@ -37,6 +38,26 @@ FAILED = (
     "NotImplemented",
     "RuntimeException",
 )
+
+
+TOO_NEW = (
+    (
+        re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)"),
+        "IR version {0}, this ONNX Runtime ({version}) reads up to {1}",
+        "ir_version {1}",
+    ),
+    (
+        re.compile(
+            r"Opset (\d+) is under development.*official support for domain (\S+) is till opset (\d+)",
+            re.S,
+        ),
+        "operator set {0} of {1}, this ONNX Runtime ({version}) reads up to {2}",
+        "operator set {2}",
+    ),
+)
+"""What ONNX Runtime says of a file that is newer than it is, our words for it, and what it could read."""
+SOURCE = re.compile(r"Load model from .* failed:|\S*/onnxruntime\w*/\S+\.(?:cc|h):\d+ ", re.S)
+"""Where in its own source ONNX Runtime met the problem, and the path that we name ourselves."""
 
 
 def open_session(
@@ -158,6 +179,7 @@ def guarded(path: Path, what: str, hint: str = "") -> Iterator[None]:
     except UnicodeDecodeError as error:
         raise StageFailed(f"{path}: a name in it is not UTF-8, which ONNX asks for") from error
     except _kinds(state, FAILED) as error:
+        _refuse_newer(path, str(error))
         if any(word in str(error) for word in NO_MODEL):
             raise UsageError(f"{path}: not a readable ORT model ({_line(error)})") from error
         if memory.exceeded(error):
@@ -171,7 +193,22 @@ def _kinds(state: Any, names: Sequence[str]) -> tuple[type[Exception], ...]:
     return tuple(kind for kind in found if kind is not None)
 
 
-def _line(error: Exception, limit: int = 300) -> str:
-    """ONNX Runtime's message as one short line, its code left out."""
-    text = visible(" ".join(str(error).split()).rpartition("[ONNXRuntimeError] : ")[2])
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+def _refuse_newer(path: Path, text: str) -> None:
+    """Say of a file that is newer than the library which version it has and which would be read.
+
+    Raises:
+        StageFailed: it is newer.
+    """
+    for pattern, message, readable_version in TOO_NEW:
+        if match := pattern.search(text):
+            version = installed("onnxruntime").__version__
+            raise StageFailed(
+                f"{path}: {message.format(*match.groups(), version=version)}",
+                hint="install a newer onnxruntime, or save the model with "
+                + readable_version.format(*match.groups()),
+            )
+
+
+def _line(error: Exception) -> str:
+    """ONNX Runtime's message as one line, its code and its source left out; a long one keeps its end."""
+    return brief(SOURCE.sub("", str(error).rpartition("[ONNXRuntimeError] : ")[2]))

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Timer
 from typing import IO, Any
 
-from squeeze.errors import MissingBackend, SqueezeError, StageFailed, UsageError, visible
+from squeeze.errors import MissingBackend, SqueezeError, StageFailed, UsageError, brief, visible
 from squeeze.targets.memory import most_bytes
 
 __all__ = ["ask"]
@@ -118,4 +118,4 @@ def _death(code: int) -> str:
 def _last_line(err: IO[bytes]) -> str:
     err.seek(0)
     lines = [line for line in err.read().decode(errors="replace").splitlines() if line.strip()]
-    return f": {visible(lines[-1].strip()[:300])}" if lines else ""
+    return f": {brief(lines[-1])}" if lines else ""

@@ -273,8 +273,8 @@ def test_transformers_writes_nothing_to_the_terminal(tmp_path, capfd, monkeypatc
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "\n  one\ntwo"])
-def test_the_first_line_says_something(text):
-    assert huggingface.first_line(ValueError(text)) == ("one" if "one" in text else "ValueError")
+def test_a_message_is_one_line_and_never_empty(text):
+    assert huggingface.first_line(ValueError(text)) == ("one two" if "one" in text else "ValueError")
 
 
 def test_teachers_are_averaged_in_probability():

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from squeeze.core.calibration import Method
-from squeeze.errors import StageFailed
+from squeeze.errors import StageFailed, reason
 from squeeze.graphs.backends.shaping import Ready, finish, prepare
 from squeeze.graphs.watching import Feed
 from squeeze.runtime import need
@@ -179,5 +179,4 @@ def _told(nncf: ModuleType, source: Path) -> Iterator[None]:
     try:
         yield
     except kinds as error:
-        line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise StageFailed(f"{source}: NNCF gave up: {line}") from error
+        raise StageFailed(f"{source}: NNCF gave up: {reason(error)}") from error

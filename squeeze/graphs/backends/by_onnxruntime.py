@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from squeeze.core.calibration import SHARE, Method
-from squeeze.errors import StageFailed
+from squeeze.errors import StageFailed, reason
 from squeeze.graphs.backends.shaping import Ready, finish, prepare
 from squeeze.graphs.watching import Feed
 from squeeze.runtime import need
@@ -124,6 +124,5 @@ def _quantize(source: Path, target: Path, work: Callable[[ModuleType, Ready, Pat
             try:
                 work(quantizer, ready, given, made)
             except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
-                line = (str(error).splitlines() or [type(error).__name__])[0]
-                raise StageFailed(f"{source}: ONNX Runtime's quantizer gave up: {line}") from error
+                raise StageFailed(f"{source}: ONNX Runtime's quantizer gave up: {reason(error)}") from error
         finish(made, target, ready)

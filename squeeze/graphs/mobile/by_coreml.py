@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from squeeze.errors import ParityFailed, StageFailed
+from squeeze.errors import ParityFailed, StageFailed, reason
 from squeeze.graphs.lean import quietly
 from squeeze.graphs.mobile.fixed import INPUTS, OUTPUT, Answer, Fixed
 from squeeze.runtime import hushed, need
@@ -67,7 +67,7 @@ def convert_int8(model: Fixed, folder: Path) -> tuple[Path, ...]:
         try:
             made = ways.linear_quantize_weights(whole, ways.OptimizationConfig(global_config=kind))
         except (RuntimeError, TypeError, ValueError) as error:
-            raise StageFailed(f"coremltools: the weights cannot be rounded ({_reason(error)})") from error
+            raise StageFailed(f"coremltools: the weights cannot be rounded ({reason(error)})") from error
     return _saved(made, program, folder, rounded=True)
 
 
@@ -83,7 +83,7 @@ def open_model(files: Sequence[Path]) -> Answer:
         try:
             opened = core.models.MLModel(str(package), compute_units=core.ComputeUnit.CPU_ONLY)
         except (RuntimeError, ValueError) as error:
-            raise StageFailed(f"{FOLDER}: Core ML cannot load it ({_reason(error)})") from error
+            raise StageFailed(f"{FOLDER}: Core ML cannot load it ({reason(error)})") from error
 
     def answer(ids: NDArray[np.int32], mask: NDArray[np.float32]) -> NDArray[np.float32]:
         found = opened.predict(dict(zip(INPUTS, (ids, mask), strict=True)))
@@ -113,7 +113,7 @@ def _converted(program: torch.export.ExportedProgram) -> Any:
                 skip_model_load=True,
             )
         except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-            raise StageFailed(f"coremltools: the model cannot be converted ({_reason(error)})") from error
+            raise StageFailed(f"coremltools: the model cannot be converted ({reason(error)})") from error
 
 
 def _saved(
@@ -188,9 +188,3 @@ def _among(weight: NDArray[np.float32], held: list[NDArray[np.float32]], *, roun
         if any(bool((np.abs(each - way) <= near).all()) for each in held if each.shape == way.shape):
             return True
     return False
-
-
-def _reason(error: Exception) -> str:
-    """The last line of what a library says."""
-    lines = str(error).strip().splitlines()
-    return lines[-1].strip() if lines else type(error).__name__

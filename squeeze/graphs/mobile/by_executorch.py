@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
-from squeeze.errors import StageFailed
+from squeeze.errors import StageFailed, reason
 from squeeze.graphs.mobile.fixed import Answer, Fixed
 from squeeze.graphs.mobile.rounded import with_int8_tables
 from squeeze.graphs.sites import LEAST_WIDTH
@@ -65,13 +65,13 @@ def open_model(files: Sequence[Path]) -> Answer:
         try:
             method = runtime.load_program(path).load_method(METHOD)
         except (RuntimeError, KeyError) as error:
-            raise StageFailed(f"{path.name}: ExecuTorch cannot load it ({_first_line(error)})") from error
+            raise StageFailed(f"{path.name}: ExecuTorch cannot load it ({reason(error)})") from error
 
     def answer(ids: NDArray[np.int32], mask: NDArray[np.float32]) -> NDArray[np.float32]:
         try:
             (found,) = method.execute((torch.from_numpy(ids), torch.from_numpy(mask)))
         except RuntimeError as error:
-            raise StageFailed(f"{path.name}: ExecuTorch cannot run it ({_first_line(error)})") from error
+            raise StageFailed(f"{path.name}: ExecuTorch cannot run it ({reason(error)})") from error
         return np.array(found.numpy(), dtype=np.float32)
 
     return answer
@@ -85,7 +85,7 @@ def _written(model: Fixed, folder: Path, *, rounds: bool) -> tuple[Path, ...]:
             program = torch.export.export(model, model.example())
             lowered = _lowered(_rounded(program, model) if rounds else program)
         except (*REFUSALS, errors.ExportError, errors.InternalError) as error:
-            raise StageFailed(f"executorch: the model cannot be converted ({_first_line(error)})") from error
+            raise StageFailed(f"executorch: the model cannot be converted ({reason(error)})") from error
     path = folder / FILE
     with path.open("wb") as file:
         lowered.write_to_file(file)
@@ -122,7 +122,3 @@ def _is_wide(node: torch.fx.Node) -> bool:
     """Whether a product has at least 16 inputs and outputs."""
     weight = node.args[1]
     return isinstance(weight, torch.fx.Node) and min(weight.meta["val"].shape) >= LEAST_WIDTH
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -19,7 +19,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from squeeze.errors import StageFailed
+from squeeze.errors import StageFailed, reason
 from squeeze.graphs.mobile.fixed import INPUTS, Answer, Fixed
 from squeeze.models.embedding import Embedding, Product
 from squeeze.runtime import hushed, need
@@ -69,7 +69,7 @@ def convert(model: Fixed, folder: Path) -> tuple[Path, ...]:
             made = litert.convert(_signed(model), sample_kwargs=inputs)
             made.export(str(path))
         except (refused, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-            raise StageFailed(f"litert-torch: the model cannot be converted ({_reason(error)})") from error
+            raise StageFailed(f"litert-torch: the model cannot be converted ({reason(error)})") from error
     return (path,)
 
 
@@ -89,7 +89,7 @@ def convert_int8(model: Fixed, folder: Path) -> tuple[Path, ...]:
                 made = quantizer.Quantizer(str(fp32), recipe.dynamic_wi8_afp32()).quantize()
             except (RuntimeError, TypeError, ValueError) as error:
                 raise StageFailed(
-                    f"ai-edge-quantizer: the model cannot be quantized ({_reason(error)})"
+                    f"ai-edge-quantizer: the model cannot be quantized ({reason(error)})"
                 ) from error
         path.write_bytes(made.quantized_model)
     return (path,)
@@ -107,7 +107,7 @@ def open_model(files: Sequence[Path]) -> Answer:
             opened = interpreter.Interpreter(str(files[0]), num_threads=1)
             opened.allocate_tensors()
         except (RuntimeError, ValueError) as error:
-            raise StageFailed(f"{files[0].name}: LiteRT cannot load it ({_reason(error)})") from error
+            raise StageFailed(f"{files[0].name}: LiteRT cannot load it ({reason(error)})") from error
     places = {each["name"].rpartition("serving_default_")[2]: each for each in opened.get_input_details()}
     if places.keys() != set(INPUTS):
         raise StageFailed(f"{files[0].name}: its inputs are {', '.join(places)}, not {', '.join(INPUTS)}")
@@ -130,9 +130,3 @@ def _signed(model: Fixed) -> Fixed:
     other = copy.deepcopy(model)
     other.lean.inner.embedding = Signed(table)
     return other
-
-
-def _reason(error: Exception) -> str:
-    """The last line of what a library says."""
-    lines = str(error).strip().splitlines()
-    return lines[-1].strip() if lines else type(error).__name__

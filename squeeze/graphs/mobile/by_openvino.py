@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from squeeze.errors import StageFailed
+from squeeze.errors import StageFailed, reason
 from squeeze.graphs.lean import OPSET, quietly
 from squeeze.graphs.mobile.fixed import INPUTS, OUTPUT, Answer, Fixed
 from squeeze.runtime import need
@@ -49,8 +49,7 @@ def convert(model: Fixed, folder: Path) -> tuple[Path, ...]:
         try:
             openvino.save_model(openvino.Core().read_model(graph), path, compress_to_fp16=False)
         except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise StageFailed(f"openvino: the model cannot be converted ({reason})") from error
+            raise StageFailed(f"openvino: the model cannot be converted ({reason(error)})") from error
     return path, path.with_suffix(".bin")
 
 

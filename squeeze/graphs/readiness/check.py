@@ -8,7 +8,7 @@ from typing import Literal
 
 import onnx_ir as ir
 
-from squeeze.errors import UsageError
+from squeeze.errors import UsageError, reason
 from squeeze.graphs.readiness import border, operators, placement, quantizers
 from squeeze.graphs.readiness.facts import STANDARD
 from squeeze.graphs.readiness.issue import Issue
@@ -87,8 +87,9 @@ def examine(path: Path) -> Readiness:
     try:
         model = ir.load(path)
     except Exception as error:  # onnx-ir and protobuf raise whatever comes
-        line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UsageError(f"{path}: not a readable ONNX model ({line})", hint="give an .onnx file") from error
+        raise UsageError(
+            f"{path}: not a readable ONNX model ({reason(error)})", hint="give an .onnx file"
+        ) from error
     return inspect(model, path.name)
 
 

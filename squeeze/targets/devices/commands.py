@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from squeeze.errors import MissingBackend
+from squeeze.errors import MissingBackend, brief
 
 __all__ = ["Done", "Late", "call"]
 
@@ -28,7 +28,7 @@ class Done:
     def last_line(self) -> str:
         """What it said last on stderr, which is where programs say why."""
         lines = [line.strip() for line in self.err.splitlines() if line.strip()]
-        return lines[-1][:300] if lines else ""
+        return brief(lines[-1]) if lines else ""
 
 
 class Late(Exception):
