@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-__all__ = ["LAYER_MAPS", "LayerMap", "final", "last", "skip", "uniform"]
+__all__ = ["LAYER_MAPS", "LayerMap", "choose_layers", "final", "last", "skip", "uniform"]
 
 LayerMap: TypeAlias = tuple[tuple[int, int], ...]
 
@@ -66,6 +66,15 @@ def final(student_layers: int, teacher_layers: int) -> LayerMap:
     """
     _check(student_layers, teacher_layers)
     return ((student_layers, teacher_layers),)
+
+
+def choose_layers(wanted: int, of: int) -> tuple[int, ...]:
+    """Evenly spread teacher layers, the last one among them: those that the layer map ``skip`` teaches.
+
+    >>> choose_layers(3, 6), choose_layers(4, 12), choose_layers(3, 4)
+    ((1, 3, 5), (2, 5, 8, 11), (0, 2, 3))
+    """
+    return tuple(teacher - 1 for _, teacher in skip(wanted, of))
 
 
 LAYER_MAPS: dict[str, Callable[[int, int], LayerMap]] = {

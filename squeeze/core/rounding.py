@@ -8,11 +8,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["WEIGHT_BITS", "Blocks", "blocks_to_int4", "columns_to_int8", "largest", "pack"]
+__all__ = ["LEAST_WIDTH", "WEIGHT_BITS", "Blocks", "blocks_to_int4", "columns_to_int8", "largest", "pack"]
 
 WEIGHT_BITS: Final = 7
 """Of int8 weights, unless a profile says 8: two products of uint8 and -63..63 always fit into the 16-bit
 sums of x86 processors without VNNI, so the fastest kernel is exact there and no session needs a setting."""
+LEAST_WIDTH: Final = 16
+"""Of a product: below it an integer product costs more than it saves, and a head of few labels decides."""
 
 
 def largest(bits: int) -> int:

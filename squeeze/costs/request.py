@@ -10,8 +10,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from squeeze.models.embedding import EmbeddingShape
-from squeeze.models.encoder import Activation, EncoderShape, LayerShape
+from squeeze.models.shapes import Activation, EmbeddingShape, EncoderShape, LayerShape
 from squeeze.schema import Frozen
 
 __all__ = ["FORMS", "CostRequest", "Form", "Stem", "grid", "inside"]

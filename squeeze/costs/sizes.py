@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from squeeze.graphs.sites import LEAST_WIDTH
-from squeeze.models.encoder import EncoderShape, LayerShape
+from squeeze.core.rounding import LEAST_WIDTH
+from squeeze.models.shapes import EncoderShape, LayerShape
 
 __all__ = ["embedding_parameters", "file_bytes", "macs", "parameters"]
 

@@ -11,8 +11,7 @@ from pydantic import Field
 
 from squeeze.costs.model import LIMITS, Probe, bends, features, fit, spilled, weights
 from squeeze.costs.request import CostRequest, Form, Stem, inside
-from squeeze.models.embedding import EmbeddingShape
-from squeeze.models.encoder import EncoderShape
+from squeeze.models.shapes import EmbeddingShape, EncoderShape
 from squeeze.schema import Frozen
 
 __all__ = ["VERSION", "CostTable", "Figures", "Prices", "price"]

@@ -25,12 +25,12 @@ from squeeze.distillation.config import (
     PhaseReport,
     VocabularyReport,
 )
-from squeeze.distillation.objective import needed
 from squeeze.distillation.phases import Ground, run_phase
 from squeeze.distillation.pool import Pool
 from squeeze.distillation.shape import reach, refuse_misfits, refuse_phases
 from squeeze.distillation.start import Vocabulary, choose_vocabulary, vocabulary_of
 from squeeze.distillation.teachers import Signals, Teacher, load_teachers
+from squeeze.distillation.terms import needed
 from squeeze.errors import ProfileError
 from squeeze.models import families, storage, tokens, vocabulary
 from squeeze.models.encoder import Encoder

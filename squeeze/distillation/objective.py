@@ -1,6 +1,6 @@
-"""The terms of a phase's objective: what each needs from both sides, and how it is computed.
+"""The terms of a phase's objective, and how each is computed.
 
-Adding a loss: a pure function in squeeze/core, an entry in LOSSES, its name in
+Adding a loss: a pure function in squeeze/core, an entry in LOSSES and one in NEEDS (terms.py), its name in
 config.py's `Loss.name`, and its test.
 """
 
@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from squeeze.core import diswot, losses
-from squeeze.core.layer_map import LAYER_MAPS, LayerMap
-from squeeze.data.teacher_cache import LOGITS, Feature, attention, hidden, relations
+from squeeze.core.layer_map import LayerMap
+from squeeze.data.teacher_cache import LOGITS, attention, hidden, relations
 from squeeze.distillation.config import TRAIN_HEAD, Loss, Phase
+from squeeze.distillation.terms import NEEDS, layer_pairs
 from squeeze.models.encoder import Encoder, Outputs
 
-__all__ = ["LOSSES", "Objective", "Seen", "Term", "layer_pairs", "needed"]
+__all__ = ["LOSSES", "Objective", "Seen"]
 
 Batch = Mapping[str, Tensor]
 
@@ -45,25 +46,6 @@ class Seen:
     def mask(self) -> Tensor:
         """(B, T)."""
         return self.batch["mask"]
-
-
-@dataclass(frozen=True)
-class Term:
-    """One loss.
-
-    Attributes:
-        compute: its value on a batch.
-        feature: the teacher's feature of one teacher layer, for losses inside the network.
-        logits: whether it reads the teacher's logits.
-        inside: whether the student's attention and relations are needed.
-        last_only: whether only the last pair of layers is compared.
-    """
-
-    compute: Callable[[Seen], Tensor]
-    feature: Callable[[int], Feature] | None = None
-    logits: bool = False
-    inside: bool = False
-    last_only: bool = False
 
 
 def _cross_entropy(seen: Seen) -> Tensor:
@@ -145,40 +127,22 @@ def _diswot_semantic(seen: Seen) -> Tensor:
     return diswot.distance(theirs, ours)
 
 
-LOSSES: Mapping[str, Term] = {
-    "cross_entropy": Term(_cross_entropy),
-    "soft_cross_entropy": Term(_soft(losses.soft_cross_entropy), logits=True),
-    "kl": Term(_soft(losses.kl), logits=True),
-    "logit_mse": Term(_plain(losses.logit_mse), logits=True),
-    "jensen_shannon": Term(_plain(losses.jensen_shannon), logits=True),
-    "topk_kd": Term(_topk, logits=True),
-    "hidden_mse": Term(_hidden, feature=hidden),
-    "attention_mse": Term(_attention(losses.attention_mse), feature=attention, inside=True),
-    "attention_kl": Term(_attention(losses.attention_kl), feature=attention, inside=True),
-    "relation_kl": Term(_relations, feature=relations, inside=True),
-    "pooled_mimic": Term(_pooled, feature=hidden, last_only=True),
-    "diswot_relation": Term(_diswot_relation, feature=hidden, last_only=True),
-    # It reads the answers, but a student can satisfy it with wrong ones: no epoch is chosen by it.
-    "diswot_semantic": Term(_diswot_semantic, feature=hidden, logits=True, last_only=True),
+LOSSES: Mapping[str, Callable[[Seen], Tensor]] = {
+    "cross_entropy": _cross_entropy,
+    "soft_cross_entropy": _soft(losses.soft_cross_entropy),
+    "kl": _soft(losses.kl),
+    "logit_mse": _plain(losses.logit_mse),
+    "jensen_shannon": _plain(losses.jensen_shannon),
+    "topk_kd": _topk,
+    "hidden_mse": _hidden,
+    "attention_mse": _attention(losses.attention_mse),
+    "attention_kl": _attention(losses.attention_kl),
+    "relation_kl": _relations,
+    "pooled_mimic": _pooled,
+    "diswot_relation": _diswot_relation,
+    "diswot_semantic": _diswot_semantic,
 }
-
-
-def layer_pairs(loss: Loss, student_layers: int, teacher_layers: int) -> LayerMap:
-    """Which layers a term compares."""
-    pairs = LAYER_MAPS[loss.layers](student_layers, teacher_layers)
-    return pairs[-1:] if LOSSES[loss.name].last_only else pairs
-
-
-def needed(phase: Phase, student_layers: int, teacher_layers: int) -> tuple[Feature, ...]:
-    """Teacher features that a phase reads, in a fixed order."""
-    found: list[Feature] = []
-    for loss in phase.losses:
-        term = LOSSES[loss.name]
-        if term.logits:
-            found.append(LOGITS)
-        if term.feature is not None:
-            found += [term.feature(t) for _, t in layer_pairs(loss, student_layers, teacher_layers)]
-    return tuple(dict.fromkeys(found))
+"""The value of each loss on a batch; what it needs for that stands in terms.py."""
 
 
 class Objective(nn.Module):
@@ -202,12 +166,12 @@ class Objective(nn.Module):
         self.weights = [loss.weight * _share(loss, alpha) for loss in phase.losses]
         depth = len(student.shape.layers)
         self.pairs = [
-            layer_pairs(loss, depth, teacher_layers) if LOSSES[loss.name].feature else ()
+            layer_pairs(loss, depth, teacher_layers) if NEEDS[loss.name].feature else ()
             for loss in phase.losses
         ]
         self.axes = axes
-        self.inside = any(LOSSES[loss.name].inside for loss in phase.losses)
-        self.plain = not any(LOSSES[loss.name].feature for loss in phase.losses)
+        self.inside = any(NEEDS[loss.name].inside for loss in phase.losses)
+        self.plain = not any(NEEDS[loss.name].feature for loss in phase.losses)
         learned = axes is not None and any(loss.projection == "learned" for loss in phase.losses)
         self.learned = (
             nn.Linear(student.shape.hidden, len(axes), bias=False) if learned and axes is not None else None
@@ -220,7 +184,7 @@ class Objective(nn.Module):
         else:
             outputs = self.student.observe(batch["ids"], batch["mask"], inside=self.inside)
         terms = [
-            weight * LOSSES[loss.name].compute(Seen(outputs, batch, loss, pairs, self._projection(loss)))
+            weight * LOSSES[loss.name](Seen(outputs, batch, loss, pairs, self._projection(loss)))
             for loss, weight, pairs in zip(self.losses, self.weights, self.pairs, strict=True)
             if weight > 0
         ]

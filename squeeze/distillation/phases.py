@@ -16,9 +16,10 @@ from squeeze.core.losses import auto_alpha, pca_projection
 from squeeze.core.metrics import quality
 from squeeze.data.teacher_cache import hidden
 from squeeze.distillation.config import Phase, PhaseReport
-from squeeze.distillation.objective import LOSSES, Objective, needed
+from squeeze.distillation.objective import Objective
 from squeeze.distillation.pool import Pool
 from squeeze.distillation.teachers import Signals
+from squeeze.distillation.terms import NEEDS, needed
 from squeeze.models.embedding import Dense
 from squeeze.models.encoder import Encoder
 from squeeze.models.inference import logits, to_tensors
@@ -147,7 +148,7 @@ def _rows_read(
 def _axes(student: Encoder, phase: Phase, signals: Signals, rows: NDArray[np.int64]) -> Tensor | None:
     """Fixed projection of the teacher's last states to the student's width; None when they are equal."""
     width = signals.teachers[0].encoder.shape.hidden
-    inside = any(LOSSES[loss.name].feature is hidden for loss in phase.losses)
+    inside = any(NEEDS[loss.name].feature is hidden for loss in phase.losses)
     if student.shape.hidden >= width or not inside:
         return None
     last = hidden(len(signals.teachers[0].encoder.shape.layers))

@@ -8,15 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from squeeze.core.layer_map import LayerMap
+from squeeze.core.layer_map import LayerMap, choose_layers
 from squeeze.data.teacher_cache import hidden
 from squeeze.distillation.config import DistilConfig, Loss, Phase, StudentSection
-from squeeze.distillation.objective import LOSSES, layer_pairs
+from squeeze.distillation.terms import NEEDS, layer_pairs
 from squeeze.errors import ProfileError
-from squeeze.models import carve
-from squeeze.models.embedding import EmbeddingShape
-from squeeze.models.encoder import EncoderShape, LayerShape
-from squeeze.models.storage import load_student
+from squeeze.models.shapes import EmbeddingShape, EncoderShape, LayerShape, load_shape
 
 __all__ = [
     "carved_table",
@@ -85,7 +82,7 @@ def kept_layers(wanted: int | tuple[int, ...], of: EncoderShape, key: str, owner
     if isinstance(wanted, int):
         if wanted > depth:
             raise ProfileError(f"{key}: {wanted}, {owner} has {depth}")
-        return carve.choose_layers(wanted, depth)
+        return choose_layers(wanted, depth)
     for layer in wanted:
         if not 0 <= layer < depth:
             raise ProfileError(f"{key}: no layer {layer}, {owner}'s go from 0 to {depth - 1}")
@@ -175,7 +172,7 @@ def _carved(config: DistilConfig, teacher: EncoderShape) -> EncoderShape:
 
 def _earlier(config: DistilConfig, teacher: EncoderShape) -> EncoderShape:
     path = config.student.path
-    found = load_student(Path(str(path))).shape
+    found = load_shape(Path(str(path)))
     if found.labels != len(config.task.labels):
         raise ProfileError(
             f"[student] path: {path} has {found.labels} labels, [task] labels names {len(config.task.labels)}"
@@ -199,14 +196,14 @@ def _refuse_phase(student: EncoderShape, phase: Phase, teacher: EncoderShape) ->
         if loss.name == "topk_kd" and loss.k > student.labels:
             raise ProfileError(f"phase {phase.name}, topk_kd k: {loss.k}, there are {student.labels} labels")
     depth, limit = len(student.layers), len(teacher.layers)
-    inner = [loss for loss in phase.losses if LOSSES[loss.name].feature is not None]
+    inner = [loss for loss in phase.losses if NEEDS[loss.name].feature is not None]
     if inner and depth > limit:
         raise ProfileError(
             f"[student] layers: {depth}, the {phase.teacher} teacher of phase {phase.name} has {limit}",
             hint=f"{inner[0].name} compares layer with layer; leave it out, or take fewer layers",
         )
     for loss in inner:
-        if LOSSES[loss.name].feature is hidden and student.hidden > teacher.hidden:
+        if NEEDS[loss.name].feature is hidden and student.hidden > teacher.hidden:
             raise ProfileError(
                 f"[student] hidden: {student.hidden}, the {phase.teacher} teacher has {teacher.hidden}",
                 hint=f"{loss.name} of phase {phase.name} needs a student that is no wider",

@@ -14,12 +14,11 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from squeeze.core.rounding import LEAST_WIDTH
 from squeeze.errors import StageFailed
 from squeeze.graphs.editing import constant
 
 __all__ = ["LEAST_WIDTH", "bias", "entering", "matrix", "outputs", "products", "weight", "wide"]
-
-LEAST_WIDTH = 16  # below it an integer product costs more than it saves, and a head of few labels decides
 
 
 def products(model: ir.Model) -> dict[str, ir.Node]:

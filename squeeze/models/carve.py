@@ -18,10 +18,9 @@ from torch import Tensor, nn
 
 from squeeze.core import product_quantization as pq
 from squeeze.core.importance import mean_absolute, top
-from squeeze.core.layer_map import skip
 from squeeze.core.losses import pca_projection
-from squeeze.models.embedding import EmbeddingShape
-from squeeze.models.encoder import Encoder, EncoderShape, Gates, Layer, LayerShape
+from squeeze.models.encoder import Encoder, Gates, Layer
+from squeeze.models.shapes import EmbeddingShape, EncoderShape, LayerShape
 
 __all__ = [
     "Carver",
@@ -29,7 +28,6 @@ __all__ = [
     "Importance",
     "carve",
     "carve_layer",
-    "choose_layers",
     "keep_best",
     "measure_importance",
     "narrow",
@@ -78,15 +76,6 @@ class Cut:
     weights: NDArray[np.float64] | None = None
     axes: Tensor | None = None
     seed: int = 0
-
-
-def choose_layers(wanted: int, of: int) -> tuple[int, ...]:
-    """Evenly spread teacher layers, the last one among them: those that the layer map ``skip`` teaches.
-
-    >>> choose_layers(3, 6), choose_layers(4, 12), choose_layers(3, 4)
-    ((1, 3, 5), (2, 5, 8, 11), (0, 2, 3))
-    """
-    return tuple(teacher - 1 for _, teacher in skip(wanted, of))
 
 
 def measure_importance(

@@ -5,38 +5,13 @@ The table is most of a small model: 30,522 pieces x 384 are 11.7M values beside 
 
 from __future__ import annotations
 
-from typing import Literal, Self
-
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
-from squeeze.schema import Frozen
+from squeeze.models.shapes import EmbeddingShape
 
 __all__ = ["Dense", "Embedding", "EmbeddingShape", "Factorised", "Product", "make_embedding"]
-
-
-class EmbeddingShape(Frozen):
-    """How a table of V rows and width E is stored."""
-
-    kind: Literal["dense", "factorised", "product"] = "dense"
-    width: int = Field(ge=1)
-    """E, the width of one row"""
-    rank: int = Field(default=1, ge=1)
-    """`factorised`: inner width"""
-    subvectors: int = Field(default=1, ge=1)
-    """`product`: codes a row"""
-    codewords: int = Field(default=256, ge=2, le=256)
-    """`product`: entries a codebook"""
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.kind == "product" and self.width % self.subvectors:
-            raise ValueError(f"{self.subvectors} sub-vectors do not divide a width of {self.width}")
-        if self.kind == "factorised" and self.rank > self.width:
-            raise ValueError(f"rank {self.rank} is larger than the width {self.width}")
-        return self
 
 
 class Embedding(nn.Module):

@@ -13,15 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
-from squeeze.models.embedding import Embedding, EmbeddingShape, make_embedding
-from squeeze.schema import Frozen
+from squeeze.models.embedding import Embedding, make_embedding
+from squeeze.models.shapes import Activation, EncoderShape, LayerShape
 
 __all__ = [
     "ACTIVATIONS",
@@ -40,38 +38,6 @@ __all__ = [
 MASKED = -1e4  # far below any score, and still finite in half precision
 
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "tanh": torch.tanh}
-
-Activation = Literal["gelu", "relu", "tanh"]
-
-
-class LayerShape(Frozen):
-    """Widths of one layer."""
-
-    heads: int = Field(ge=1)
-    ffn: int = Field(ge=1)
-
-
-class EncoderShape(Frozen):
-    """All that is needed to build an encoder before its weights are loaded."""
-
-    vocabulary: int = Field(ge=1)
-    """pieces of the tokenizer"""
-    embedding: EmbeddingShape
-    """how the table of pieces is stored, and its width E"""
-    hidden: int = Field(ge=1)
-    """width H of the residual stream"""
-    head_size: int = Field(ge=1)
-    """width of one attention head"""
-    layers: tuple[LayerShape, ...] = Field(min_length=1)
-    positions: int = Field(ge=1)
-    """longest input in tokens"""
-    labels: int = Field(ge=2)
-    activation: Activation = "gelu"
-    head_activation: Activation = "tanh"
-    """between the two matrices of the classification head"""
-    epsilon: float = Field(default=1e-12, gt=0)
-    relative_bias: bool = False
-    """MPNet: one learned bias per head and distance"""
 
 
 @dataclass(frozen=True)

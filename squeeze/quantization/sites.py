@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from squeeze.graphs.sites import LEAST_WIDTH
-from squeeze.models.encoder import EncoderShape
+from squeeze.core.rounding import LEAST_WIDTH
+from squeeze.models.shapes import EncoderShape
 
 __all__ = ["sites"]
 

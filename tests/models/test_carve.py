@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from squeeze.core.layer_map import choose_layers
 from squeeze.core.losses import cross_entropy, pca_projection
 from squeeze.models import carve, families, tokens, vocabulary
 from squeeze.models.embedding import EmbeddingShape
@@ -32,7 +33,7 @@ def same(found, expected, atol=1e-5):
 @given(st.integers(1, 48), st.data())
 def test_chosen_layers_rise_and_end_with_the_last(of, data):
     wanted = data.draw(st.integers(1, of))
-    layers = carve.choose_layers(wanted, of)
+    layers = choose_layers(wanted, of)
     assert len(layers) == wanted
     assert layers[-1] == of - 1
     steps = np.diff([-1, *layers])

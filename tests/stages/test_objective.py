@@ -15,7 +15,8 @@ from torch import Tensor
 from squeeze.core import losses as core
 from squeeze.data.teacher_cache import LOGITS, attention, hidden, relations
 from squeeze.distillation.config import ON_TEACHER_ANSWERS, ON_TEACHER_LOGITS, Loss, Phase
-from squeeze.distillation.objective import LOSSES, Objective, needed
+from squeeze.distillation.objective import LOSSES, Objective
+from squeeze.distillation.terms import NEEDS, needed
 from squeeze.models.encoder import Encoder, LayerShape, Outputs
 from tests import tiny
 
@@ -46,8 +47,8 @@ def value(student: Encoder, spec: Phase, batch: Mapping[str, Tensor], **more: An
 
 
 def test_profile_and_table_name_the_same_losses():
-    assert set(get_args(Loss.model_fields["name"].annotation)) == set(LOSSES)
-    assert {name for name, term in LOSSES.items() if term.logits} == ON_TEACHER_LOGITS
+    assert set(get_args(Loss.model_fields["name"].annotation)) == set(LOSSES) == set(NEEDS)
+    assert {name for name, needs in NEEDS.items() if needs.logits} == ON_TEACHER_LOGITS
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from squeeze.distillation.shape import kept_layers
 from squeeze.errors import ProfileError
-from squeeze.models.embedding import EmbeddingShape
-from squeeze.models.encoder import EncoderShape
+from squeeze.models.shapes import EmbeddingShape, EncoderShape
 from squeeze.stages.prune.stage import PruneSection
 
 __all__ = ["cut_stem", "layers", "refuse"]

@@ -6,7 +6,7 @@ import numpy as np
 
 from squeeze.distillation.material import Material
 from squeeze.models import tokens
-from squeeze.models.encoder import EncoderShape, LayerShape
+from squeeze.models.shapes import EncoderShape, LayerShape
 from squeeze.stage import Work
 from squeeze.stages.prune import limits
 from squeeze.stages.prune.choosing import Latency

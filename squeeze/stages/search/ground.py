@@ -35,8 +35,7 @@ from squeeze.scores.table import SCORES, available, score_all
 from squeeze.stage import Work
 from squeeze.stages.search.judging import Judge, limits
 from squeeze.stages.search.space import Candidate, Space, all_of, settings
-from squeeze.stages.search.stage import SearchConfig
-from squeeze.stages.search.study import Choice
+from squeeze.stages.search.stage import Choice, SearchConfig
 
 __all__ = ["FORM", "Ground", "prepare"]
 

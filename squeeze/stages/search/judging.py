@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from squeeze.budget import BudgetSection
 from squeeze.costs.sizes import file_bytes, parameters
-from squeeze.models.encoder import EncoderShape
+from squeeze.models.shapes import EncoderShape
 from squeeze.stages.search.space import Candidate
 from squeeze.stages.search.study import Judged
 

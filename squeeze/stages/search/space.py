@@ -11,10 +11,9 @@ import numpy as np
 
 from squeeze.distillation.config import EmbeddingSection, StudentSection
 from squeeze.errors import ProfileError
-from squeeze.models.encoder import EncoderShape
+from squeeze.models.shapes import EncoderShape
 from squeeze.schema import Frozen
-from squeeze.stages.search.stage import SearchSection
-from squeeze.stages.search.study import Choice
+from squeeze.stages.search.stage import Choice, SearchSection
 
 __all__ = [
     "DIMENSIONS",

@@ -20,6 +20,7 @@ __all__ = [
     "SCORE_NAMES",
     "STAGE",
     "TABLE",
+    "Choice",
     "Finalist",
     "Row",
     "SearchConfig",
@@ -27,6 +28,8 @@ __all__ = [
     "SearchSection",
 ]
 
+Choice = int | float | str
+"""One value of a dimension of a space."""
 PREDICTED = ("fp32", "int8-dynamic")  # forms that a cost table can be measured for
 SCORE_NAMES = (
     "parameters",

@@ -20,10 +20,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from squeeze.errors import UsageError
 from squeeze.schema import Frozen
+from squeeze.stages.search.stage import Choice
 
-__all__ = ["Choice", "Judged", "evolve", "finished", "open_storage", "pareto", "recorded"]
+__all__ = ["Judged", "evolve", "finished", "open_storage", "pareto", "recorded"]
 
-Choice = int | float | str
 """One value of a dimension; all of them can be written into a study's database."""
 Candidate = TypeVar("Candidate", bound=Frozen)
 """One point of a space; its fields, in their order, are the dimensions."""
