@@ -16,7 +16,7 @@ import io
 from collections.abc import Mapping
 from importlib.resources import files
 
-from squeeze.data.files import decode, parse_delimited
+from squeeze.data.files import parse_delimited
 from squeeze.data.table import Table
 from squeeze.data.wording import nearest
 from squeeze.errors import DataError
@@ -46,8 +46,8 @@ def read(name: str, split: str, text: str = "text", label: str | None = "label")
             f"{name}: no split {split!r}{nearest(split, splits)}; it has: {', '.join(splits)}",
             hint='choose one with `{ name = "builtin:crisis-demo", split = "train" }`',
         )
-    content = decode(_content(), name)
-    table = parse_delimited(content, f"{name} ({split})", text, label)
+    content = _content().decode("utf-8-sig")
+    table = parse_delimited(io.StringIO(content, newline=""), f"{name} ({split})", text, label)
     events = [row["event"] for row in csv.DictReader(io.StringIO(content, newline=""))]
     return table.take([i for i, event in enumerate(events) if _split_of(event) == split])
 

@@ -3,110 +3,157 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from squeeze.data.labels import class_label, class_names
+from squeeze.data.opening import text_lines
+from squeeze.data.parquet import read_parquet
 from squeeze.data.table import Table, as_label, as_text, require_columns
-from squeeze.data.wording import nearest, rows_text
+from squeeze.data.wording import listing, rows_text
 from squeeze.errors import DataError
-from squeeze.runtime import need
 
-__all__ = ["READERS", "Reader", "decode", "parse_delimited", "read_bytes"]
+__all__ = ["READERS", "Reader", "parse_delimited"]
 
-Reader = Callable[[Path, str, str | None], Table]
-"""(file, text column, label column or None) -> table."""
-
-
-def read_bytes(path: Path) -> bytes:
-    """All of a file.
-
-    Raises:
-        DataError: it is not there, is a folder or may not be read.
-    """
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        near = (
-            nearest(path.name, beside)
-            if beside
-            else "; its folder is not there either" * (not path.parent.is_dir())
-        )
-        raise DataError(f"{path}: no such file{near}", hint="paths are relative to the profile") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+Reader = Callable[[Path, str, str | None, int | None], Table]
+"""(file, text column, label column or None, how many first rows or None for all) -> table."""
+SEPARATORS = {",": "a comma", ";": "';'", "\t": "a tab", "|": "'|'"}
 
 
-def decode(data: bytes, place: str) -> str:
-    """UTF-8 text, with or without byte order mark.
-
-    Raises:
-        DataError: names the line, the byte and its offset in the file.
-    """
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        # The decoder counts from behind the byte order mark.
-        at = error.start + (3 if data.startswith(b"\xef\xbb\xbf") else 0)
-        line = len(data[:at].replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"))
-        utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-        raise DataError(
-            f"{place}: row {line} is not UTF-8: byte 0x{data[at]:02x} at offset {at}",
-            hint=f"the file looks like {'UTF-16' if utf16 else 'Latin-1 or Windows-1252'}: save it as UTF-8",
-        ) from error
-
-
-def parse_delimited(content: str, place: str, text: str, label: str | None, delimiter: str = ",") -> Table:
+def parse_delimited(
+    lines: Iterable[str],
+    place: str,
+    text: str,
+    label: str | None,
+    delimiter: str = ",",
+    rows: int | None = None,
+) -> Table:
     """The table of a CSV or TSV file with a header; cells may be quoted and span lines.
+
+    Args:
+        lines: of the file, with their ends.
+        place: the file in words.
+        text: text column.
+        label: label column, or None.
+        delimiter: between cells.
+        rows: read only the first rows; None: all.
 
     Raises:
         DataError: no header, a missing column, rows with too few or too many cells, broken quotes, rows that
             a lone quote of an unquoted TSV file has swallowed.
     """
-    records = _records(content, place, delimiter)
+    records = _records(lines, place, delimiter, partial=rows is not None)
     _, header = next(records, (0, []))
     if not header:
         raise DataError(f"{place}: the file is empty, a header with column names is expected")
+    _require_separator(place, header, delimiter, text)
     require_columns(place, header, text, label)
-    body = [(line, cells) for line, cells in records if cells]
-    uneven = [line for line, cells in body if len(cells) != len(header)]
-    if uneven:
-        raise DataError(
-            f"{place}: {len(uneven)} rows do not have the header's {len(header)} cells: {rows_text(uneven)}",
-            hint="put quotes around texts that hold the separator, and double the quotes inside them",
-        )
-    suspect = body if delimiter == "\t" else []  # TSV files are often written without any quoting
-    swallowed = [line for line, cells in suspect if any("\n" in cell and "\t" in cell for cell in cells)]
-    if swallowed:
-        raise DataError(
-            f"{place}: {len(swallowed)} rows hold a quoted cell with tabs and line breaks, which looks like"
-            f" rows swallowed by a lone quote: {rows_text(swallowed)}",
-            hint="put quotes around texts that hold quotes, and double those inside; or save it as .jsonl",
-        )
     text_at = header.index(text)
     label_at = None if label is None else header.index(label)
+    body, labels = _Body(len(header), delimiter), _Names()
+    texts: list[str] = []
+    for line, cells in islice(records, rows):
+        if body.takes(line, cells):
+            texts.append(cells[text_at])
+            labels.add(None if label_at is None else cells[label_at])
+    body.refuse(place)
     return Table(
-        texts=tuple(cells[text_at] for _, cells in body),
-        labels=None if label_at is None else tuple(cells[label_at] for _, cells in body),
-        rows=tuple(line for line, _ in body),
+        texts=tuple(texts),
+        labels=None if label is None else tuple(labels.values),
+        rows=tuple(body.rows),
         place=place,
     )
 
 
-def _records(content: str, place: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+class _Names:
+    """Values that repeat, each kept once."""
+
+    def __init__(self) -> None:
+        self.values: list[str] = []
+        self._known: dict[str, str] = {}
+
+    def add(self, value: str | None) -> None:
+        if value is not None:
+            self.values.append(self._known.setdefault(value, value))
+
+
+class _Body:
+    """The lines of good records, and those of records that do not fit the header.
+
+    Args:
+        width: cells of the header.
+        delimiter: between cells.
+    """
+
+    def __init__(self, width: int, delimiter: str) -> None:
+        self.rows: list[int] = []
+        self._width, self._delimiter = width, delimiter
+        self._uneven: list[int] = []
+        self._swallowed: list[int] = []
+
+    def takes(self, line: int, cells: list[str]) -> bool:
+        """Whether the record is one to keep; a blank line is none."""
+        if not cells:
+            return False
+        if len(cells) != self._width:
+            self._uneven.append(line)
+            return False
+        # TSV files are often written without any quoting.
+        if self._delimiter == "\t" and any("\n" in cell and "\t" in cell for cell in cells):
+            self._swallowed.append(line)
+        self.rows.append(line)
+        return True
+
+    def refuse(self, place: str) -> None:
+        """Raise for the records that do not fit."""
+        if self._uneven:
+            raise DataError(
+                f"{place}: {len(self._uneven)} rows do not have the header's {self._width} cells: "
+                f"{rows_text(self._uneven)}",
+                hint="put quotes around texts that hold the separator, and double the quotes inside them",
+            )
+        if self._swallowed:
+            raise DataError(
+                f"{place}: {len(self._swallowed)} rows hold a quoted cell with tabs and line breaks, "
+                f"which looks like rows swallowed by a lone quote: {rows_text(self._swallowed)}",
+                hint="put quotes around texts that hold quotes, and double those; or save it as .jsonl",
+            )
+
+
+def _require_separator(place: str, header: Sequence[str], delimiter: str, text: str) -> None:
+    """Name the separator that a file really has, where it is not the one of its ending."""
+    if len(header) != 1 or header[0] == text:
+        return
+    other = max(SEPARATORS, key=header[0].count)
+    if header[0].count(other):
+        names = [name.strip().strip('"') for name in header[0].split(other)]
+        hint = {",": "name it .csv", "\t": "name it .tsv"}.get(
+            other, "save it with a comma between the cells"
+        )
+        raise DataError(
+            f"{place}: no text column {text!r}; the file looks separated by {SEPARATORS[other]}, "
+            f"not {SEPARATORS[delimiter]}: its columns would be {listing(map(repr, names))}",
+            hint=hint,
+        )
+
+
+def _records(
+    lines: Iterable[str], place: str, delimiter: str, *, partial: bool
+) -> Iterator[tuple[int, list[str]]]:
     """(line on which it begins, cells) of every record; a blank line is an empty one."""
     # Strict, because a lenient reader swallows the rest of the file after an unclosed quote.
-    reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     begins = 1
     try:
         for cells in reader:
             yield begins, cells
             begins = reader.line_num + 1
     except csv.Error as error:
+        if partial and "unexpected end" in str(error):
+            return  # the sample ends inside of a record
         raise DataError(
             f"{place}: row {begins} is broken ({error})",
             hint="a quote that opens a cell must be closed, and quotes inside quoted cells doubled;"
@@ -114,69 +161,68 @@ def _records(content: str, place: str, delimiter: str) -> Iterator[tuple[int, li
         ) from error
 
 
-def _read_csv(path: Path, text: str, label: str | None) -> Table:
-    return parse_delimited(decode(read_bytes(path), str(path)), str(path), text, label)
+def _read_csv(path: Path, text: str, label: str | None, rows: int | None = None) -> Table:
+    with text_lines(path, sample=rows is not None) as lines:
+        return parse_delimited(lines, str(path), text, label, rows=rows)
 
 
-def _read_tsv(path: Path, text: str, label: str | None) -> Table:
-    return parse_delimited(decode(read_bytes(path), str(path)), str(path), text, label, delimiter="\t")
+def _read_tsv(path: Path, text: str, label: str | None, rows: int | None = None) -> Table:
+    with text_lines(path, sample=rows is not None) as lines:
+        return parse_delimited(lines, str(path), text, label, delimiter="\t", rows=rows)
 
 
-def _read_jsonl(path: Path, text: str, label: str | None) -> Table:
+def _read_jsonl(path: Path, text: str, label: str | None, rows: int | None = None) -> Table:
     """One JSON object a line; blank lines are skipped."""
     place = str(path)
-    # Not splitlines(): JSON strings may hold U+2028 and other characters that it takes for line ends.
-    lines = decode(read_bytes(path), place).split("\n")
-    found = {row: _json_object(line, place, row) for row, line in enumerate(lines, 1) if line.strip()}
-    columns = dict.fromkeys(name for item in found.values() for name in item)
+    columns: dict[str, None] = {}
+    found: dict[int, tuple[Any, Any]] = {}
+    # Lines end at line feeds only: JSON strings may hold U+2028 and other characters that end lines of text.
+    with text_lines(path, end="\n", sample=rows is not None) as lines:
+        filled = ((row, line) for row, line in enumerate(lines, 1) if line.strip())
+        for row, line in islice(filled, rows):
+            item = _json_object(line, place, row, {text, label})
+            columns.update(dict.fromkeys(item))
+            found[row] = (item.get(text), item.get(label) if label is not None else None)
     if not found:
         raise DataError(f"{place}: the file is empty, one JSON object a line is expected")
     require_columns(place, columns, text, label)
     return Table(
-        texts=tuple(as_text(item.get(text), place, row) for row, item in found.items()),
-        labels=None if label is None else tuple(as_label(item.get(label)) for item in found.values()),
+        texts=tuple(as_text(value, place, row) for row, (value, _) in found.items()),
+        labels=None if label is None else tuple(as_label(value) for _, value in found.values()),
         rows=tuple(found),
         place=place,
     )
 
 
-def _json_object(line: str, place: str, row: int) -> dict[str, Any]:
+def _json_object(line: str, place: str, row: int, wanted: Set[str | None]) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        item = dict(pairs)
+        if len(item) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = [name for name in item if name in wanted and names.count(name) > 1]
+            if twice:
+                raise DataError(f"{place}: row {row} names {twice[0]!r} {names.count(twice[0])} times")
+        return item
+
     try:
-        value = json.loads(line)
+        value = json.loads(line, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
         raise DataError(f"{place}: row {row} is not JSON: {error.msg} at column {error.colno}") from error
     except RecursionError as error:
         raise DataError(f"{place}: row {row} is not usable JSON: nested too deeply") from error
+    except ValueError as error:  # an integer of thousands of digits
+        limit = sys.get_int_max_str_digits()
+        raise DataError(
+            f"{place}: row {row} is not usable JSON: a whole number of more than {limit:,} digits"
+        ) from error
     if not isinstance(value, dict):
         raise DataError(f"{place}: row {row} is a JSON {type(value).__name__}, an object is expected")
     return value
-
-
-def _read_parquet(path: Path, text: str, label: str | None) -> Table:
-    parquet = need("pyarrow.parquet", extra="train")
-    arrow = need("pyarrow", extra="train")
-    place = str(path)
-    content = read_bytes(path)
-    try:
-        file = parquet.ParquetFile(io.BytesIO(content))
-        require_columns(place, file.schema_arrow.names, text, label)
-        columns = file.read(columns=[text] if label is None else [text, label])
-    except (arrow.ArrowException, OSError) as error:
-        raise DataError(f"{place}: not a readable Parquet file ({str(error).splitlines()[0]})") from error
-    texts = columns.column(text).to_pylist()
-    labels = None if label is None else columns.column(label).to_pylist()
-    names = None if label is None else class_names(file.schema_arrow.metadata, label)
-    return Table(
-        texts=tuple(as_text(value, place, row) for row, value in enumerate(texts, 1)),
-        labels=None if labels is None else tuple(class_label(value, names) for value in labels),
-        rows=tuple(range(1, len(texts) + 1)),
-        place=place,
-    )
 
 
 READERS: Mapping[str, Reader] = {
     ".csv": _read_csv,
     ".tsv": _read_tsv,
     ".jsonl": _read_jsonl,
-    ".parquet": _read_parquet,
+    ".parquet": read_parquet,
 }

@@ -9,6 +9,7 @@ from typing import Any
 
 from squeeze.artifact import digest_files, digest_json
 from squeeze.data.labels import class_label
+from squeeze.data.opening import home
 from squeeze.data.table import Table, as_text, require_columns
 from squeeze.data.wording import nearest
 from squeeze.errors import DataError, MissingBackend, reason
@@ -78,7 +79,7 @@ def local_folder(name: str) -> Path | None:
         DataError: it is written like a path, and there is no such folder.
     """
     written = name.removeprefix(PREFIX)
-    folder = Path(written).expanduser()
+    folder = home(written)
     if folder.is_dir():
         return folder
     if written.startswith((".", "~")) or folder.is_absolute():

@@ -17,17 +17,27 @@ from pathlib import Path
 from squeeze.artifact import digest_file
 from squeeze.data import corpus, hub
 from squeeze.data.config import DataSection, Source
-from squeeze.data.files import READERS, read_bytes
+from squeeze.data.files import READERS
+from squeeze.data.opening import home, open_file
 from squeeze.data.table import Table
 from squeeze.data.wording import combine, nearest
 from squeeze.errors import DataError
 
-__all__ = ["UNLABELLED", "Table", "as_source", "fingerprints", "named_sources", "read"]
+__all__ = ["UNLABELLED", "Table", "as_source", "fingerprints", "named_sources", "read", "sample"]
 
+PACKED = {
+    ".gz": "unpack it first: gunzip -k FILE",
+    ".zip": "unpack it first",
+    ".xlsx": "save the spreadsheet as CSV (UTF-8)",
+    ".xls": "save the spreadsheet as CSV (UTF-8)",
+    ".ods": "save the spreadsheet as CSV (UTF-8)",
+}
 UNLABELLED = "unlabelled"
 """The slot whose sources are read without labels."""
 
 _BUILTIN = "builtin:"
+SAMPLE = 1000
+"""Rows of each source that `squeeze plan` looks at."""
 
 
 def as_source(source: Source | str) -> Source:
@@ -58,26 +68,52 @@ def read(source: Source | str, slot: str, section: DataSection) -> Table:
             message names the row.
         MissingBackend: an optional library or the hub is needed and not there.
     """
+    return _read(as_source(source), slot, section, None)
+
+
+def sample(source: Source | str, slot: str, section: DataSection, rows: int = SAMPLE) -> Table | None:
+    """The first rows of one source, in bounded time and memory.
+
+    Text files are read up to 16 MiB; Parquet files are checked by their footer and read by row groups.
+
+    Args:
+        source: as in `read`.
+        slot: as in `read`.
+        section: as in `read`.
+        rows: how many rows at most.
+
+    Returns:
+        The rows, or None for a hub set: its library takes seconds to load, and the hub needs a network.
+
+    Raises:
+        DataError: as in `read`, as far as the first rows show it.
+        MissingBackend: an optional library is needed and not there.
+    """
     spec = as_source(source)
+    return None if spec.name.startswith(hub.PREFIX) else _read(spec, slot, section, rows)
+
+
+def _read(spec: Source, slot: str, section: DataSection, rows: int | None) -> Table:
     wants_label = slot != UNLABELLED
     if spec.name.startswith(_BUILTIN):
         # Its columns are known: the section's names are those of the user's own files.
         label = spec.label or "label" if wants_label else None
-        return corpus.read(spec.name, spec.split or slot, spec.text or "text", label)
+        table = corpus.read(spec.name, spec.split or slot, spec.text or "text", label)
+        return table if rows is None else table.take(range(min(rows, len(table))))
     text, label = spec.text or section.text, spec.label or section.label if wants_label else None
     if spec.name.startswith(hub.PREFIX):
         return hub.read(spec.name, spec.subset, spec.split or slot, text, label)
-    return _read_file(spec, text, label)
+    return _read_file(spec, text, label, rows)
 
 
-def _read_file(spec: Source, text: str, label: str | None) -> Table:
-    path = Path(spec.name).expanduser()
+def _read_file(spec: Source, text: str, label: str | None, rows: int | None) -> Table:
+    path = home(spec.name)
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise _unknown_kind(spec.name)
     if spec.split or spec.subset:
         raise DataError(f"{spec.name}: `split` and `subset` are for hub and built-in sets, a file has none")
-    return reader(path, text, label)
+    return reader(path, text, label, rows)
 
 
 def _unknown_kind(name: str) -> DataError:
@@ -88,7 +124,7 @@ def _unknown_kind(name: str) -> DataError:
         if ending
         else "no ending that tells the format"
     )
-    return DataError(f"{name}: {what}; a source is one of: {kinds}")
+    return DataError(f"{name}: {what}; a source is one of: {kinds}", hint=PACKED.get(ending.lower(), ""))
 
 
 def fingerprints(section: DataSection) -> dict[str, str]:
@@ -117,9 +153,8 @@ def _fingerprint(name: str) -> str:
         return corpus.fingerprint(name)
     if name.startswith(hub.PREFIX):
         return hub.fingerprint(name)
-    path = Path(name).expanduser()
+    path = home(name)
     if path.suffix.lower() not in READERS:
         raise _unknown_kind(name)
-    if not path.is_file():
-        read_bytes(path)  # says why
-    return digest_file(path)
+    with open_file(path):  # says what is wrong with it
+        return digest_file(path)

@@ -71,9 +71,9 @@ def as_text(value: Any, place: str, row: int) -> str:
         return ""
     if isinstance(value, str):
         return value
-    raise DataError(
-        f"{place}: row {row} holds {type(value).__name__} {str(value)[:40]!r} where text is expected"
-    )
+    # Nested values may be deeper or larger than can be shown.
+    shown = "" if isinstance(value, list | dict | bytes) else f" {str(value)[:40]!r}"
+    raise DataError(f"{place}: row {row} holds {type(value).__name__}{shown} where text is expected")
 
 
 def as_label(value: Any) -> str:

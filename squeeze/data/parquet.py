@@ -1,0 +1,138 @@
+"""Tables from Parquet files, whose footer says before anything is read what they will expand to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from squeeze.data.labels import class_label, class_names
+from squeeze.data.opening import open_file, require_memory
+from squeeze.data.table import Table, as_text, require_columns
+from squeeze.errors import DataError, reason
+from squeeze.runtime import need
+
+__all__ = ["read_parquet", "require_bounded"]
+
+MANY_ROWS = 100_000
+"""Below so many rows nothing can expand to much."""
+MOST_ROWS = 20_000_000
+"""Rows of one source."""
+ROW = 400
+"""Bytes of memory that a row takes beside its text until all splits are checked and written."""
+SPREAD = 6
+"""Bytes of memory that a byte of text takes likewise."""
+BATCH = 16_384
+"""Rows that are decoded at once."""
+
+
+def read_parquet(path: Path, text: str, label: str | None, rows: int | None = None) -> Table:
+    """The table of a Parquet file.
+
+    Args:
+        path: the file.
+        text: text column.
+        label: label column, or None.
+        rows: read only the first rows; None: all.
+
+    Raises:
+        DataError: not readable, without the columns, or far larger in memory than any text would be.
+        MissingBackend: pyarrow is not installed.
+    """
+    parquet = need("pyarrow.parquet", extra="train")
+    arrow = need("pyarrow", extra="train")
+    place = str(path)
+    with open_file(path) as handle:
+        try:
+            file = parquet.ParquetFile(handle, pre_buffer=False, buffer_size=1 << 16)
+            require_columns(place, file.schema_arrow.names, text, label)
+            wanted = [text] if label is None else [text, label]
+            require_bounded(file, wanted, place)
+            names = None if label is None else class_names(file.schema_arrow.metadata, label)
+            cells = _cells(arrow, _as_dictionaries(parquet, file, handle, wanted), wanted, place, rows)
+        except (arrow.ArrowException, OSError, ValueError, OverflowError, KeyError) as error:
+            raise DataError(f"{place}: not a readable Parquet file ({reason(error)})") from error
+    return Table(
+        texts=tuple(as_text(value, place, row) for row, value in enumerate(cells[text], 1)),
+        labels=None if label is None else tuple(class_label(value, names) for value in cells[label]),
+        rows=tuple(range(1, len(cells[text]) + 1)),
+        place=place,
+    )
+
+
+def require_bounded(file: Any, wanted: list[str], place: str) -> None:
+    """Refuse by the footer a file whose rows would fill the memory, before one of them is read.
+
+    N different texts take more than N bits, however they are packed: a column with less holds copies.
+
+    Raises:
+        DataError: too many rows, or rows that are nearly all copies of each other.
+    """
+    footer = file.metadata
+    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+    chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
+    chunks = [chunk for chunk in chunks if _belongs(chunk.path_in_schema, wanted)]
+    values = max(footer.num_rows, sum(chunk.num_values for chunk in chunks) // max(len(wanted), 1))
+    packed = sum(chunk.total_compressed_size for chunk in chunks)
+    if values > MOST_ROWS:
+        raise DataError(f"{place}: {values:,} rows, at most {MOST_ROWS:,} are read from one source")
+    if values > MANY_ROWS and packed * 8 < values:
+        raise DataError(
+            f"{place}: {values:,} rows in {packed:,} bytes: nearly all of them are copies of each other",
+            hint="keep one row of each text",
+        )
+    unpacked = sum(chunk.total_uncompressed_size for chunk in chunks)
+    require_memory(place, f"{values:,} rows", ROW * values + SPREAD * unpacked)
+
+
+def _belongs(path: str, wanted: list[str]) -> bool:
+    return any(path == name or path.startswith(f"{name}.") for name in wanted)
+
+
+def _as_dictionaries(parquet: ModuleType, file: Any, handle: Any, wanted: list[str]) -> Any:
+    """The file opened so that a text that stands in many rows is decoded once."""
+    schema = file.schema_arrow
+    flat = [name for name in wanted if str(schema.field(name).type) in {"string", "large_string"}]
+    handle.seek(0)
+    return parquet.ParquetFile(handle, pre_buffer=False, buffer_size=1 << 16, read_dictionary=flat)
+
+
+def _cells(
+    arrow: ModuleType, file: Any, wanted: list[str], place: str, rows: int | None
+) -> dict[str, list[Any]]:
+    """The values of each column, decoded in parts whose size is known before."""
+    cells: dict[str, list[Any]] = {name: [] for name in wanted}
+    size = 0
+    for batch in _batches(file, wanted, rows):
+        batch.validate(full=True)
+        for name in wanted:
+            column = batch.column(batch.schema.names.index(name))
+            size += _decoded(column)
+            require_memory(place, f"the first {len(cells[name]) + len(column):,} rows", SPREAD * size)
+            if arrow.types.is_dictionary(column.type):
+                column = column.dictionary_decode()
+            cells[name] += column.to_pylist()
+    return cells
+
+
+def _batches(file: Any, wanted: list[str], rows: int | None) -> Iterator[Any]:
+    left = rows
+    for batch in file.iter_batches(batch_size=min(BATCH, rows or BATCH), columns=wanted):
+        part = batch if left is None else batch.slice(0, left)
+        yield part
+        if left is not None:
+            left -= len(part)
+            if left <= 0:
+                return
+
+
+def _decoded(column: Any) -> int:
+    """Bytes of a column's values once they are decoded."""
+    if not hasattr(column, "dictionary"):
+        return int(column.nbytes)
+    compute = need("pyarrow.compute", extra="train")
+    if not str(column.type.value_type).endswith(("string", "binary")):
+        return 8 * len(column)
+    lengths = compute.binary_length(column.dictionary).cast("int64")
+    return int(compute.sum(lengths.take(column.indices)).as_py() or 0)
