@@ -16,8 +16,15 @@ from torch import Tensor
 
 from squeeze.errors import ProfileError
 from squeeze.models.embedding import EmbeddingShape
-from squeeze.models.encoder import Activation, Encoder, EncoderShape, LayerShape
+from squeeze.models.encoder import Encoder, EncoderShape, LayerShape
 from squeeze.models.huggingface import transformers
+from squeeze.models.shapes import Activation
+from squeeze.models.support import (
+    ACTIVATION_NAMES,
+    activation_key,
+    config_problem,
+    unsupported_family,
+)
 
 __all__ = ["FAMILIES", "Family", "family_of", "fits_bert", "read", "shape_of", "write_bert"]
 
@@ -38,6 +45,7 @@ class Family:
         first_position: row of the position table that the first token reads; None: the one after the
             padding piece's number, as fairseq counts.
         relative: name of the relative attention bias below `body`, if there is one.
+        epsilon: of the norms, where the family has one of its own and reads none from its config.
     """
 
     body: str
@@ -48,6 +56,7 @@ class Family:
     head_activation: Activation
     first_position: int | None = 0
     relative: str | None = None
+    epsilon: float | None = None
 
 
 _BERT_LAYER = {
@@ -95,7 +104,13 @@ FAMILIES: Mapping[str, Family] = {
     "roberta": _ROBERTA,
     "xlm-roberta": _ROBERTA,
     "distilbert": Family(
-        "distilbert", "transformer.layer.{}", _DISTIL_LAYER, "pre_classifier", "classifier", "relu"
+        "distilbert",
+        "transformer.layer.{}",
+        _DISTIL_LAYER,
+        "pre_classifier",
+        "classifier",
+        "relu",
+        epsilon=1e-12,
     ),
     "electra": Family(
         "electra", "encoder.layer.{}", _BERT_LAYER, "classifier.dense", "classifier.out_proj", "gelu"
@@ -119,11 +134,9 @@ def family_of(model_type: str) -> Family:
     Raises:
         ProfileError: the family is not supported.
     """
-    if model_type not in FAMILIES:
-        raise ProfileError(
-            f"teacher family {model_type!r} is not supported (supported: {', '.join(FAMILIES)})",
-            hint="use an encoder classifier of one of these families",
-        )
+    problem = unsupported_family(model_type)
+    if problem:
+        raise ProfileError(problem, hint="use an encoder classifier of one of these families")
     return FAMILIES[model_type]
 
 
@@ -150,11 +163,14 @@ def shape_of(model: Any) -> EncoderShape:
     Widths come through optimum's normalized configs, which know each family's own field names.
 
     Raises:
-        ProfileError: the family, its activation, or a variant of its attention is not supported.
+        ProfileError: the family or a variant of it is not supported.
     """
     from optimum.utils import NormalizedConfigManager
 
     config, family = model.config, family_of(model.config.model_type)
+    problem = config_problem(config.to_dict(), trained=True)
+    if problem:
+        raise ProfileError(problem)
     normal = NormalizedConfigManager.get_normalized_config_class(config.model_type)(config)
     sizes = {name: value.shape for name, value in model.state_dict().items()}
     rows, width = sizes[f"{family.body}.embeddings.word_embeddings.weight"]
@@ -168,29 +184,11 @@ def shape_of(model: Any) -> EncoderShape:
         layers=(LayerShape(heads=normal.num_attention_heads, ffn=ffn),) * normal.num_layers,
         positions=positions - _first_position(config, family),
         labels=sizes[f"{family.head_out}.weight"][0],
-        activation=_activation(config),
+        activation=ACTIVATION_NAMES[getattr(config, activation_key(config.model_type))],
         head_activation=family.head_activation,
-        epsilon=float(getattr(config, "layer_norm_eps", 1e-12)),
+        epsilon=family.epsilon or float(config.layer_norm_eps),
         relative_bias=family.relative is not None,
     )
-
-
-def _activation(config: Any) -> Activation:
-    """The feed-forward's function; also the place where variants we do not compute are refused."""
-    if getattr(config, "is_decoder", False):
-        raise ProfileError("a teacher that reads left to right (is_decoder) is not supported")
-    kind = getattr(config, "position_embedding_type", None) or "absolute"
-    if kind != "absolute":
-        raise ProfileError(
-            f"position_embedding_type {kind!r} of the teacher is not supported, only 'absolute'"
-        )
-    name = getattr(config, "hidden_act", None) or getattr(config, "activation", "gelu")
-    found: dict[str, Activation] = {"gelu": "gelu", "relu": "relu"}
-    if name not in found:
-        raise ProfileError(
-            f"activation {name!r} of the teacher is not supported (supported: {', '.join(found)})"
-        )
-    return found[name]
 
 
 def _first_position(config: Any, family: Family) -> int:
@@ -272,7 +270,7 @@ def write_bert(encoder: Encoder, labels: tuple[str, ...], pad_id: int) -> Any:
         max_position_embeddings=shape.positions,
         type_vocab_size=1,
         layer_norm_eps=shape.epsilon,
-        hidden_act=shape.activation,
+        hidden_act="gelu_pytorch_tanh" if shape.activation == "gelu_tanh" else shape.activation,
         pad_token_id=pad_id,
         id2label=dict(enumerate(labels)),
         label2id={name: index for index, name in enumerate(labels)},

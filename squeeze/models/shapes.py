@@ -24,7 +24,7 @@ __all__ = [
 
 SHAPE, WEIGHTS = "encoder.json", "student.safetensors"
 
-Activation = Literal["gelu", "relu", "tanh"]
+Activation = Literal["gelu", "gelu_tanh", "relu", "tanh"]
 
 
 class EmbeddingShape(Frozen):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import nn
 from squeeze.errors import ProfileError
 from squeeze.models.families import Family, family_of
 from squeeze.models.huggingface import first_line, transformers
+from squeeze.models.support import config_problem
 from squeeze.runtime import need
 
 __all__ = ["average", "load_classifier", "save_classifier"]
@@ -31,9 +33,10 @@ def load_classifier(folder: Path, labels: tuple[str, ...], *, untrained_head: bo
             (it will be trained); otherwise that is an error.
 
     Raises:
-        ProfileError: wrong family, missing or unreadable weights, or a head for other labels.
+        ProfileError: a family or variant that is not supported, missing or unreadable weights, weights that
+            are not finite, or a head for other labels or of another kind.
     """
-    config = _config(folder)
+    config = _config(folder, trained=untrained_head)
     family = family_of(config.model_type)
     order = _label_order(config, labels)
     if order is None:
@@ -79,13 +82,27 @@ def average(logits: list[NDArray[np.float32]], weights: list[float]) -> NDArray[
     return mean
 
 
-def _config(folder: Path) -> Any:
+def _config(folder: Path, *, trained: bool) -> Any:
     library, hub = transformers(), need("huggingface_hub", extra="train")
     bad_field = hub.errors.StrictDataclassError
     try:
-        return library.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        config = library.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, bad_field) as error:
         raise ProfileError(f"{folder}: no readable config.json: {first_line(error)}") from error
+    problem = config_problem(raw, trained=trained)
+    if problem:
+        raise ProfileError(
+            f"{folder}: {problem}", hint="use an encoder classifier that gives one label a text"
+        )
+    # How the library runs it, not what it computes.
+    config.chunk_size_feed_forward, config.return_dict = 0, True
+    config.output_attentions = config.output_hidden_states = False
+    if config.problem_type is not None:
+        config.problem_type = (
+            "single_label_classification"  # a head of another kind will be trained to be one
+        )
+    return config
 
 
 def _weights(folder: Path, config: Any) -> tuple[Any, Mapping[str, Any]]:
@@ -108,9 +125,20 @@ def _weights(folder: Path, config: Any) -> tuple[Any, Mapping[str, Any]]:
             trust_remote_code=False,
             dtype=torch.float32,
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, AssertionError, ImportError, SafetensorError) as error:
         raise ProfileError(f"{folder}: cannot be loaded as a classifier: {first_line(error)}") from error
+    _refuse_not_finite(folder, model)
     return model, report
+
+
+def _refuse_not_finite(folder: Path, model: Any) -> None:
+    for name, value in model.state_dict().items():
+        if not torch.isfinite(value).all():
+            what = "NaN" if torch.isnan(value).any() else "infinity"
+            raise ProfileError(
+                f"{folder}: its weights are not finite: {name} holds {what}",
+                hint="take an earlier checkpoint, or convert it again: numbers above 65,504 overflow in fp16",
+            )
 
 
 def _label_names(config: Any) -> list[str]:

@@ -5,9 +5,10 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from squeeze.errors import ProfileError
-from squeeze.models import families
+from squeeze.models import families, support
 from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.encoder import LayerShape
+from squeeze.models.support import ACTIVATION_NAMES, activation_key
 from tests import tiny
 
 EXACT = 1e-5
@@ -64,7 +65,7 @@ def test_the_shape_is_told_without_reading(family):
 
 
 def test_every_family_is_tested():
-    assert set(tiny.FAMILIES) == set(families.FAMILIES)
+    assert set(tiny.FAMILIES) == set(families.FAMILIES) == set(support.FAMILIES)
 
 
 @pytest.mark.parametrize("pad", [0, 3])
@@ -101,7 +102,9 @@ def test_another_activation_is_copied():
     [
         ({"hidden_act": "silu"}, "'silu'"),
         ({"is_decoder": True}, "left to right"),
+        ({"add_cross_attention": True}, "add_cross_attention"),
         ({"position_embedding_type": "relative_key"}, "'relative_key'"),
+        ({"num_hidden_layers": 0}, "at least one layer"),
     ],
 )
 def test_variants_that_are_not_computed_are_refused(change, said):
@@ -110,6 +113,35 @@ def test_variants_that_are_not_computed_are_refused(change, said):
         setattr(model.config, name, value)
     with pytest.raises(ProfileError, match=said):
         families.read(model)
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+@pytest.mark.parametrize("name", ACTIVATION_NAMES)
+def test_every_supported_activation_is_copied(name, family):
+    model = tiny.classifier(family, **{activation_key(family): name, "initializer_range": 0.5})
+    ids, mask = tiny.batch(pad=model.config.pad_token_id)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            families.read(model)(ids, mask), original(model, ids, mask).logits, atol=1e-4, rtol=0
+        )
+
+
+def test_activations_differ_by_more_than_the_tests_allow():
+    ids, mask = tiny.batch()
+    answers = [
+        original(tiny.classifier(hidden_act=name, initializer_range=0.5), ids, mask).logits
+        for name in ("gelu", "gelu_new", "relu")
+    ]
+    assert min((answers[i] - answers[j]).abs().max() for i, j in ((0, 1), (0, 2), (1, 2))) > 5e-4
+
+
+def test_distilbert_reads_neither_another_activation_nor_another_epsilon():
+    model = tiny.classifier("distilbert", hidden_act="relu", layer_norm_eps=0.5)
+    ids, mask = tiny.batch()
+    with torch.no_grad():
+        torch.testing.assert_close(
+            families.read(model)(ids, mask), original(model, ids, mask).logits, atol=EXACT, rtol=0
+        )
 
 
 def test_an_unknown_family_is_named_with_the_known_ones():
@@ -124,9 +156,11 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_student_saved_as_bert_loads_anywhere_with_the_same_logits(kind, tmp_path, capfd):
-    student = tiny.encoder(embedding=KINDS[kind])
+@pytest.mark.parametrize(
+    ("kind", "activation"), [*((kind, "gelu") for kind in KINDS), ("dense", "gelu_tanh")]
+)
+def test_a_student_saved_as_bert_loads_anywhere_with_the_same_logits(kind, activation, tmp_path, capfd):
+    student = tiny.encoder(embedding=KINDS[kind], activation=activation)
     families.write_bert(student, ("no", "yes"), pad_id=0).save_pretrained(tmp_path)
     assert not (tmp_path / "pytorch_model.bin").exists()
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
@@ -145,6 +179,7 @@ def test_a_student_saved_as_bert_loads_anywhere_with_the_same_logits(kind, tmp_p
         ({}, True),
         ({"layers": (LayerShape(heads=4, ffn=64), LayerShape(heads=4, ffn=32))}, False),
         ({"layers": (LayerShape(heads=2, ffn=64),)}, False),
+        ({"activation": "gelu_tanh"}, True),
         ({"embedding": EmbeddingShape(width=16)}, False),
         ({"head_activation": "relu"}, False),
         ({"relative_bias": True}, False),
