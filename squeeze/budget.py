@@ -73,17 +73,17 @@ class BudgetSection(Grown):
     """which exported form is judged; the last one of `[export] forms` by default"""
     target: str | None = None
     """which of `[bench] targets` latency, load time and memory are judged on; all of them by default"""
-    p50_ms: float | None = Field(default=None, gt=0)
+    p50_ms: float | None = Field(default=None, gt=0, le=1e9)
     """median latency, milliseconds"""
-    p95_ms: float | None = Field(default=None, gt=0)
+    p95_ms: float | None = Field(default=None, gt=0, le=1e9)
     """95th percentile of latency, milliseconds"""
-    p99_ms: float | None = Field(default=None, gt=0)
+    p99_ms: float | None = Field(default=None, gt=0, le=1e9)
     """99th percentile of latency, milliseconds"""
-    load_ms: float | None = Field(default=None, gt=0)
+    load_ms: float | None = Field(default=None, gt=0, le=1e9)
     """time to open the model, milliseconds"""
-    size_mb: float | None = Field(default=None, gt=0)
+    size_mb: float | None = Field(default=None, gt=0, le=1e9)
     """model file and tokenizer.json together, in units of 1,000,000 bytes"""
-    rss_mb: float | None = Field(default=None, gt=0)
+    rss_mb: float | None = Field(default=None, gt=0, le=1e9)
     """peak memory of the measuring process, in units of 1,000,000 bytes"""
     accuracy: float | None = Field(default=None, ge=0, le=1)
     """least accuracy on the test split, 0..1"""

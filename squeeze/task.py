@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -16,14 +17,14 @@ class TaskSection(Frozen):
 
     type: Literal["text-classification"] = "text-classification"
     """kind of task"""
-    labels: tuple[str, ...] = Field(min_length=2)
+    labels: tuple[str, ...] = Field(min_length=2, max_length=10_000)
     """label names as they stand in the data; their order is the order of the model's outputs"""
     max_length: int = Field(default=128, ge=8, le=4096)
     """longest input in tokens; longer texts are cut"""
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:
-        twice = sorted({name for name in self.labels if self.labels.count(name) > 1})
+        twice = sorted(name for name, count in Counter(self.labels).items() if count > 1)
         if twice:
             raise ValueError(f"labels stand twice: {', '.join(twice)}")
         return self

@@ -12,6 +12,7 @@ from squeeze.costs.request import FORMS
 from squeeze.errors import ProfileError
 from squeeze.profile import explain, load, parse
 from squeeze.profile.overrides import parse as parse_override
+from squeeze.profile.problems import Problem
 from squeeze.stages.search.stage import PREDICTED
 
 BOM = "\ufeff"
@@ -41,6 +42,14 @@ def changed(place: str, value: Any) -> dict[str, Any]:
     else:
         here[int(key) if isinstance(here, list) else key] = value
     return data
+
+
+def nested(levels: int) -> Any:
+    """A list inside a list, and so on."""
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
 
 
 def refusal(data: dict[str, Any]) -> list[str]:
@@ -78,7 +87,7 @@ def refusal(data: dict[str, Any]) -> list[str]:
         ),
         ("data.more_tests", {"str": 5}, "x.toml: [data.more_tests] str: expected text or a table, got 5"),
         ("data.more_tests", {"train": "x.csv"}, "x.toml: [data.more_tests] train: the name is taken"),
-        ("data.more_tests", {"a/b": "x.csv"}, "x.toml: [data.more_tests] a/b: a test's name may hold"),
+        ("data.more_tests", {"a/b": "x.csv"}, "x.toml: [data.more_tests] a/b: a test's name has 1 to 64 of"),
         ("teacher", [1], "x.toml: teacher: expected a table, got [1]"),
         ("teacher.model", None, "x.toml: [teacher]: give either `model` or `models`"),
         ("student.layers", 0.5, "x.toml: [student] layers: expected a whole number or a list, got 0.5"),
@@ -188,6 +197,113 @@ def test_a_search_refuses_phases_that_train_no_head():
     parse({**data, "search": None}, "x.toml", Path("/p"))
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "line"),
+    [
+        ("student.layers", 10**30, "[student] layers: must be at most 1000, got 1000000"),
+        ("student.layers", [0, 10**6], "[student.layers] 1: must be less than 1000, got 1000000"),
+        ("student.heads", 10**30, "[student] heads: must be at most 1024"),
+        ("student.ffn", [10**30], "[student.ffn] 0: must be at most 1000000"),
+        ("distil.phases.0.epochs", 10**30, "[distil.phases.0] epochs: must be at most 100000"),
+        ("distil.augment.copies", 10**30, "[distil.augment] copies: must be at most 1000"),
+        ("distil.phases.0.losses.0.weight", 1e300, "losses.0] weight: must be at most 1000000.0, got 1e+300"),
+        ("bench.threads", 10**30, "[bench] threads: must be at most 1024"),
+        ("bench.max_seconds", 1e9, "[bench] max_seconds: must be at most 86400"),
+        ("search.trials", 10**30, "[search] trials: must be at most 1000000"),
+        ("search.layers", [10**30], "[search]: `layers` must be at most 1000 everywhere"),
+        ("search.layers", list(range(1, 100)), "[search] layers: takes at most 64 entries, got 99"),
+        ("search.score", {"random": 1e300}, "[search]: `score`: the weight of random must lie within 1e+06"),
+        ("data.limit", 10**30, "[data] limit: must be at most 1000000000"),
+        ("seed", 10**4000, "seed: a number of more than 300 digits has no meaning here"),
+        ("task.labels", [[[[]]] * 2, "a"], "[task.labels] 0: expected text"),
+        ("seed", nested(33), "x.toml: seed: nested too deeply (more than 32 levels)"),
+        ("seed", nested(32), "x.toml: seed: expected a whole number, got"),
+    ],
+)
+def test_absurd_values_are_refused(place, value, line):
+    (said,) = refusal(changed(place, value))
+    assert line in said
+    assert len(said) < 300
+
+
+@pytest.mark.parametrize("key", ["validation", "test", "more_tests.other"])
+@pytest.mark.parametrize("name", ["a.csv", "./a.csv", {"name": "sub/../a.csv", "label": "other"}])
+def test_the_training_text_is_no_test(key, name):
+    (said,) = refusal(changed(f"data.{key}", name))
+    *above, last = f"data.{key}".split(".")
+    assert said.startswith(f"x.toml: [{'.'.join(above)}] {last}: a.csv is the training text")
+
+
+def test_splits_of_one_source_are_not_the_same_text():
+    data = changed("data.train", "builtin:crisis-demo")
+    data["data"] |= {"validation": "builtin:crisis-demo", "test": "builtin:crisis-demo"}
+    parse(data, "x.toml", Path("/p"))
+    data["data"]["test"] = {"name": "builtin:crisis-demo", "split": "train"}
+    assert "[data] test: builtin:crisis-demo is the training text" in refusal(data)[0]
+    other_column = changed("data.test", {"name": "a.csv", "text": "title"})
+    parse(other_column, "x.toml", Path("/p"))
+
+
+def test_text_without_labels_is_named_once():
+    (said,) = refusal(changed("data.unlabelled", ["c.csv", "d.csv", "./c.csv"]))
+    assert said == "x.toml: [data.unlabelled] 2: c.csv stands twice"
+
+
+@pytest.mark.parametrize(
+    ("phase", "line"),
+    [
+        ({"patience": 1, "losses": [{"name": "hidden_mse"}]}, "[distil.phases.0] patience: no loss of it"),
+        ({"losses": [{"name": "topk_kd", "k": 3}]}, "[distil.phases.0.losses.0] k: topk_kd takes 3 labels"),
+        ({"data": "unlabelled"}, '[distil.phases.0] data: "unlabelled" needs [data] unlabelled, or copies'),
+    ],
+)
+def test_what_no_phase_can_do_is_refused_by_its_table(phase, line):
+    (said,) = refusal(changed("distil.phases.0", {**PHASE, **phase}))
+    assert line in said
+
+
+def test_changed_copies_are_text_without_labels():
+    phase = {"phases": [{**PHASE, "data": "unlabelled"}], "augment": {"copies": 1}}
+    parse(changed("distil", phase), "x.toml", Path("/p"))
+
+
+@pytest.mark.parametrize(
+    ("search", "student", "line"),
+    [
+        (
+            {"embedding": ["dense", "sparse"]},
+            {},
+            "1: [search] embedding: 'sparse' is unknown",
+        ),
+        ({"embedding": ["product-0"]}, {}, "'product-0': subvectors: Input should be greater"),
+        ({"embedding": ["product-" + "9" * 5000]}, {}, "is unknown (dense, product-SUBVECTORS"),
+        ({}, {"init": "path", "path": "s"}, '[student] init: "path" has a shape'),
+        ({"score": {"carved_kl": 1.0}}, {"init": "random"}, "[search] score: carved_kl needs a student that"),
+        (
+            {name: list(range(1, 65)) for name in ("layers", "heads", "ffn")},
+            {},
+            "[search]: more than 100,000",
+        ),
+    ],
+)
+def test_a_search_that_cannot_be_made_is_refused(search, student, line):
+    data = {**WHOLE, "search": search, "student": student, "budget": {"form": "fp32"}}
+    (said,) = refusal(data)
+    assert line in said
+
+
+def test_layers_to_keep_are_counted_from_0():
+    (said,) = refusal({**WHOLE, "prune": {"layers": [0, -1]}})
+    assert said == "x.toml: [prune] layers: layers are counted from 0, got -1"
+
+
+def test_the_judged_form_of_a_scheme_that_is_chosen_is_one_of_all():
+    data = {**WHOLE, "quantize": {"scheme": "auto"}, "budget": {"form": "int4-weight"}}
+    parse(data, "x.toml", Path("/p"))
+    (said,) = refusal({**data, "budget": {"form": "int5"}})
+    assert said.startswith("x.toml: [budget] form: must be one of [export] forms fp32")
+
+
 def test_a_search_refuses_a_form_whose_latency_it_cannot_predict():
     data = {**WHOLE, "search": {}, "export": {"forms": ["fp32", "int8-static"]}}
     (said,) = refusal(data)
@@ -255,11 +371,15 @@ def file(tmp_path):
         ("name = \n", "not valid TOML: Invalid value (at line 1, column 8)"),
         ("a = 1\na = 2\n", "not valid TOML: Cannot overwrite a value (at line 2, column 6)"),
         (b"name = '\xff'", "not UTF-8 text (byte 8)"),
-        ("a = " + "[" * 5000, "not valid TOML: nested too deeply"),
+        ("a = " + "[" * 5000, "nested too deeply (more than 32 levels)"),
         ("seed = " + "9" * 5000, "not valid TOML: "),
         ("\x00", "not valid TOML: "),
         ("[data]\ntrain = 2020-01-01\n", "[data] train: dates and times have no meaning here"),
         ("seed = inf\n", "seed: "),
+        ("seed = 0x" + "F" * 5000, "x.toml: seed: a number of more than 300 digits"),
+        ("[" + ".".join("a" * 2000) + "]", "x.toml: a: nested too deeply (more than 32 levels)"),
+        ("seed = " + "[" * 210 + "]" * 210, "x.toml: "),
+        ("#" * 1_000_001, "x.toml: more than 1,000 kB, which no profile has"),
         ("", "name: missing (name of the run"),
     ],
 )
@@ -315,6 +435,27 @@ def test_overrides(file):
     assert profile.export.opset == 18
 
 
+def test_a_profile_that_never_ends_is_refused():
+    with pytest.raises(ProfileError, match="/dev/zero: more than 1,000 kB"):
+        load(Path("/dev/zero"))
+
+
+def test_a_fault_without_a_place_names_the_file():
+    assert Problem((), "is wrong").line("x.toml") == "x.toml: is wrong"
+
+
+@pytest.mark.parametrize("levels", [35, 210, 5000])
+@pytest.mark.parametrize("form", ["list", "table", "keys"])
+def test_deep_overrides_are_refused(file, levels, form):
+    text = {
+        "list": "seed=" + "[" * levels + "]" * levels,
+        "table": "seed=" + "{a=" * levels + "1" + "}" * levels,
+        "keys": ".".join(["seed"] * levels) + "=1",
+    }[form]
+    with pytest.raises(ProfileError, match=r"^--set seed\S*: nested too deeply \(more than 32 levels\)$"):
+        load(file(MINIMAL), [text])
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [
@@ -330,6 +471,9 @@ def test_overrides(file):
             "--set distil.phases.3: distil.phases is a list of 1 entry, counted from 0; 3 is none",
         ),
         ("distil.phases.epochs=1", "--set distil.phases.epochs: distil.phases is a list of 1 entry"),
+        ("distil.phases." + "9" * 5000 + ".epochs=1", "is a list of 1 entry, counted from 0; 999"),
+        ("task.labels=[" + "9" * 5000 + "]", "--set task.labels: not a TOML value: [999"),
+        ("seed=0x" + "f" * 5000, "--set seed: a number of more than 300 digits"),
         ("seed.low=1", "--set seed.low: seed is a plain value"),
         (
             "distil.phases.0.losses.0.name=nothing",

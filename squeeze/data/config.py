@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, TypeAlias
 
@@ -9,7 +11,19 @@ from pydantic import Field
 
 from squeeze.schema import Frozen
 
-__all__ = ["DataSection", "Source"]
+__all__ = ["DataSection", "Source", "source_key", "split_name_fault"]
+
+TAKEN = ("train", "validation", "test", "unlabelled")
+SPLIT_NAME = re.compile(r"[a-z0-9_-]{1,64}")
+
+
+def split_name_fault(name: str) -> str | None:
+    """Why a further test cannot have this name, which also is a file's; None where it can."""
+    if name in TAKEN:
+        return f"the name is taken; choose another than {', '.join(TAKEN)}"
+    if not SPLIT_NAME.fullmatch(name):
+        return "a test's name has 1 to 64 of a-z, 0-9, _ and -"
+    return None
 
 
 class Source(Frozen):
@@ -40,9 +54,9 @@ class DataSection(Frozen):
     """labelled text to choose on: early stop, parity, calibration"""
     test: AnySource
     """labelled text that is only reported on"""
-    more_tests: Mapping[str, AnySource] = Field(default_factory=dict)
+    more_tests: Mapping[str, AnySource] = Field(default_factory=dict, max_length=64)
     """further test sets by name, such as an out-of-domain one"""
-    unlabelled: tuple[AnySource, ...] = ()
+    unlabelled: tuple[AnySource, ...] = Field(default=(), max_length=256)
     """text without labels: the teacher labels it for distillation"""
     text: str = "text"
     """name of the text column"""
@@ -50,5 +64,13 @@ class DataSection(Frozen):
     """name of the label column"""
     duplicates: Literal["refuse", "drop"] = "refuse"
     """training texts that also stand in validation or a test: `drop` removes them from training"""
-    limit: int | None = Field(default=None, ge=1)
+    limit: int | None = Field(default=None, ge=1, le=1_000_000_000)
     """keep only so many rows of each split (a quick try)"""
+
+
+def source_key(slot: str, source: Source | str, section: DataSection) -> tuple[str | None, ...]:
+    """What says that two sources are one: the file or the split, and the column of the text."""
+    spec = Source(name=source) if isinstance(source, str) else source
+    if spec.name.startswith(("builtin:", "hf:")):
+        return (spec.name, spec.subset, spec.split or slot, spec.text)
+    return (os.path.normpath(spec.name), spec.text or section.text)

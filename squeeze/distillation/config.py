@@ -6,8 +6,8 @@ Three stages distil: `search` tries students for a short time, `distil` makes th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, Self
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
@@ -20,9 +20,11 @@ __all__ = [
     "PREDICTIONS",
     "AugmentSection",
     "CacheReport",
+    "Depth",
     "DistilConfig",
     "DistilSection",
     "EmbeddingSection",
+    "Layers",
     "Loss",
     "Phase",
     "PhaseReport",
@@ -30,6 +32,7 @@ __all__ = [
     "StudentSection",
     "VocabularyReport",
     "VocabularySection",
+    "phase_faults",
 ]
 
 
@@ -38,17 +41,26 @@ PREDICTIONS = "predictions.safetensors"
 ARCH = "arch.json"
 """File of a `[student]` section that a search has chosen."""
 
+Depth: TypeAlias = Annotated[int, Field(le=1000)]
+"""A number of layers."""
+Layers: TypeAlias = Annotated[tuple[Annotated[int, Field(lt=1000)], ...], Field(max_length=1000)]
+"""Layers by number, counted from 0."""
+Heads: TypeAlias = Annotated[int, Field(le=1024)]
+"""A number of attention heads."""
+Neurons: TypeAlias = Annotated[int, Field(le=1_000_000)]
+"""A number of feed-forward neurons."""
+
 
 class VocabularySection(Frozen):
     """The `[student.vocabulary]` section: which pieces of the tokenizer the student keeps."""
 
     trim: bool = False
     """drop pieces; dropped ones are re-segmented into kept ones, never made unknown"""
-    frequent: int = Field(default=12_000, ge=0)
+    frequent: int = Field(default=12_000, ge=0, le=10_000_000)
     """most frequent general pieces to keep besides those that the task's text uses"""
-    pieces: int | None = Field(default=None, ge=1)
+    pieces: int | None = Field(default=None, ge=1, le=10_000_000)
     """size of the vocabulary, in place of `frequent`: what the task needs, then frequent pieces up to it"""
-    min_count: int = Field(default=1, ge=1)
+    min_count: int = Field(default=1, ge=1, le=1_000_000_000)
     """how often the task's text must use a piece for it to be kept on that account"""
 
 
@@ -57,9 +69,9 @@ class EmbeddingSection(Frozen):
 
     kind: Literal["dense", "factorised", "product"] = "dense"
     """whole table, low rank by SVD, or product quantization (codes and codebooks)"""
-    rank: int = Field(default=96, ge=1)
+    rank: int = Field(default=96, ge=1, le=65_536)
     """`factorised`: width of the table before its projection to the hidden width"""
-    subvectors: int = Field(default=32, ge=1)
+    subvectors: int = Field(default=32, ge=1, le=65_536)
     """`product`: codes a piece; must divide the embedding width; each costs one byte a piece"""
     codewords: int = Field(default=256, ge=2, le=256)
     """`product`: entries of each codebook"""
@@ -72,17 +84,17 @@ class StudentSection(Frozen):
     """cut out of the teacher, random weights, or a student made before (`path`)"""
     path: str | None = None
     """folder of an earlier student (`init = "path"`)"""
-    layers: int | tuple[int, ...] = 3
+    layers: Depth | Layers = 3
     """how many teacher layers to keep, evenly spread, or which ones (counted from 0)"""
-    heads: int | tuple[int, ...] | None = None
+    heads: Heads | tuple[Heads, ...] | None = None
     """attention heads, for all layers or layer by layer; the teacher's by default"""
-    head_size: int | None = Field(default=None, ge=1)
+    head_size: int | None = Field(default=None, ge=1, le=16_384)
     """width of one head; the teacher's by default, and always so when carved"""
-    ffn: int | tuple[int, ...] | None = None
+    ffn: Neurons | tuple[Neurons, ...] | None = None
     """feed-forward neurons, for all layers or layer by layer; the teacher's by default"""
-    hidden: int | None = Field(default=None, ge=1)
+    hidden: int | None = Field(default=None, ge=1, le=65_536)
     """hidden width; the teacher's by default; a smaller one keeps the widest subspace (PCA)"""
-    max_positions: int | None = Field(default=None, ge=8)
+    max_positions: int | None = Field(default=None, ge=8, le=65_536)
     """longest input in tokens; `[task] max_length` by default"""
     vocabulary: VocabularySection = VocabularySection()
     embedding: EmbeddingSection = EmbeddingSection()
@@ -122,17 +134,17 @@ class Loss(Frozen):
         "diswot_semantic",
     ]
     """which loss; see squeeze/core/losses.py and, for `diswot_*`, squeeze/core/diswot.py"""
-    weight: float = Field(default=1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0, le=1e6)
     """factor of this term in the sum"""
-    temperature: float = Field(default=1.0, gt=0)
+    temperature: float = Field(default=1.0, gt=0, le=1000)
     """`kl`, `soft_cross_entropy`, `topk_kd`: softens both sides; the loss is multiplied by its square"""
     layers: Literal["final", "last", "skip", "uniform"] = "final"
     """losses inside the network: which teacher layer each student layer follows; `final`: last states only"""
     projection: Literal["pca", "learned"] = "pca"
     """`hidden_mse` between unequal widths: fixed principal axes, or a matrix trained along"""
-    heads: int = Field(default=12, ge=1)
+    heads: int = Field(default=12, ge=1, le=1024)
     """`relation_kl`: number of relation heads both sides are regrouped to"""
-    k: int = Field(default=1, ge=1)
+    k: int = Field(default=1, ge=1, le=10_000)
     """`topk_kd`, a split of our own: the teacher's labels that are kept apart from the rest"""
 
     @model_serializer(mode="wrap")
@@ -155,9 +167,9 @@ TRAIN_HEAD = ON_TEACHER_ANSWERS | {"cross_entropy"}
 class Phase(Schedule):
     """One `[[distil.phases]]` entry: which teacher, which text, which losses, how long."""
 
-    name: str = Field(min_length=1, pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    name: str = Field(min_length=1, pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)
     """name of the phase in reports and checkpoints"""
-    losses: tuple[Loss, ...] = Field(min_length=1)
+    losses: tuple[Loss, ...] = Field(min_length=1, max_length=64)
     """terms of the objective, summed with their weights"""
     data: Literal["all", "labelled", "unlabelled"] = "all"
     """which part of the text pool"""
@@ -201,14 +213,27 @@ class Phase(Schedule):
         return any(loss.name in TRAIN_HEAD for loss in self.losses)
 
 
+def phase_faults(phase: Phase, labels: int) -> Iterator[tuple[str, str]]:
+    """(key, message) of what a phase asks for that no student of so many labels can give."""
+    if phase.patience is not None and not phase.trains_head:
+        yield (
+            "patience",
+            "no loss of it trains the head, so no score can rise; leave it out, or add a loss on the answers,"
+            " such as logit_mse",
+        )
+    for number, loss in enumerate(phase.losses):
+        if loss.name == "topk_kd" and loss.k > labels:
+            yield f"losses.{number}.k", f"topk_kd takes {loss.k} labels, there are {labels}"
+
+
 class AugmentSection(Frozen):
     """The `[distil.augment]` section: more text for small sets, labelled by the teacher."""
 
-    copies: int = Field(default=0, ge=0)
+    copies: int = Field(default=0, ge=0, le=1000)
     """changed copies of every training text"""
     replace: float = Field(default=0.15, ge=0, le=1)
     """share of a copy's tokens replaced by near neighbours in the teacher's embedding"""
-    neighbours: int = Field(default=10, ge=1)
+    neighbours: int = Field(default=10, ge=1, le=10_000)
     """how many nearest tokens a replacement is drawn from"""
     drop: float = Field(default=0.05, ge=0, lt=1)
     """share of a copy's tokens left out"""
@@ -219,10 +244,10 @@ class AugmentSection(Frozen):
 class DistilSection(Frozen):
     """The `[distil]` section."""
 
-    phases: tuple[Phase, ...] = Field(min_length=1)
+    phases: tuple[Phase, ...] = Field(min_length=1, max_length=64)
     """trainings in a row; each starts where the one before ended"""
     augment: AugmentSection = AugmentSection()
-    importance_batches: int = Field(default=32, ge=1)
+    importance_batches: int = Field(default=32, ge=1, le=1_000_000)
     """batches of real text on which heads and neurons are ranked before carving"""
 
     @model_validator(mode="after")

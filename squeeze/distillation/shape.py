@@ -10,7 +10,7 @@ from pathlib import Path
 
 from squeeze.core.layer_map import LayerMap, choose_layers
 from squeeze.data.teacher_cache import hidden
-from squeeze.distillation.config import DistilConfig, Loss, Phase, StudentSection
+from squeeze.distillation.config import DistilConfig, Loss, Phase, StudentSection, phase_faults
 from squeeze.distillation.terms import NEEDS, layer_pairs
 from squeeze.errors import ProfileError
 from squeeze.models.shapes import EmbeddingShape, EncoderShape, LayerShape, load_shape
@@ -187,14 +187,8 @@ def _earlier(config: DistilConfig, teacher: EncoderShape) -> EncoderShape:
 
 
 def _refuse_phase(student: EncoderShape, phase: Phase, teacher: EncoderShape) -> None:
-    if phase.patience is not None and not phase.trains_head:
-        raise ProfileError(
-            f"phase {phase.name}, patience: no loss of it trains the head, so no score can rise",
-            hint="leave patience out, or add a loss on the answers, such as logit_mse",
-        )
-    for loss in phase.losses:
-        if loss.name == "topk_kd" and loss.k > student.labels:
-            raise ProfileError(f"phase {phase.name}, topk_kd k: {loss.k}, there are {student.labels} labels")
+    for key, message in phase_faults(phase, student.labels):
+        raise ProfileError(f"phase {phase.name}, {key}: {message}")
     depth, limit = len(student.layers), len(teacher.layers)
     inner = [loss for loss in phase.losses if NEEDS[loss.name].feature is not None]
     if inner and depth > limit:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
+from squeeze.data.config import Source, source_key, split_name_fault
+from squeeze.distillation.config import phase_faults
+from squeeze.errors import ProfileError
 from squeeze.profile.model import Profile
-from squeeze.profile.problems import Problem, nearest
+from squeeze.profile.problems import Place, Problem, nearest
 from squeeze.stages.export.stage import QUANTIZERS
-from squeeze.stages.search.stage import PREDICTED
+from squeeze.stages.quantize.stage import SCHEMES
+from squeeze.stages.search.space import embedding_of, size, space_of
+from squeeze.stages.search.stage import CARVED_SCORES, MOST_CANDIDATES, PREDICTED
 
 __all__ = ["check"]
 
@@ -21,8 +25,6 @@ NEEDS = {
     "bench": ("export", "there is no file to measure without it"),
     "budget": ("bench", "there is no figure to judge without it"),
 }
-SPLIT_NAMES = frozenset({"train", "validation", "test", "unlabelled"})
-FILE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
 
 
 def check(profile: Profile) -> list[Problem]:
@@ -48,12 +50,22 @@ def _missing_sections(profile: Profile) -> Iterator[Problem]:
 
 
 def _data(profile: Profile) -> Iterator[Problem]:
-    for name in profile.data.more_tests:
-        place = ("data", "more_tests", name)
-        if name in SPLIT_NAMES:
-            yield Problem(place, f"the name is taken; choose another than {', '.join(sorted(SPLIT_NAMES))}")
-        elif not FILE_NAME.match(name):
-            yield Problem(place, "a test's name may hold letters, digits and `_ . -` only")
+    data = profile.data
+    for name in data.more_tests:
+        fault = split_name_fault(name)
+        if fault:
+            yield Problem(("data", "more_tests", name), fault)
+    train = source_key("train", data.train, data)
+    held_out: dict[Place, Source | str] = {("validation",): data.validation, ("test",): data.test}
+    held_out |= {("more_tests", name): source for name, source in data.more_tests.items()}
+    for place, source in held_out.items():
+        if source_key(str(place[-1]), source, data) == train:
+            message = "the training text, and a figure on it says nothing; name text that is not trained on"
+            yield Problem(("data", *place), f"{train[0]} is {message}")
+    pool = [source_key("unlabelled", source, data) for source in data.unlabelled]
+    for number, key in enumerate(pool):
+        if key in pool[:number]:
+            yield Problem(("data", "unlabelled", number), f"{key[0]} stands twice")
 
 
 def _student(profile: Profile) -> Iterator[Problem]:
@@ -64,6 +76,9 @@ def _student(profile: Profile) -> Iterator[Problem]:
     layers = profile.student.layers
     if isinstance(layers, tuple) and min(layers) < 0:
         yield Problem(("student", "layers"), f"layers are counted from 0, got {min(layers)}")
+    cut = profile.prune.layers if profile.prune else None
+    if isinstance(cut, tuple) and min(cut) < 0:
+        yield Problem(("prune", "layers"), f"layers are counted from 0, got {min(cut)}")
 
 
 def _engine(profile: Profile) -> Iterator[Problem]:
@@ -101,16 +116,40 @@ def _phases(profile: Profile) -> Iterator[Problem]:
     sections = (("distil", profile.distil), ("prune", profile.prune), ("quantize", profile.quantize))
     for name, section in sections:
         for number, phase in enumerate((section.phases or ()) if section else ()):
+            place = (name, "phases", number)
             if phase.teacher == "base" and not keeps:
-                yield Problem((name, "phases", number, "teacher"), '"base" needs [teacher] keep_base = true')
+                yield Problem((*place, "teacher"), '"base" needs [teacher] keep_base = true')
+            for key, message in phase_faults(phase, len(profile.task.labels)):
+                yield Problem((*place, *key.split(".")), message)
+            more = profile.data.unlabelled or (section and section.augment.copies)
+            if phase.data == "unlabelled" and not more:
+                yield Problem((*place, "data"), '"unlabelled" needs [data] unlabelled, or copies in augment')
+
+
+def _flat(error: ProfileError) -> str:
+    return f"{error.message} ({error.hint})" if error.hint else error.message
 
 
 def _search(profile: Profile) -> Iterator[Problem]:
-    if profile.search is None or profile.distil is None:
+    search, init = profile.search, profile.student.init
+    if search is None:
         return
-    if not any(phase.trains_head for phase in profile.distil.phases):
+    for number, text in enumerate(search.embedding or ()):
+        try:
+            embedding_of(text)
+        except ProfileError as error:
+            yield Problem(("search", "embedding", number), _flat(error))
+    if profile.distil is not None and not any(phase.trains_head for phase in profile.distil.phases):
         message = "none trains the head, and [search] compares finalists by their answers"
         yield Problem(("distil", "phases"), f"{message}; add a loss on answers, such as logit_mse")
+    if init == "path":
+        yield Problem(("student", "init"), '"path" has a shape, and leaves nothing to [search]')
+    for name in sorted(CARVED_SCORES & search.score.keys()) if init == "random" else ():
+        message = f'{name} needs a student that is carved, and [student] init is "random"'
+        yield Problem(("search", "score"), message)
+    if size(space_of(search)) > MOST_CANDIDATES:
+        message = f"more than {MOST_CANDIDATES:,} students; give shorter lists"
+        yield Problem(("search",), message, table=True)
 
 
 def _bench(profile: Profile) -> Iterator[Problem]:
@@ -139,8 +178,9 @@ def _budget(profile: Profile) -> Iterator[Problem]:
     if profile.budget is None:
         return
     form, forms = profile.budget.form, _forms(profile)
-    if form is not None and forms and form not in forms:
-        yield Problem(("budget", "form"), f"must be one of [export] forms {', '.join(forms)}, got {form!r}")
+    able = forms or (*(profile.export.forms if profile.export else ()), *SCHEMES)
+    if form is not None and form not in able:
+        yield Problem(("budget", "form"), f"must be one of [export] forms {', '.join(able)}, got {form!r}")
     judged = form or (forms[-1] if forms else PREDICTED[-1])
     if profile.search is not None and judged not in PREDICTED:
         known = " or ".join(PREDICTED)

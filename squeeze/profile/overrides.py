@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from squeeze.errors import ProfileError
-from squeeze.profile.problems import Place, dotted
+from squeeze.profile.problems import DEEPEST, Place, dotted, shortened
 from squeeze.schema import is_text
 
 __all__ = ["Override", "apply", "parse"]
 
 Override = tuple[Place, Any]
+INDEX_DIGITS = 9  # of a place in a list
 
 
 def parse(text: str) -> Override:
@@ -25,21 +26,31 @@ def parse(text: str) -> Override:
         ProfileError: not UTF-8, no `=`, an empty key, or a broken list, table or quoted text.
     """
     if not is_text(text):
-        raise ProfileError(f"--set {text!r}: not UTF-8 text")
+        raise ProfileError(f"--set {shortened(text)!r}: not UTF-8 text")
     key, equals, raw = text.partition("=")
     steps = [step.strip() for step in key.split(".")]
     if not equals or not all(steps):
-        raise ProfileError(f"--set {text}: not of the form key=value", hint="--set distil.phases.0.epochs=3")
-    place = tuple(int(step) if step.isdecimal() else step for step in steps)
+        raise ProfileError(
+            f"--set {shortened(text)}: not of the form key=value", hint="--set distil.phases.0.epochs=3"
+        )
+    if len(steps) > DEEPEST:
+        raise ProfileError(f"--set {shortened(key)}: nested too deeply (more than {DEEPEST} levels)")
+    place = tuple(int(step) if _is_index(step) else step for step in steps)
     return place, _value(raw.strip(), dotted(place))
+
+
+def _is_index(step: str) -> bool:
+    return step.isdecimal() and len(step) <= INDEX_DIGITS
 
 
 def _value(raw: str, key: str) -> Any:
     try:
         parsed = tomllib.loads(f"value = {raw}")
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise ProfileError(f"--set {key}: nested too deeply (more than {DEEPEST} levels)") from error
+    except ValueError as error:
         if raw.startswith(("[", "{", '"', "'")):
-            raise ProfileError(f"--set {key}: not a TOML value: {raw}") from error
+            raise ProfileError(f"--set {key}: not a TOML value: {shortened(raw)}") from error
         return raw
     return parsed["value"] if len(parsed) == 1 else raw
 

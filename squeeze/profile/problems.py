@@ -12,10 +12,12 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-__all__ = ["MISSING", "Place", "Problem", "at", "dotted", "nearest", "problems"]
+__all__ = ["DEEPEST", "MISSING", "Place", "Problem", "at", "dotted", "nearest", "problems", "shortened"]
 
 Place = tuple[str | int, ...]
 MISSING = object()
+DEEPEST = 32
+"""Levels of lists and tables inside one another; a valid profile has 7."""
 SHOWN = 60  # characters of a value that fit beside its message on one line
 EXPECTED = {
     "string_type": "text",
@@ -56,6 +58,8 @@ class Problem:
         """`profiles/x.toml: [distil.phases.0] epohs: unknown key (nearest: epochs)`."""
         if self.table:
             return f"{origin}: [{dotted(self.place)}]: {self.message}"
+        if not self.place:
+            return f"{origin}: {self.message}"
         *section, key = self.place
         where = f"[{dotted(tuple(section))}] {key}" if section else str(key)
         return f"{origin}: {where}: {self.message}"
@@ -158,6 +162,8 @@ def _single(detail: ErrorDetails, value: Any) -> str:
         return f"{text.format(context[name])}, got {_show(value)}"
     if kind in {"too_short", "string_too_short"}:
         return _short(kind, int(context["min_length"]), value)
+    if kind == "too_long":
+        return f"takes at most {context['max_length']} entries, got {len(value)}"
     return f"{detail['msg'][:1].lower()}{detail['msg'][1:]}, got {_show(value)}"
 
 
@@ -178,6 +184,11 @@ def _show(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
     if isinstance(value, Mapping):
         text = f"a table with {', '.join(map(str, value)) or 'nothing in it'}"
+    return shortened(text)
+
+
+def shortened(text: str) -> str:
+    """A text from the profile, cut to fit a line."""
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 

@@ -265,5 +265,5 @@ def test_the_split_of_the_teacher_s_best_labels_can_be_asked_for(where, tmp_path
     made, _ = quantize(where, tmp_path, phases=phases)
     assert torch.isfinite(torch.tensor([record["loss"] for record in made.phases[0].history])).all()
     phases[0]["losses"] = [{"name": "topk_kd", "k": 3}]
-    with pytest.raises(ProfileError, match="topk_kd k: 3, there are 2 labels"):
+    with pytest.raises(ProfileError, match=r"losses\.0\.k: topk_kd takes 3 labels, there are 2"):
         quantize(where, tmp_path, "wrong", phases=phases)

@@ -13,6 +13,7 @@ from squeeze.distillation.config import EmbeddingSection, Phase, StudentSection
 from squeeze.errors import ProfileError, UsageError
 from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.encoder import EncoderShape, LayerShape
+from squeeze.scores.table import SCORES
 from squeeze.stages.search.finalists import best, bisect, trial_phase
 from squeeze.stages.search.judging import Judge, Limits, limits
 from squeeze.stages.search.space import (
@@ -27,7 +28,7 @@ from squeeze.stages.search.space import (
     size,
     space_of,
 )
-from squeeze.stages.search.stage import Finalist, Row, SearchSection
+from squeeze.stages.search.stage import CARVED_SCORES, Finalist, Row, SearchSection
 from squeeze.stages.search.study import Judged, evolve, open_storage, pareto, recorded
 
 TEACHER = EncoderShape(
@@ -45,6 +46,10 @@ SPACE = SPACES["carve-tiny"]
 def candidate(**changes: int | float | str) -> Candidate:
     known = {"layers": 3, "heads": 4, "ffn": 384, "hidden": 0, "embedding": "product-96", "pieces": 0}
     return Candidate.model_validate({**known, **changes})
+
+
+def test_scores_of_carved_students_are_those_of_the_table():
+    assert {name for name, score in SCORES.items() if score.weights == "carved"} == CARVED_SCORES
 
 
 def test_named_spaces_have_every_dimension_and_autodistils_size():

@@ -22,22 +22,22 @@ __all__ = ["STAGE", "BenchConfig", "BenchResult", "BenchSection"]
 class BenchSection(Frozen):
     """The `[bench]` section."""
 
-    targets: tuple[str, ...] = Field(default=("cpu",), min_length=1)
+    targets: tuple[str, ...] = Field(default=("cpu",), min_length=1, max_length=64)
     """where to measure, one after the other: `cpu` and `gpu` of this machine, `ssh:[USER@]HOST[:PORT]`,
     `adb[:SERIAL]`"""
-    threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1, le=1024)
     """threads inside one operator; never more than the usable cores of a target"""
-    batch: int = Field(default=1, ge=1)
+    batch: int = Field(default=1, ge=1, le=4096)
     """texts a call"""
-    sequence: int | None = Field(default=None, ge=1)
+    sequence: int | None = Field(default=None, ge=1, le=4096)
     """tokens a text; the validation text's own lengths by default"""
-    min_runs: int = Field(default=200, ge=10)
+    min_runs: int = Field(default=200, ge=10, le=1_000_000)
     """least number of timed calls"""
-    min_seconds: float = Field(default=3.0, ge=0)
+    min_seconds: float = Field(default=3.0, ge=0, le=86_400)
     """least time of timed calls, in seconds"""
-    max_seconds: float = Field(default=60.0, gt=0)
+    max_seconds: float = Field(default=60.0, gt=0, le=86_400)
     """most time for one file, warm-up included, in seconds"""
-    starts: int = Field(default=3, ge=1)
+    starts: int = Field(default=3, ge=1, le=1000)
     """fresh processes that load each file, for load time, first inference and peak memory"""
 
     @field_validator("targets")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 
 from squeeze.artifact import Artifact, digest_json
 from squeeze.data.checks import hint, inspect, overlap, unusable
-from squeeze.data.config import DataSection
+from squeeze.data.config import DataSection, split_name_fault
 from squeeze.data.dataset import write_split, write_unlabelled
 from squeeze.data.sources import UNLABELLED, Table, fingerprints, named_sources, read
 from squeeze.data.wording import combine
@@ -21,9 +20,6 @@ from squeeze.stage import Work
 from squeeze.stages.data.stage import DataConfig, DataResult, SplitCount
 
 __all__ = ["run"]
-
-SPLIT_NAME = re.compile(r"[a-z0-9_-]+")
-TAKEN = ("train", "validation", "test", UNLABELLED)
 
 
 def run(config: DataConfig, inputs: Mapping[str, Artifact], work: Work) -> DataResult:  # noqa: ARG001
@@ -79,12 +75,9 @@ def _write_labelled(
 
 def _require_split_names(section: DataSection) -> None:
     for name in section.more_tests:
-        if name in TAKEN:
-            raise ProfileError(
-                f"[data].more_tests.{name}: the name is taken; others than {', '.join(TAKEN)} are free"
-            )
-        if not SPLIT_NAME.fullmatch(name):
-            raise ProfileError(f"[data].more_tests.{name!r}: a name has only a-z, 0-9, _ and -")
+        fault = split_name_fault(name)
+        if fault:
+            raise ProfileError(f"[data.more_tests] {name}: {fault}")
 
 
 def _read_all(

@@ -110,15 +110,15 @@ FORMATS: Mapping[FormatName, Converter] = {
 class Tolerance(Frozen):
     """How much one conversion may change; all of it must hold on the validation text."""
 
-    max_abs: float | None = Field(default=None, gt=0)
+    max_abs: float | None = Field(default=None, gt=0, le=1e6)
     """largest difference of any logit; None: not judged"""
-    spread: float | None = Field(default=None, gt=0)
+    spread: float | None = Field(default=None, gt=0, le=1e6)
     """root mean square of the logits' differences against that of the logits, each text's mean taken
     away; None: not judged"""
-    product: float | None = Field(default=None, gt=0)
+    product: float | None = Field(default=None, gt=0, le=1e6)
     """of each product and look-up, root mean square of the difference of what it gives on equal inputs
     against what it should give; None: not judged"""
-    rounding: float | None = Field(default=None, gt=0)
+    rounding: float | None = Field(default=None, gt=0, le=1e6)
     """of each product, the same of its input once that is rounded; None: not judged"""
     agreement: float = Field(ge=0, le=1)
     """least share of texts that keep their label"""
@@ -134,9 +134,9 @@ class TensorrtSection(Frozen):
     fp16 around its products"""
     fp32_norms: bool = False
     """keep LayerNormalization and Softmax in fp32, for activations beyond 65504"""
-    workspace_mb: int = Field(default=1024, ge=16)
+    workspace_mb: int = Field(default=1024, ge=16, le=1_048_576)
     """most GPU memory that one kernel may use for itself, in 2^20 bytes"""
-    batch: int = Field(default=1, ge=1)
+    batch: int = Field(default=1, ge=1, le=4096)
     """most texts a call"""
     tolerance: Tolerance = Tolerance(max_abs=None, agreement=0.99, metric_drop=0.01)
     """the form against the converted graph in ONNX Runtime, and that against the engine"""
@@ -187,7 +187,7 @@ class ExportSection(Grown):
     """`int8-static`: where the range of a product's input is cut: `minmax` nowhere, `percentile` above
     99.99 % of its values, `entropy` where 128 levels tell its distribution best, `mse` where the squared
     error is least"""
-    calibration_texts: int = Field(default=512, ge=1)
+    calibration_texts: int = Field(default=512, ge=1, le=1_000_000)
     """`int8-static`: training texts that ranges are taken from"""
     ort: bool = False
     """also write every form in the format of ONNX Runtime's mobile builds, as model.ort and so on"""

@@ -9,7 +9,16 @@ from pydantic import Field, model_validator
 
 from squeeze.artifact import Artifact
 from squeeze.core.metrics import Quality
-from squeeze.distillation.config import AugmentSection, CacheReport, Loss, Phase, PhaseReport, PoolReport
+from squeeze.distillation.config import (
+    AugmentSection,
+    CacheReport,
+    Depth,
+    Layers,
+    Loss,
+    Phase,
+    PhaseReport,
+    PoolReport,
+)
 from squeeze.schema import Frozen
 from squeeze.stage import Stage, Work, this_machine
 from squeeze.task import TaskSection
@@ -34,15 +43,15 @@ MethodName = Literal["magnitude", "taylor", "learned", "random"]
 class LearnedSection(Frozen):
     """The `[prune.learned]` section: how masks are learned (`method = "learned"`)."""
 
-    steps: int = Field(default=256, ge=1)
+    steps: int = Field(default=256, ge=1, le=10_000_000)
     """batches walked, over and over; from `start` a mask needs 60 to fall at the default step size"""
-    learning_rate: float = Field(default=0.1, gt=0)
+    learning_rate: float = Field(default=0.1, gt=0, le=100)
     """step size of Adam on the masks' logits; the model itself is frozen"""
-    states: float = Field(default=0.2, ge=0)
+    states: float = Field(default=0.2, ge=0, le=1e6)
     """weight of the error of the states inside against that of the answers"""
-    beta: float = Field(default=1.0, gt=0)
+    beta: float = Field(default=1.0, gt=0, le=1e6)
     """weight of gates that are open above the target against both errors"""
-    start: float = 3.0
+    start: float = Field(default=3.0, ge=-100, le=100)
     """logit of every mask at first; 3 is nearly always open"""
 
 
@@ -59,21 +68,21 @@ class PruneSection(Frozen):
     """share of all feed-forward neurons to cut, 0..1; `share` by default; each layer keeps one at least"""
     scope: Literal["global", "layer"] = "global"
     """rank over all layers together, or cut each layer by the same share"""
-    latency_ms: float | None = Field(default=None, gt=0)
+    latency_ms: float | None = Field(default=None, gt=0, le=1e7)
     """in place of shares: cut until the predicted latency is so many milliseconds"""
     latency_share: float | None = Field(default=None, gt=0, lt=1)
     """in place of shares: cut until the predicted latency is this share of what it was, 0..1"""
     latency_form: Literal["fp32", "int8-dynamic"] = "int8-dynamic"
     """exported form whose latency is predicted"""
-    block: int = Field(default=16, ge=1)
+    block: int = Field(default=16, ge=1, le=65_536)
     """neurons that a latency target cuts at a time; a processor works on so many at once"""
-    layers: int | tuple[int, ...] | None = None
+    layers: Depth | Layers | None = None
     """how many whole layers to keep, evenly spread, or which ones (counted from 0)"""
-    hidden: int | None = Field(default=None, ge=1)
+    hidden: int | None = Field(default=None, ge=1, le=65_536)
     """hidden width to keep: the widest subspace of real states (PCA)"""
-    rank: int | None = Field(default=None, ge=1)
+    rank: int | None = Field(default=None, ge=1, le=65_536)
     """rank of the table of pieces, by SVD; not for a product-quantized table, which has none"""
-    pieces: int | None = Field(default=None, ge=1)
+    pieces: int | None = Field(default=None, ge=1, le=10_000_000)
     """size of the vocabulary: what the task needs, then frequent pieces up to it"""
     sparsity: float | None = Field(default=None, gt=0, lt=1)
     """share of single weights of the layers to set to zero, 0..1; no speed in ONNX Runtime"""
@@ -81,10 +90,10 @@ class PruneSection(Frozen):
     """any weights, or two of every four neighbours (`sparsity` is then 0.5), for targets that use it"""
     sparsity_scope: Literal["global", "layer"] = "global"
     """`unstructured`: rank all matrices of all layers together, or each by itself"""
-    batches: int = Field(default=32, ge=1)
+    batches: int = Field(default=32, ge=1, le=1_000_000)
     """batches of 16 training texts on which heads and neurons are ranked"""
     learned: LearnedSection = LearnedSection()
-    phases: tuple[Phase, ...] | None = None
+    phases: tuple[Phase, ...] | None = Field(default=None, max_length=64)
     """trainings in a row that let it recover; 3 epochs of `logit_mse` by default; an empty list: none"""
     augment: AugmentSection = AugmentSection()
 

@@ -35,7 +35,7 @@ class QuantizeSection(Frozen):
     """round what was trained, or train on while it is rounded"""
     calibration: Literal["minmax", "percentile", "entropy", "mse"] = "mse"
     """`int8-static`: where the ranges of activations are cut, or start when steps are learned"""
-    calibration_texts: int = Field(default=256, ge=1)
+    calibration_texts: int = Field(default=256, ge=1, le=1_000_000)
     """`int8-static`: training texts on which they are taken"""
     weight_bits: Literal[7, 8] | None = None
     """of the weights of the int8 schemes, 7 where it is left out: within -63..63 ONNX Runtime's fastest
@@ -51,7 +51,7 @@ class QuantizeSection(Frozen):
     floor: float = Field(default=0.003, ge=0, le=1)
     """macro-F1 on validation that may be lost, 0..1: by rounding alone for `keep = "auto"`, in the end for
     `scheme = "auto"`"""
-    phases: tuple[Phase, ...] | None = None
+    phases: tuple[Phase, ...] | None = Field(default=None, max_length=64)
     """`qat`: trainings in a row; 2 epochs of `logit_mse` (against labels `cross_entropy`) by default"""
     augment: AugmentSection = AugmentSection()
 

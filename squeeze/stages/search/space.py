@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from itertools import product
 from math import prod
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from squeeze.distillation.config import EmbeddingSection, StudentSection
 from squeeze.errors import ProfileError
@@ -188,8 +190,13 @@ def embedding_of(text: str) -> EmbeddingSection:
     """
     kind, _, number = text.partition("-")
     keys = {"dense": None, "product": "subvectors", "factorised": "rank"}
-    if kind not in keys or bool(number) != (keys[kind] is not None) or (number and not number.isdecimal()):
+    known = kind in keys and bool(number) == (keys[kind] is not None)
+    if not known or not re.fullmatch("[0-9]{0,6}", number):
         raise ProfileError(
             f"[search] embedding: {text!r} is unknown", hint="dense, product-SUBVECTORS or factorised-RANK"
         )
-    return EmbeddingSection.parse({"kind": kind, **({keys[kind]: int(number)} if number else {})})
+    try:
+        return EmbeddingSection.parse({"kind": kind, **({keys[kind]: int(number)} if number else {})})
+    except ValidationError as error:
+        limit = error.errors()[0]["msg"]
+        raise ProfileError(f"[search] embedding: {text!r}: {keys[kind]}: {limit}") from error

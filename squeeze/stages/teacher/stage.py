@@ -22,14 +22,14 @@ class Member(Frozen):
 
     model: str = Field(min_length=1)
     """`builtin:minilm-l6`, a folder, or the name of a model on the Hugging Face hub"""
-    weight: float = Field(default=1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0, le=1e6)
     """share of its probabilities in the average, relative to the others"""
 
 
 class FineTune(Schedule):
     """The `[teacher.finetune]` section: supervised training on the labelled text."""
 
-    epochs: int = Field(default=4, ge=1)
+    epochs: int = Field(default=4, ge=1, le=100_000)
     """passes over the training text"""
     learning_rate: float = Field(default=5e-5, gt=0, le=1)
     """peak step size of AdamW"""
@@ -40,7 +40,7 @@ class TeacherSection(Frozen):
 
     model: str | None = Field(default=None, min_length=1)
     """`builtin:minilm-l6`, a folder, or the name of a model on the Hugging Face hub"""
-    models: tuple[Member, ...] = ()
+    models: tuple[Member, ...] = Field(default=(), max_length=64)
     """several teachers, averaged in probability; the first one is the one students are carved from"""
     finetune: FineTune | None = None
     """train the teacher on the task first; leave out when it already is a classifier of these labels"""
