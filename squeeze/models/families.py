@@ -8,7 +8,6 @@ architecture only. Adding a family is one entry in FAMILIES and one row in its t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,126 +17,12 @@ from squeeze.errors import ProfileError
 from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.encoder import Encoder, EncoderShape, LayerShape
 from squeeze.models.huggingface import transformers
-from squeeze.models.shapes import Activation
-from squeeze.models.support import (
-    ACTIVATION_NAMES,
-    activation_key,
-    config_problem,
-    unsupported_family,
-)
+from squeeze.models.layout import BERT_LAYER, FAMILIES, Family, family_of
+from squeeze.models.support import ACTIVATION_NAMES, activation_key, config_problem
 
 __all__ = ["FAMILIES", "Family", "family_of", "fits_bert", "read", "shape_of", "write_bert"]
 
 Tensors = Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Family:
-    """Where one family keeps its tensors, as prefixes; ``{}`` is the layer number.
-
-    Attributes:
-        body: prefix of the encoder inside the classifier.
-        layer: the layers' prefix below `body`.
-        parts: our name of each matrix and norm inside a layer to the family's.
-        head_dense: first matrix of the classification head.
-        head_out: last matrix of the classification head.
-        head_activation: the function between them.
-        first_position: row of the position table that the first token reads; None: the one after the
-            padding piece's number, as fairseq counts.
-        relative: name of the relative attention bias below `body`, if there is one.
-        epsilon: of the norms, where the family has one of its own and reads none from its config.
-    """
-
-    body: str
-    layer: str
-    parts: Mapping[str, str]
-    head_dense: str
-    head_out: str
-    head_activation: Activation
-    first_position: int | None = 0
-    relative: str | None = None
-    epsilon: float | None = None
-
-
-_BERT_LAYER = {
-    "q": "attention.self.query",
-    "k": "attention.self.key",
-    "v": "attention.self.value",
-    "out": "attention.output.dense",
-    "attention_norm": "attention.output.LayerNorm",
-    "up": "intermediate.dense",
-    "down": "output.dense",
-    "norm": "output.LayerNorm",
-}
-_DISTIL_LAYER = {
-    "q": "attention.q_lin",
-    "k": "attention.k_lin",
-    "v": "attention.v_lin",
-    "out": "attention.out_lin",
-    "attention_norm": "sa_layer_norm",
-    "up": "ffn.lin1",
-    "down": "ffn.lin2",
-    "norm": "output_layer_norm",
-}
-_MPNET_LAYER = {
-    "q": "attention.attn.q",
-    "k": "attention.attn.k",
-    "v": "attention.attn.v",
-    "out": "attention.attn.o",
-    "attention_norm": "attention.LayerNorm",
-    "up": "intermediate.dense",
-    "down": "output.dense",
-    "norm": "output.LayerNorm",
-}
-_ROBERTA = Family(
-    "roberta",
-    "encoder.layer.{}",
-    _BERT_LAYER,
-    "classifier.dense",
-    "classifier.out_proj",
-    "tanh",
-    first_position=None,
-)
-
-FAMILIES: Mapping[str, Family] = {
-    "bert": Family("bert", "encoder.layer.{}", _BERT_LAYER, "bert.pooler.dense", "classifier", "tanh"),
-    "roberta": _ROBERTA,
-    "xlm-roberta": _ROBERTA,
-    "distilbert": Family(
-        "distilbert",
-        "transformer.layer.{}",
-        _DISTIL_LAYER,
-        "pre_classifier",
-        "classifier",
-        "relu",
-        epsilon=1e-12,
-    ),
-    "electra": Family(
-        "electra", "encoder.layer.{}", _BERT_LAYER, "classifier.dense", "classifier.out_proj", "gelu"
-    ),
-    "mpnet": Family(
-        "mpnet",
-        "encoder.layer.{}",
-        _MPNET_LAYER,
-        "classifier.dense",
-        "classifier.out_proj",
-        "tanh",
-        first_position=2,  # whatever number the padding piece has
-        relative="encoder.relative_attention_bias.weight",
-    ),
-}
-
-
-def family_of(model_type: str) -> Family:
-    """The table of a family.
-
-    Raises:
-        ProfileError: the family is not supported.
-    """
-    problem = unsupported_family(model_type)
-    if problem:
-        raise ProfileError(problem, hint="use an encoder classifier of one of these families")
-    return FAMILIES[model_type]
 
 
 def read(model: Any) -> Encoder:
@@ -295,7 +180,7 @@ def _to_bert(encoder: Encoder) -> dict[str, Tensor]:
         for index in range(len(encoder.shape.layers)):
             theirs, mine = f"bert.encoder.layer.{index}", f"layers.{index}"
             for part, value in zip("qkv", ours[f"{mine}.qkv.{suffix}"].chunk(3), strict=True):
-                state[f"{theirs}.{_BERT_LAYER[part]}.{suffix}"] = value
+                state[f"{theirs}.{BERT_LAYER[part]}.{suffix}"] = value
             for name in ("out", "attention_norm", "up", "down", "norm"):
-                state[f"{theirs}.{_BERT_LAYER[name]}.{suffix}"] = ours[f"{mine}.{name}.{suffix}"]
+                state[f"{theirs}.{BERT_LAYER[name]}.{suffix}"] = ours[f"{mine}.{name}.{suffix}"]
     return state
