@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
 from squeeze.bench import BenchReport, Judgement
+from squeeze.markup import code, inert, literal, table
 from squeeze.stages.gate.stage import Check
 from squeeze.targets.measurement import Comparison, Estimate, Measurement
 
@@ -37,14 +37,14 @@ def markdown(report: BenchReport, judgement: Judgement | None = None) -> str:
 
     Intervals stand in brackets.
     """
-    parts = [_table(HEAD, [_row(each) for each in report.measurements])]
+    parts = [table(HEAD, [_row(each) for each in report.measurements])]
     if report.comparisons:
         parts.append("\n".join(comparison(report, each) for each in report.comparisons))
     if judgement is not None and judgement.checks:
         rows = [_check_row(check) for check in judgement.checks]
-        parts.append(_table(("budget", "value", "limit", "verdict", "note"), rows))
+        parts.append(table(("budget", "value", "limit", "verdict", "note"), rows))
         parts.append(f"Verdict: **{judgement.verdict}**")
-    parts.append(setting(report.measurements[0]))
+    parts.append(literal(setting(report.measurements[0])))
     parts.extend(_notes(report))
     return "\n\n".join(parts) + "\n"
 
@@ -62,11 +62,11 @@ def summary(report: BenchReport, judgement: Judgement | None = None) -> str:
     parts = [f"### squeeze bench: {title}"]
     if judgement is not None and judgement.checks:
         parts.append("\n".join(_check_line(check) for check in judgement.checks))
-    parts.append(_table(COMPACT, [_compact(each) for each in report.measurements]))
+    parts.append(table(COMPACT, [_compact(each) for each in report.measurements]))
     if report.comparisons:
         parts.append("\n".join(f"- {comparison(report, each)}" for each in report.comparisons))
-    folded = [_literal(setting(report.measurements[0]))]
-    folded.extend(f"- {_literal(line)}" for line in notes(report))
+    folded = [literal(setting(report.measurements[0]))]
+    folded.extend(f"- {literal(line)}" for line in notes(report))
     return "\n\n".join([*parts, _folded("environment and notes", folded)]) + "\n"
 
 
@@ -76,18 +76,8 @@ def _folded(title: str, lines: Sequence[str]) -> str:
 
 
 def _check_line(check: Check) -> str:
-    told_of = f"**{_literal(check.name)}** {_literal(_values(check))}: {check.verdict}"
-    return f"- {SIGNS[check.verdict]} {told_of}" + (f" ({_literal(check.note)})" if check.note else "")
-
-
-def _literal(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    return re.sub(r"([\\`*_\[\]<>|~&#!])", r"\\\1", " ".join(text.split()))
-
-
-def _code(name: str) -> str:
-    """A name as code; a backtick would end it."""
-    return f"`{' '.join(name.replace('`', chr(39)).split())}`"
+    told_of = f"**{literal(check.name)}** {literal(_values(check))}: {check.verdict}"
+    return f"- {SIGNS[check.verdict]} {told_of}" + (f" ({literal(check.note)})" if check.note else "")
 
 
 def junit(judgement: Judgement, report: BenchReport | None = None, suite: str = "squeeze bench") -> str:
@@ -150,9 +140,9 @@ def _case(suite: ElementTree.Element, name: str, check: Check) -> None:
     if check.verdict == "pass":
         return
     tag = "failure" if check.verdict == "fail" else "error"
-    told_whole = f"{told(check)}\n{check.note}" if check.note else told(check)
-    element = ElementTree.SubElement(case, tag, type=check.verdict, message=_clean(told(check)))
-    element.text = _clean(told_whole)
+    line = _clean(told(check))
+    element = ElementTree.SubElement(case, tag, type=check.verdict, message=line)
+    element.text = f"{line}\n{_clean(check.note)}" if check.note else line
 
 
 def told(check: Check) -> str:
@@ -170,13 +160,13 @@ def _values(check: Check) -> str:
 
 
 def _clean(text: str) -> str:
-    """Text without the control characters that XML cannot hold."""
-    return "".join(sign for sign in text if sign.isprintable() or sign in "\n\t")
+    """A line without the signs that XML cannot hold, and none that a CI runs."""
+    return "".join(sign for sign in inert(text) if sign.isprintable())
 
 
 def _row(each: Measurement) -> tuple[str, ...]:
     return (
-        _code(each.name),
+        code(each.name),
         _estimate(each.p50),
         _estimate(each.p95),
         _estimate(each.p99),
@@ -207,14 +197,14 @@ def comparison(report: BenchReport, each: Comparison) -> str:
     way = "in turns" if each.interleaved else "against an earlier report"
     units = "blocks" if report.rounds is None else "rounds"
     return (
-        f"{_code(each.name)} is **{each.speedup:.3g}** times as fast as {_code(each.baseline)} "
+        f"{code(each.name)} is **{each.speedup:.3g}** times as fast as {code(each.baseline)} "
         f"({interval} at {each.confidence:.0%}, {each.blocks} {units}, {way})"
     )
 
 
 def _check_row(check: Check) -> tuple[str, ...]:
     value = "none" if check.value is None else f"{check.value:.4g} {check.unit}"
-    return check.name, value, f"{check.limit:g} {check.unit}", check.verdict, check.note
+    return literal(check.name), value, f"{check.limit:g} {check.unit}", check.verdict, literal(check.note)
 
 
 def setting(first: Measurement) -> str:
@@ -242,7 +232,7 @@ def _pinned(around: Mapping[str, Any]) -> str:
 
 
 def _notes(report: BenchReport) -> Iterator[str]:
-    lines = [f"- `{name}`: {note}" for name, note in _told_notes(report)]
+    lines = [f"- {code(name)}: {literal(note)}" for name, note in _told_notes(report)]
     if lines:
         yield "\n".join(lines)
 
@@ -255,8 +245,3 @@ def notes(report: BenchReport) -> tuple[str, ...]:
 def _told_notes(report: BenchReport) -> Iterator[tuple[str, str]]:
     told_of: Sequence[Measurement | Comparison] = (*report.measurements, *report.comparisons)
     yield from ((each.name, note) for each in told_of for note in each.notes)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)

@@ -17,7 +17,8 @@ A message is one line: what, its value, the limit, the place. The hint says what
 from __future__ import annotations
 
 import re
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import ClassVar, Self
 
 __all__ = [
     "Corrupt",
@@ -35,8 +36,8 @@ __all__ = [
     "visible",
 ]
 
-CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""Signs that steer a terminal or the direction of its text, and ends of lines."""
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Signs that steer a terminal or the direction of its text, ends of lines, and bytes that are no text."""
 
 
 def visible(text: str, keep: str = "") -> str:
@@ -84,6 +85,15 @@ class SqueezeError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.lines: tuple[str, ...] = (message,)
+
+    @classmethod
+    def of_lines(cls, lines: Iterable[str]) -> Self:
+        """An error that has found several things wrong, a line each."""
+        found = tuple(lines)
+        error = cls("\n".join(found))
+        error.lines = found
+        return error
 
     def __str__(self) -> str:
         """Message and hint as they are printed."""

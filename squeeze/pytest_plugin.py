@@ -103,7 +103,7 @@ def _checked(
         asked = BenchOptions(**values)
     except ValidationError as error:
         found = problems(error, values, BenchOptions)
-        raise UsageError("\n".join(f"{dotted(one.place)}: {one.message}" for one in found)) from error
+        raise UsageError.of_lines(f"{dotted(one.place)}: {one.message}" for one in found) from error
     if is_functional(asked):
         raise UsageError(f"target {asked.target}: emulated, it has no times to judge")
     return limits, asked
@@ -158,6 +158,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if name == LINE
     ]
     if lines:
+        from squeeze.markup import inert
+
         terminalreporter.section("squeeze budgets")
         for line in lines:
-            terminalreporter.write_line(line)
+            terminalreporter.write_line(inert(line))

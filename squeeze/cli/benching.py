@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -12,7 +11,7 @@ import typer
 from squeeze.cli import bench_table
 from squeeze.cli.estimating import PREFIX, estimated
 from squeeze.cli.options import AsJson, Budgets, checked
-from squeeze.cli.output import emit, emit_json, exit_code, shown, writable
+from squeeze.cli.output import emit, emit_json, exit_code, note, shown, writable
 
 if TYPE_CHECKING:
     from squeeze.bench import BenchOptions, BenchReport, Judgement
@@ -221,6 +220,4 @@ def _checks_to_stderr(judgement: Judgement | None) -> None:
     """The document on stdout is the report alone, so that it can be a --baseline; the checks go beside it."""
     for check in judgement.checks if judgement else ():
         value = "-" if check.value is None else f"{check.value:.4g}"
-        sys.stderr.write(
-            f"{check.name}: {value} of {check.limit:g} {check.unit}: {check.verdict} {check.note}\n"
-        )
+        note(f"{check.name}: {value} of {check.limit:g} {check.unit}: {check.verdict} {check.note}")

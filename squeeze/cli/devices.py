@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from squeeze.cli.options import AsJson
-from squeeze.cli.output import emit, emit_json, shown, writable
+from squeeze.cli.output import emit, emit_json, note, shown, writable
 
 if TYPE_CHECKING:
     from squeeze.artifact import Artifact
@@ -129,8 +128,8 @@ def calibrate(
     with shown() as progress, measuring(target, Habits(keep, device_dir), progress) as measure:
         found = measure_and_fit(target, measure, progress)
     calibration.write(found, path)
-    for note in found.notes:
-        sys.stderr.write(f"note: {note}\n")
+    for text in found.notes:
+        note(f"note: {text}")
     if as_json:
         emit_json(found.plain())
     else:

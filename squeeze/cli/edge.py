@@ -11,7 +11,8 @@ import typer
 
 from squeeze.cli.app import app
 from squeeze.cli.output import OutputClosed
-from squeeze.errors import SqueezeError, visible
+from squeeze.errors import SqueezeError
+from squeeze.markup import inert
 
 __all__ = ["main"]
 
@@ -62,7 +63,7 @@ def _explain(error: Exception) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OUTPUT_CLOSED
     if isinstance(error, SqueezeError):
-        _say(error.message, error.hint)
+        _say(*error.lines, hint=error.hint)
         return error.exit_code
     if isinstance(error, typer.Abort):
         return _interrupted()
@@ -72,15 +73,14 @@ def _explain(error: Exception) -> int:
         _say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         return WRONG_USAGE if isinstance(error, USER_PATH_ERRORS) else FAILED
     text = " ".join(str(error).split())
-    _say(
-        f"internal error {type(error).__name__}: {text}", "run with --debug for the traceback, and report it"
-    )
+    hint = "run with --debug for the traceback, and report it"
+    _say(f"internal error {type(error).__name__}: {text}", hint=hint)
     return FAILED
 
 
 def _usage(error: typer.TyperException) -> int:
     context = getattr(error, "ctx", None)
-    _say(error.format_message(), f"see {context.command_path if context else 'squeeze'} --help")
+    _say(error.format_message(), hint=f"see {context.command_path if context else 'squeeze'} --help")
     return WRONG_USAGE
 
 
@@ -89,8 +89,9 @@ def _interrupted() -> int:
     return INTERRUPTED
 
 
-def _say(message: str, hint: str = "") -> None:
-    lines = [f"error: {line}" for line in message.splitlines() or [""]]
+def _say(*messages: str, hint: str = "") -> None:
+    """Each message on a line of its own, whatever names in it hold."""
+    lines = [f"error: {message}" for message in messages]
     if hint:
         lines.append(f"hint: {hint}")
-    sys.stderr.write("\n".join(map(visible, lines)) + "\n")
+    sys.stderr.write("\n".join(map(inert, lines)) + "\n")

@@ -10,6 +10,7 @@ import typer
 
 from squeeze.cli.options import AsJson, Budgets
 from squeeze.cli.output import emit, emit_json, exit_code
+from squeeze.errors import visible
 
 __all__ = ["gate", "lines_of", "predict"]
 
@@ -58,7 +59,7 @@ def predict(
         emit_json({"schema": 1, "answers": [answer.plain() for answer in answers]})
         return
     for text, answer in zip(lines, answers, strict=True):
-        emit(f"{answer.label}\t{answer.probability:.3f}\t{text}")
+        emit(f"{visible(answer.label)}\t{answer.probability:.3f}\t{visible(text)}")
 
 
 def lines_of(data: bytes) -> list[str]:

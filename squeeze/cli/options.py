@@ -61,4 +61,4 @@ def checked(model: type[Model], values: Mapping[str, Any], names: Mapping[str, s
             f"--{names.get(dotted(one.place), dotted(one.place))}: {one.message}"
             for one in problems(error, dict(values), model)
         ]
-        raise UsageError("\n".join(lines)) from error
+        raise UsageError.of_lines(lines) from error

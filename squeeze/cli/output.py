@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from squeeze.errors import UsageError, visible
+from squeeze.markup import inert
 from squeeze.progress import Advance, Progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-__all__ = ["OutputClosed", "emit", "emit_json", "emit_table", "exit_code", "shown", "writable"]
+__all__ = ["OutputClosed", "emit", "emit_json", "emit_table", "exit_code", "note", "shown", "writable"]
 
 VERDICT_CODES = {"pass": 0, "fail": 1, "inconclusive": 5}
 LINES = "\n\t"  # what a text of several lines may hold; other control signs do not reach the terminal
@@ -39,7 +40,7 @@ def emit(text: str) -> None:
     """Write a result to stdout, at once; what its encoding has no word for is written as an escape."""
     encoding = sys.stdout.encoding or "utf-8"
     try:
-        sys.stdout.write(visible(text, LINES).encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        sys.stdout.write(inert(text, LINES).encode(encoding, "backslashreplace").decode(encoding) + "\n")
         sys.stdout.flush()
     except BrokenPipeError as error:
         raise OutputClosed from error
@@ -52,8 +53,15 @@ def emit_json(value: Any) -> None:
     emit(json.dumps(value, indent=2, ensure_ascii=not unicode, allow_nan=False))
 
 
+def note(line: str) -> None:
+    """Write one line to stderr."""
+    sys.stderr.write(inert(line) + "\n")
+    sys.stderr.flush()
+
+
 def emit_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Columns, aligned; the last one is cut to the width of a terminal and whole everywhere else."""
+    headers, *rows = [[visible(cell) for cell in row] for row in (headers, *rows)]
     widths = [max(len(row[i]) for row in (headers, *rows)) for i in range(len(headers))]
     limit = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for row in (headers, *rows):
@@ -93,13 +101,13 @@ def shown() -> Iterator[Progress]:
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
         yield Bars(bars)
@@ -124,8 +132,7 @@ class Lines:
 
     def log(self, message: str) -> None:
         """Say one line."""
-        sys.stderr.write(visible(message, LINES) + "\n")
-        sys.stderr.flush()
+        note(message)
 
     def warn(self, message: str) -> None:
         """Say one line that begins with `warning:`."""
@@ -141,7 +148,7 @@ class Bars:
     @contextmanager
     def task(self, name: str, total: float, done: float = 0) -> Iterator[Advance]:
         """Show a bar while the step goes on."""
-        identity = self._bars.add_task(name, total=total, completed=int(done), note="")
+        identity = self._bars.add_task(visible(name), total=total, completed=int(done), note="")
 
         def advance(n: float = 1, note: str = "") -> None:
             self._bars.advance(identity, n)
@@ -155,7 +162,7 @@ class Bars:
 
     def log(self, message: str) -> None:
         """Say one line above the bars."""
-        self._bars.console.print(visible(message, LINES), markup=False, highlight=False)
+        self._bars.console.print(inert(message), markup=False, highlight=False)
 
     def warn(self, message: str) -> None:
         """Say one line above the bars that begins with `warning:`."""

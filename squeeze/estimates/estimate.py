@@ -104,5 +104,5 @@ def _notes(nodes: Sequence[Node], known: Known, length: int) -> tuple[str, ...]:
     if known.longest and length > known.longest:
         notes.append(f"the device was calibrated with texts of up to {known.longest} tokens, this is longer")
     if not known.calibrated:
-        notes.append("from specifications: `squeeze device calibrate` on the device makes it narrower")
+        notes.append("from specifications: squeeze device calibrate on the device makes it narrower")
     return tuple(notes)

@@ -8,6 +8,8 @@ from pathlib import Path
 from squeeze.errors import UsageError
 from squeeze.estimates import calibration, table
 from squeeze.estimates.calibration import Calibration
+from squeeze.markup import code, literal
+from squeeze.markup import table as markdown_table
 from squeeze.targets.devices.results import Estimated, EstimateReport
 
 __all__ = ["estimates", "known", "listed"]
@@ -18,14 +20,14 @@ HEAD = ("model", "estimate, ms", "middle", "tokens", "batch")
 
 def estimates(report: EstimateReport) -> str:
     """Intervals of all models, then where they come from."""
-    rows = [HEAD, ("---",) * len(HEAD), *(_row(each) for each in report.results)]
-    text = "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+    rows = [_row(each) for each in report.results]
     first = report.results[0]
-    lines = [f"- `{each.name}`: {note}" for each in report.results for note in each.notes]
+    device = literal(first.target.removeprefix(PREFIX))
+    lines = [f"- {code(each.name)}: {literal(note)}" for each in report.results for note in each.notes]
     return "\n\n".join(
         [
-            text,
-            f"An estimate for {first.target.removeprefix(PREFIX)}, not a measurement: {first.source}.",
+            markdown_table(HEAD, rows),
+            f"An estimate for {device}, not a measurement: {literal(first.source)}.",
             *(["\n".join(lines)] if lines else []),
             "No budget can be judged by it.\n",
         ]
@@ -68,7 +70,7 @@ def _lines(found: list[dict[str, str]]) -> Iterator[str]:
 
 def _row(each: Estimated) -> tuple[str, ...]:
     return (
-        f"`{each.name}`",
+        code(each.name),
         f"{each.low_ms:.3g} to {each.high_ms:.3g}",
         f"about {each.mid_ms:.2g}",
         str(each.tokens or "as declared"),

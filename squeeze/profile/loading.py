@@ -149,7 +149,7 @@ def _refuse(found: Sequence[Problem], origin: str, overridden: frozenset[Place])
 
 
 def _refusal(found: Sequence[Problem], origin: str, overridden: frozenset[Place]) -> ProfileError:
-    return ProfileError("\n".join(_line(problem, origin, overridden) for problem in found))
+    return ProfileError.of_lines(_line(problem, origin, overridden) for problem in found)
 
 
 def _line(problem: Problem, origin: str, overridden: frozenset[Place]) -> str:

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from squeeze.errors import visible
+from squeeze.markup import literal
 from squeeze.report.model import ModelRow, RunReport
 from squeeze.stages.gate.stage import Check
 from squeeze.stages.prune.stage import PruneResult
@@ -43,9 +45,9 @@ class Grid:
 
 def to_markdown(report: RunReport) -> str:
     """The report as Markdown, aligned so that it also reads well as plain text."""
-    parts = [f"# {report.name}", *(grid_text(grid) for grid in grids(report))]
+    parts = [f"# {literal(report.name)}", *(grid_text(grid) for grid in grids(report))]
     if report.gate is not None:
-        parts.append(f"Verdict on {report.gate.form}: **{MARKS[report.gate.verdict]}**")
+        parts.append(f"Verdict on {literal(report.gate.form)}: **{MARKS[report.gate.verdict]}**")
     return "\n\n".join(parts) + "\n"
 
 
@@ -211,18 +213,18 @@ def _count(value: int | None) -> str:
 
 def grid_text(grid: Grid) -> str:
     """One table as Markdown."""
-    return f"## {grid.title}\n\n{_table(grid)}" + (f"\n\n{grid.note}" if grid.note else "")
+    return f"## {literal(grid.title)}\n\n{_table(grid)}" + (f"\n\n{literal(grid.note)}" if grid.note else "")
 
 
 def _table(grid: Grid) -> str:
-    widths = [max(3, *(len(row[i]) for row in (grid.headers, *grid.rows))) for i in range(len(grid.headers))]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    lines = [_line(row, widths) for row in (grid.headers, tuple(rule), *grid.rows)]
-    return "\n".join(lines)
+    headers, *rows = [tuple(map(literal, row)) for row in (grid.headers, *grid.rows)]
+    widths = [max(3, *map(len, column)) for column in zip(headers, *rows, strict=True)]
+    rule = ("-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:]))
+    return "\n".join(_line(row, widths) for row in (headers, rule, *rows))
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first, *others = (cell.replace("|", "\\|") for cell in cells)
+    first, *others = cells
     padded = [
         first.ljust(widths[0]),
         *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)),
@@ -233,19 +235,21 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 def _drawn(report: RunReport, width: int) -> str:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     target = io.StringIO()
-    console = Console(file=target, width=width, force_terminal=True)
+    console = Console(file=target, width=width, force_terminal=True, markup=False)  # names are no markup
     for grid in grids(report):
-        table = Table(title=grid.title, title_justify="left")
+        table = Table(title=Text(visible(grid.title)), title_justify="left")
         for number, header in enumerate(grid.headers):
-            table.add_column(header, justify="right" if number else "left", overflow="fold")
+            table.add_column(Text(visible(header)), justify="right" if number else "left", overflow="fold")
         for row in grid.rows:
-            table.add_row(*row)
+            table.add_row(*(Text(visible(cell)) for cell in row))
         console.print(table)
         if grid.note:
-            console.print(grid.note)
+            console.print(visible(grid.note))
     if report.gate is not None:
         color = {"pass": "green", "fail": "red", "inconclusive": "yellow"}[report.gate.verdict]
-        console.print(f"Verdict on {report.gate.form}: [bold {color}]{MARKS[report.gate.verdict]}[/]")
+        form, verdict = visible(report.gate.form), MARKS[report.gate.verdict]
+        console.print(Text.assemble(f"Verdict on {form}: ", (verdict, f"bold {color}")))
     return target.getvalue().rstrip("\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from squeeze.markup import code, literal, table
 from squeeze.sweeping.records import Choice, Cold, Place, Point, SweepReport, Texts
 from squeeze.targets.measurement import Estimate
 
@@ -24,13 +25,13 @@ def markdown(report: SweepReport) -> str:
 def _grid(report: SweepReport) -> Iterator[str]:
     joules = any(point.energy for point in report.points)
     head = ["threads", "batch", "tokens", "p50 ms", "p95 ms", "texts/s", "against 1 thread"]
-    yield _table(
+    yield table(
         [*head, *(["J a call", "above idle"] if joules else ())],
         [_row(each, joules) for each in report.points],
     )
-    failed = [f"- {point.place}: {point.error}" for point in report.points if point.error]
+    failed = [f"- {point.place}: {literal(point.error)}" for point in report.points if point.error]
     notes = [
-        f"- {point.place}: {note}"
+        f"- {point.place}: {literal(note)}"
         for point in report.points
         if point.measurement
         for note in point.measurement.notes
@@ -38,7 +39,7 @@ def _grid(report: SweepReport) -> Iterator[str]:
     if failed or notes:
         yield "\n".join([*failed, *notes])
     if report.energy_note:
-        yield f"Energy: {report.energy_note}"
+        yield f"Energy: {literal(report.energy_note)}"
     if report.choice:
         yield _choice(report.choice, report.points)
 
@@ -96,36 +97,37 @@ def _cold(found: Cold) -> Iterator[str]:
         [step, *(_estimate(found.figures[state][step]) for state in states)]
         for step in found.figures[states[0]]
     ]
-    yield _table(["start, ms", *(f"{state} page cache" for state in states)], rows)
+    yield table(["start, ms", *(f"{state} page cache" for state in states)], rows)
     lines = [
         f"{len(found.starts)} fresh processes; "
-        f"files: {', '.join(found.files)} ({found.file_bytes / 1e6:.3g} MB)"
+        f"files: {literal(', '.join(found.files))} ({found.file_bytes / 1e6:.3g} MB)"
     ]
     if found.ratio:
         lines.append(f"A cold start takes **{_estimate(found.ratio)}** times a warm one.")
-    yield "\n".join([*lines, *(f"- {note}" for note in found.notes)])
+    yield "\n".join([*lines, *(f"- {literal(note)}" for note in found.notes)])
 
 
 def _texts(found: Texts) -> Iterator[str]:
     rows = [[step, *(_estimate(figure) for figure in each.values())] for step, each in found.figures.items()]
-    yield _table(["text to label, ms", *next(iter(found.figures.values()))], rows)
+    yield table(["text to label, ms", *next(iter(found.figures.values()))], rows)
     lengths = found.sequence
-    labels = ", ".join(f"{label} {count}" for label, count in sorted(found.labels.items()))
+    labels = ", ".join(f"{literal(label)} {count}" for label, count in sorted(found.labels.items()))
     told = (
-        f"{found.texts} texts ({found.source}), {lengths.minimum} to {lengths.maximum} tokens "
+        f"{found.texts} texts ({literal(found.source)}), {lengths.minimum} to {lengths.maximum} tokens "
         f"(median {lengths.median:g}), {found.cut} cut; {found.runs} calls, one text each. "
         f"The tokenizer takes {found.tokenizer_share:.1%} of the time. Labels: {labels}."
     )
-    yield "\n".join([told, *(f"- {note}" for note in found.notes)])
+    yield "\n".join([told, *(f"- {literal(note)}" for note in found.notes)])
 
 
 def _setting(report: SweepReport) -> str:
     around = report.environment
+    place = literal(_place(report) + around["cpu"])
     passes = (
         f" {report.passes} walks over the grid in random order, seed {report.seed};" if report.points else ""
     )
     return (
-        f"`{report.name}` ({report.size_bytes / 1e6:.3g} MB) on {_place(report)}{around['cpu']}, "
+        f"{code(report.name)} ({report.size_bytes / 1e6:.3g} MB) on {place}, "
         f"{around['usable_cores']} usable cores, onnxruntime {around['onnxruntime']};{passes} "
         f"intervals at {report.confidence:.0%}."
     )
@@ -152,8 +154,3 @@ def _figure(value: float) -> str:
     ('0.0123', '54321')
     """
     return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)

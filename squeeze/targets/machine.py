@@ -30,7 +30,7 @@ TIMER_LIMIT = 0.01  # of a call; less than half of the mark of an unstable time
 SHARES = ("other_load", "steal", "cpu_waiting", "memory_waiting")
 COUNTS = ("thermal_throttles", "swapped_pages", "major_faults", "throttled_periods", "throttled_s")
 STRIKES = 2  # calls that one interruption may slow: its own, and the next on cold caches
-TURNS = "measure in turns: a budget in `ref` or against --baseline, not in ms"
+TURNS = "measure in turns: a budget in ref or against --baseline, not in ms"
 
 
 class Disturbance(Frozen):

@@ -85,7 +85,7 @@ def test_an_estimate_says_what_it_is(model, capsys):
     said = capsys.readouterr().out
     assert "| model | estimate, ms |" in said
     assert "not a measurement" in said
-    assert "raspberrypi/firmware#1876" in said
+    assert "raspberrypi/firmware\\#1876" in said
     assert "No budget can be judged by it." in said
     assert "p50" not in said
 

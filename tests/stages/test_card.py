@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from huggingface_hub import ModelCard
 
 from squeeze.artifact import Artifact
@@ -104,6 +106,16 @@ def test_labels_cannot_become_markup():
     body = text.split("---\n", 2)[2]
     assert "<script>" not in body.replace("\\<script\\>", "")
     assert "\\*b\\* \\<script\\> \\# c \\| d" in body
+
+
+def test_labels_cannot_end_the_metadata():
+    labels = ("a\n---\nlicense: x", '"b": c', "d\u2028\x00")
+    text = card(labels=labels)
+    end = re.search(r"\n---\n", text)
+    assert end is not None
+    found = yaml.safe_load(text[4 : end.start()])
+    names = 'a\\u000a---\\u000alicense: x, "b": c, d\\u2028\\u0000'
+    assert found["model-index"][0]["name"] == f"Text classifier: {names}"
 
 
 def test_the_same_inputs_give_the_same_bytes():

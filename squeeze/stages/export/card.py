@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from squeeze.artifact import Artifact
 from squeeze.core.metrics import Quality
+from squeeze.markup import literal
 from squeeze.stages.export.card_data import base_of, front_matter, metadata, source_of
 from squeeze.stages.export.stage import EngineResult, ExportConfig, ExportResult, FormatResult
 from squeeze.targets.devices.results import Functional
@@ -87,7 +88,7 @@ def model_card(
     """The card as Markdown, filled from the run's own figures; max_length in tokens, as in labels.json."""
     teacher, student = inputs["teacher"].result, inputs["encoder"].result
     shipped = list(result.forms.values())[-1]
-    labels = [_plain(label) for label in config.task.labels]
+    labels = [literal(label) for label in config.task.labels]
     head = HEAD.format(
         labels=", ".join(labels),
         family=teacher["family"],
@@ -119,8 +120,11 @@ def _origin(teacher: Artifact) -> str:
             "Where its teacher comes from is not recorded; its license and that of the text bind this model."
         )
     if base.license is None:
-        return f"The teacher comes from {base.name}; its license and that of the text bind this model."
-    return f"The teacher comes from {base.name} ({base.license}); the license of the text may ask for more."
+        return (
+            f"The teacher comes from {literal(base.name)}; its license and that of the text bind this model."
+        )
+    name = f"{literal(base.name)} ({literal(base.license)})"
+    return f"The teacher comes from {name}; the license of the text may ask for more."
 
 
 def _rows_of(found: Artifact) -> Iterator[str]:
@@ -129,8 +133,8 @@ def _rows_of(found: Artifact) -> Iterator[str]:
     if not splits:
         yield "Not recorded.\n"
     for name, split in splits.items():
-        counts = ", ".join(f"{_plain(label)} {count:,}" for label, count in split["per_label"].items())
-        yield f"- {name}: {split['rows']:,} texts of {_plain(source_of(found, name))}"
+        counts = ", ".join(f"{literal(label)} {count:,}" for label, count in split["per_label"].items())
+        yield f"- {name}: {split['rows']:,} texts of {literal(source_of(found, name))}"
         yield f" ({counts})\n" if counts else "\n"
 
 
@@ -182,7 +186,7 @@ def _formats(found: Mapping[str, FormatResult]) -> Iterator[str]:
 def _compared(made: FormatResult) -> str:
     """Largest difference and labels kept; the reason, and nothing like a pass, where it was not run."""
     if made.parity is None:
-        return f"not checked: {_plain(made.unchecked)} | -"
+        return f"not checked: {literal(made.unchecked)} | -"
     return f"{made.parity.max_abs:.2g} | {100 * made.parity.agreement:.2f} % of {made.parity.rows}"
 
 
@@ -195,9 +199,3 @@ def _checks(found: Sequence[Functional]) -> Iterator[str]:
         for one in each.differences:
             share = f"{one.share:.2g} (limit {each.limit:g})"
             yield f"| {each.file} | {core} | {one.largest:.2g} | {share} | {one.unequal} of {one.values} |\n"
-
-
-def _plain(text: str) -> str:
-    """A text on one line that cannot become markup of the card."""
-    flat = " ".join(text.split())
-    return "".join(f"\\{sign}" if sign in "\\`*_[]<>|#" else sign for sign in flat)

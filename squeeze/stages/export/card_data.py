@@ -13,6 +13,7 @@ import yaml
 
 from squeeze.artifact import Artifact
 from squeeze.core.metrics import Quality
+from squeeze.errors import visible
 
 __all__ = ["BASES", "Base", "base_of", "front_matter", "metadata", "source_of"]
 
@@ -51,6 +52,7 @@ def metadata(
     data = _config(inputs["dataset"], "data")
     names = [_name(data.get(slot)) for slot in ("train", "validation", "test")]
     language = CORPUS_LANGUAGE if names[0].startswith(BUILTIN) else base and base.language
+    title = f"Text classifier: {', '.join(map(visible, labels))}"
     found: dict[str, Any] = {
         "language": [language] if language else None,
         "license": base and base.license,
@@ -60,9 +62,7 @@ def metadata(
         "datasets": sorted({name.removeprefix(HUB) for name in names if _on_hub(name)}),
         "metrics": ["accuracy", "f1"],
         "tags": ["squeeze", "distillation", "quantization"],
-        "model-index": [
-            {"name": f"Text classifier: {', '.join(labels)}", "results": _results(data, quality)}
-        ],
+        "model-index": [{"name": title, "results": _results(data, quality)}],
     }
     return {key: value for key, value in found.items() if value}
 

@@ -135,7 +135,7 @@ def _against_baseline(
     if found.other_machine and not found.through_reference and budget.figure not in ("size", "rss"):
         told = (
             f"{found.baseline} was measured on another machine and without this reference workload: "
-            "make its report again there with `squeeze bench MODEL --reference --json`"
+            "make its report again there with squeeze bench MODEL --reference --json"
         )
         return None, "inconclusive", told
     baseline = next((each for each in report.measurements if each.name == found.baseline), None)

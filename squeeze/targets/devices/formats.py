@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from squeeze.errors import visible
+from squeeze.markup import code, literal, table
 from squeeze.targets.devices.facts import Condition, Device
 from squeeze.targets.devices.results import Functional, FunctionalReport
 
@@ -14,26 +16,27 @@ HEAD = ("model", "output", "largest difference", "of its largest value", "values
 
 def functional(report: FunctionalReport) -> str:
     """Differences of each output, and what they do not say."""
-    rows = [HEAD, ("---",) * len(HEAD), *(row for each in report.results for row in _rows(each))]
+    rows = [row for each in report.results for row in _rows(each)]
     first = report.results[0]
-    table = "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
     return (
-        f"{table}\n\nRan on {first.target} with onnxruntime {first.onnxruntime}, {first.feeds} inputs, "
-        "compared with this machine.\n"
+        f"{table(HEAD, rows)}\n\nRan on {literal(first.target)} with onnxruntime {first.onnxruntime}, "
+        f"{first.feeds} inputs, compared with this machine.\n"
         "Functional: it says what the model computes there, and nothing about how fast.\n"
     )
 
 
 def description(name: str, device: Device, condition: Condition, properties: dict[str, str]) -> str:
     """What a device is, one line a fact."""
-    return "\n".join(f"{key:<12} {value}" for key, value in _facts(name, device, condition, properties))
+    return "\n".join(
+        f"{visible(key):<12} {visible(value)}" for key, value in _facts(name, device, condition, properties)
+    )
 
 
 def _rows(each: Functional) -> Iterator[tuple[str, ...]]:
     for one in each.differences:
         yield (
-            f"`{each.name}`",
-            one.output,
+            code(each.name),
+            literal(one.output),
             f"{one.largest:.3g}",
             f"{one.share:.3g} (limit {each.limit:g})",
             f"{one.unequal} of {one.values}",
