@@ -111,6 +111,7 @@ PARTS: Mapping[str, Part] = {
     "estimates": _module("estimates"),
     "mobile_formats": _module("mobile_formats", needs="the extras of the formats"),
     "faults": _module("faults", "{data}/../faults"),
+    "near_duplicates": _module("near_duplicates", "{data}"),
     "kill": _module("kill"),
     "startup": _module("startup"),
     "offline": Part(("offline.sh",), "unshare and strace; it writes to benchmarks/results"),

@@ -20,6 +20,7 @@ from benchmarks.forms_section import forms
 from benchmarks.front_section import fronts
 from benchmarks.gate_section import gate
 from benchmarks.mobile_section import mobile_formats
+from benchmarks.near_section import near_duplicates
 from benchmarks.peers_section import peers
 from benchmarks.prune_section import prune
 from benchmarks.reference_section import reference_units
@@ -109,6 +110,12 @@ SECTIONS = (
     Section("Agreement", "agreement", agreement, "python -m benchmarks.agreement"),
     Section("Start", "startup", sections.startup, "python -m benchmarks.startup"),
     Section("Inputs read wrongly once", "faults", faults, "python -m benchmarks.faults ../shared/faults"),
+    Section(
+        "Near-duplicates",
+        "near-duplicates",
+        near_duplicates,
+        "python -m benchmarks.near_duplicates ../shared/data",
+    ),
     Section("First run", "first-run", sections.first_run, "benchmarks/first_run.sh"),
 )
 

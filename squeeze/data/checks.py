@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from squeeze.data.config import DataSection
+from squeeze.data.leakage import find_near_duplicates
 from squeeze.data.table import Table
 from squeeze.data.wording import SHOWN, combine, listing, nearest, rows_text
 
@@ -42,11 +43,13 @@ class Findings:
         problems: one line each; none may remain before training.
         warnings: one line each; worth knowing, and no reason to stop.
         dropped: positions (0-based) of training rows to leave out, because validation or a test has them too.
+        near: positions (0-based) of further training rows to leave out, which nearly equal such a row.
     """
 
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
     dropped: frozenset[int]
+    near: frozenset[int] = frozenset()
 
 
 def check(tables: Mapping[str, Table], labels: Sequence[str], section: DataSection) -> Findings:
@@ -55,12 +58,12 @@ def check(tables: Mapping[str, Table], labels: Sequence[str], section: DataSecti
     Args:
         tables: by split: ``train``, ``validation``, ``test`` and further tests.
         labels: the task's label names.
-        section: says what happens to duplicates.
+        section: says what happens to duplicates and near-duplicates.
 
     Raises:
         DataError: one error with a line for every problem, each with the first row numbers.
     """
-    findings = inspect(tables, labels, section.duplicates)
+    findings = inspect(tables, labels, section.duplicates, section.near_duplicates)
     if findings.problems:
         raise combine(findings.problems, hint(labels))
     return findings
@@ -71,13 +74,16 @@ def hint(labels: Sequence[str]) -> str:
     return f"[task] labels: {', '.join(labels)}; rows are lines of text files, and positions in other formats"
 
 
-def inspect(tables: Mapping[str, Table], labels: Sequence[str], duplicates: str) -> Findings:
+def inspect(
+    tables: Mapping[str, Table], labels: Sequence[str], duplicates: str, near_duplicates: str = "drop"
+) -> Findings:
     """All that is wrong or worth knowing about the splits there are: an unreadable one hides nothing.
 
     Args:
         tables: as in `check`.
         labels: the task's label names.
         duplicates: ``refuse`` training texts that also stand in validation or a test, or ``drop`` them.
+        near_duplicates: likewise for training texts that nearly equal one of those; ``keep`` leaves them in.
     """
     keys = {split: [same_text(text) for text in table.texts] for split, table in tables.items()}
     problems: list[str] = []
@@ -91,14 +97,17 @@ def inspect(tables: Mapping[str, Table], labels: Sequence[str], duplicates: str)
             warnings += _thin_test(name, table, labels)
     shared, dropped = _shared_with_train(tables, keys)
     warnings += _validation_in_tests(tables, keys)
+    near = find_near_duplicates(tables, dropped, near_duplicates)
+    problems += near.problems
+    warnings += near.warnings
     if duplicates == "refuse":
         problems += shared
         dropped = frozenset()
     elif dropped:
         warnings.append(f"{TRAIN}: {len(dropped)} rows dropped that also stand in validation or a test")
     if TRAIN in tables:
-        problems += _unlearnable(tables[TRAIN], labels, dropped)
-    return Findings(tuple(problems), tuple(warnings), dropped)
+        problems += _unlearnable(tables[TRAIN], labels, dropped | near.dropped)
+    return Findings(tuple(problems), tuple(warnings), dropped, near.dropped)
 
 
 def same_text(text: str) -> str:

@@ -64,6 +64,8 @@ class DataSection(Frozen):
     """name of the label column"""
     duplicates: Literal["refuse", "drop"] = "refuse"
     """training texts that also stand in validation or a test: `drop` removes them from training"""
+    near_duplicates: Literal["drop", "refuse", "keep"] = "drop"
+    """training texts that nearly equal one of validation or a test: `drop` removes them from training"""
     limit: int | None = Field(default=None, ge=1, le=1_000_000_000)
     """keep only so many rows of each split (a quick try)"""
 

@@ -164,3 +164,22 @@ def test_demo_corpus(tmp_path: Path) -> None:
     assert result.warnings == ()
     first = json.loads((tmp_path / "out" / "train.jsonl").read_text(encoding="utf-8").partition("\n")[0])
     assert first["label"] == LABELS.index("other")
+
+
+def test_near_duplicates_are_dropped_and_counted(tmp_path: Path) -> None:
+    long = "a post of ten words that stands in test number"
+    test = csv(tmp_path, "near_test", [f"{long} {i}" for i in range(3)])
+    train = csv(tmp_path, "near_train", [f"train {i}" for i in range(9)] + [f"{long} 77", "one more row"])
+    pool = csv(tmp_path, "near_pool", [f"{long} 88", "something else"])
+    data = section(tmp_path, train=train, test=test, unlabelled=[pool])
+    result = run(tmp_path, data)
+    assert (result.splits["train"].rows, result.splits["train"].dropped_near_duplicates) == (10, 1)
+    assert "train: 1 row dropped that nearly equal validation or test text: train row 11 ~ test row 2" in (
+        result.warnings
+    )
+    assert (
+        f"unlabelled ({pool}): 1 rows left out that nearly equal validation or test text" in result.warnings
+    )
+    assert load(tmp_path / "out").unlabelled == ("something else",)
+    kept = run(tmp_path, {**data, "near_duplicates": "keep"})
+    assert (kept.splits["train"].rows, kept.splits["unlabelled"].rows) == (11, 2)

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from squeeze.artifact import Artifact, digest_json
-from squeeze.data.checks import hint, inspect, overlap, unusable
+from squeeze.data.checks import Findings, hint, inspect, overlap, unusable
 from squeeze.data.config import DataSection, split_name_fault
 from squeeze.data.dataset import write_split, write_unlabelled
+from squeeze.data.leakage import near_overlap
 from squeeze.data.sources import UNLABELLED, Table, fingerprints, named_sources, read
 from squeeze.data.wording import combine
 from squeeze.errors import DataError, ProfileError
@@ -33,13 +34,13 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], work: Work) -> DataR
     section, labels = config.data, config.task.labels
     _require_split_names(section)
     tables, extra, unreadable = _read_all(section, work.progress)
-    findings = inspect(tables, labels, section.duplicates)
+    findings = inspect(tables, labels, section.duplicates, section.near_duplicates)
     if unreadable or findings.problems:
         advice = unreadable[0].hint if unreadable else hint(labels)
         raise combine([*(error.message for error in unreadable), *findings.problems], advice)
     warnings = list(findings.warnings)
-    counts = _write_labelled(config, tables, findings.dropped, warnings, work.out)
-    pool = _limit(_joined([_usable(table, tables, warnings) for table in extra]), UNLABELLED, config)
+    counts = _write_labelled(config, tables, findings, warnings, work.out)
+    pool = _limit(_joined([_usable(table, tables, section, warnings) for table in extra]), UNLABELLED, config)
     write_unlabelled(work.out, pool.texts)
     if extra:
         digests = fingerprints(section)
@@ -51,22 +52,23 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], work: Work) -> DataR
 
 
 def _write_labelled(
-    config: DataConfig, tables: Mapping[str, Table], dropped: frozenset[int], warnings: list[str], out: Path
+    config: DataConfig, tables: Mapping[str, Table], findings: Findings, warnings: list[str], out: Path
 ) -> dict[str, SplitCount]:
     """Write every labelled split; adds to the warnings what the limit cut off."""
     labels, counts = config.task.labels, {}
     digests = fingerprints(config.data)
     names = {slot: source.name for slot, source in named_sources(config.data)}
     for split, table in tables.items():
-        left_out = dropped if split == "train" else frozenset()
-        full = table.take([i for i in range(len(table)) if i not in left_out])
+        same, near = (findings.dropped, findings.near) if split == "train" else (frozenset(), frozenset())
+        full = table.take([i for i in range(len(table)) if i not in same and i not in near])
         kept = _limit(full, split, config)
         warnings += _labels_lost(split, full, kept, labels)
         write_split(out, split, kept.texts, [labels.index(label) for label in kept.labels or ()])
         counts[split] = SplitCount(
             rows=len(kept),
             per_label={label: (kept.labels or ()).count(label) for label in labels},
-            dropped_duplicates=len(left_out),
+            dropped_duplicates=len(same),
+            dropped_near_duplicates=len(near),
             source=table.place,
             sha256=digests[names[split]],
         )
@@ -122,18 +124,25 @@ def _labels_lost(split: str, before: Table, after: Table, labels: Sequence[str])
     )
 
 
-def _usable(table: Table, held: Mapping[str, Table], warnings: list[str]) -> Table:
+def _usable(table: Table, held: Mapping[str, Table], section: DataSection, warnings: list[str]) -> Table:
     """Unlabelled text without empty rows and without any text that is measured on; says what it left out."""
     tests = {split: other for split, other in held.items() if split != "train"}
     leaked = overlap(table, tests)
-    blank = {i for i, text in enumerate(table.texts) if unusable(text)}
+    blank = frozenset(i for i, text in enumerate(table.texts) if unusable(text))
     if blank:
         warnings.append(f"{UNLABELLED} ({table.place}): {len(blank)} empty or broken rows left out")
     if leaked:
         warnings.append(
             f"{UNLABELLED} ({table.place}): {len(leaked)} rows left out, validation or a test has them too"
         )
-    return table.take([i for i in range(len(table)) if i not in leaked and i not in blank])
+    gone = leaked | blank
+    if section.near_duplicates != "keep":
+        near = near_overlap(table, tests, gone)
+        gone |= near
+        if near:
+            where = f"{UNLABELLED} ({table.place})"
+            warnings.append(f"{where}: {len(near)} rows left out that nearly equal validation or test text")
+    return table.take([i for i in range(len(table)) if i not in gone])
 
 
 def _joined(tables: Sequence[Table]) -> Table:

@@ -27,6 +27,7 @@ class SplitCount(Frozen):
     rows: int
     per_label: Mapping[str, int]
     dropped_duplicates: int = 0
+    dropped_near_duplicates: int = 0
     source: str
     sha256: str
 
@@ -55,7 +56,7 @@ def sources(config: DataConfig) -> dict[str, str]:
 STAGE = Stage(
     name="data",
     section="data",
-    version=2,
+    version=3,
     takes={},
     gives="dataset",
     config=DataConfig,

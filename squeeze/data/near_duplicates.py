@@ -1,0 +1,152 @@
+"""Texts that nearly equal another: candidates by MinHash, verified by the Jaccard similarity of word pairs.
+
+A text is cut at white space into words (Unicode NFKC, case folded, without marks at their ends; every link
+is one and the same word). Its shingles are the pairs of neighbouring words. Two texts of at least
+`LEAST_WORDS` words nearly equal each other when the Jaccard similarity of their shingles is at least
+`THRESHOLD`: one word changed in the middle of eight leaves 5 of 9 shingles, 0.56.
+
+Candidates come from MinHash (Broder 1997) with locality-sensitive hashing: `BANDS` bands of `WIDTH` values
+find a pair of similarity s with probability 1 - (1 - s^WIDTH)^BANDS, 0.9995 at 0.56. Text without white
+space between its words (Chinese, Japanese, Thai) has too few words to be compared.
+
+The signatures are made by rensa (MIT licence), in Rust: benchmarks/near_duplicates.py compares it with
+datasketch, and measures what is found and what is dropped wrongly.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from squeeze.runtime import need
+
+__all__ = ["LEAST_WORDS", "THRESHOLD", "groups", "shingles", "similar_rows", "similarity"]
+
+LEAST_WORDS = 8
+"""Texts with fewer words are not compared: one word of few is often all that differs on purpose."""
+THRESHOLD = 0.5
+"""Jaccard similarity from which two texts nearly equal each other."""
+WIDTH, BANDS = 3, 40
+ESTIMATE = 0.35
+"""Estimated similarity below which a candidate is not verified; at 0.5 one sigma of the estimate is 0.05."""
+MOST_TRIED = 20
+"""Candidates of one text and band: texts of one template share a band by thousands, and any of them does."""
+CHUNK = 1 << 16
+SEED = 1
+LINK = re.compile(r"^\W*(?:https?:|www\.)", re.IGNORECASE)
+EDGES = re.compile(r"^[\W_]+|[\W_]+$")
+
+Shingles = frozenset[str]
+
+
+def shingles(text: str) -> Shingles:
+    """The pairs of neighbouring words of a text; none for a text of fewer than `LEAST_WORDS` words.
+
+    >>> sorted(shingles("Please send WATER to us, http://t.co/x now thanks"))[:3]
+    ['now thanks', 'please send', 'send water']
+    """
+    words = unicodedata.normalize("NFKC", text).casefold().split()
+    if len(words) < LEAST_WORDS:
+        return frozenset()
+    clean = ["<link>" if LINK.match(word) else EDGES.sub("", word) or word for word in words]
+    return frozenset(f"{left} {right}" for left, right in pairwise(clean))
+
+
+def similarity(left: Shingles, right: Shingles) -> float:
+    """Jaccard similarity of two sets, 0 where one is empty."""
+    both = len(left & right)
+    return both / (len(left) + len(right) - both) if both else 0.0
+
+
+def similar_rows(rows: Sequence[str], others: Sequence[str]) -> dict[int, int]:
+    """For each text that nearly equals one of the others: its position, and that of one such text.
+
+    Args:
+        rows: N texts.
+        others: M texts.
+
+    Raises:
+        MissingBackend: rensa is not installed.
+    """
+    sets = [shingles(text) for text in (*rows, *others)]
+    known: dict[int, int] = {}
+    for left, right in _candidates(sets, len(rows), lambda left, _: left in known):
+        if left not in known and similarity(sets[left], sets[right]) >= THRESHOLD:
+            known[left] = right - len(rows)
+    return dict(sorted(known.items()))
+
+
+def groups(texts: Sequence[str]) -> NDArray[np.int64]:
+    """(N,) for each text the first position of the texts that it is connected to by near equality.
+
+    Raises:
+        MissingBackend: rensa is not installed.
+    """
+    sets = [shingles(text) for text in texts]
+    first = list(range(len(texts)))
+
+    def root(i: int) -> int:
+        while first[i] != i:
+            first[i] = first[first[i]]
+            i = first[i]
+        return i
+
+    for left, right in _candidates(sets, None, lambda left, right: root(left) == root(right)):
+        one, other = root(left), root(right)
+        if one != other and similarity(sets[left], sets[right]) >= THRESHOLD:
+            first[max(one, other)] = min(one, other)
+    return np.array([root(i) for i in range(len(texts))], dtype=np.int64)
+
+
+def _candidates(
+    sets: Sequence[Shingles], border: int | None, settled: Callable[[int, int], bool]
+) -> Iterator[tuple[int, int]]:
+    """Pairs that are worth verifying: (below the border, from it on), or any two where there is no border."""
+    filled = [i for i, shingle in enumerate(sets) if shingle]
+    cut = None if border is None else bisect_left(filled, border)
+    if len(filled) < 2 or cut in {0, len(filled)}:
+        return
+    signatures = _signatures([sorted(sets[i]) for i in filled])
+    seen: set[int] = set()
+    for band in range(BANDS):
+        keys = signatures[:, band * WIDTH : (band + 1) * WIDTH]
+        fresh = [
+            (left, right)
+            for left, right in _pairs(keys, cut)
+            if left * len(filled) + right not in seen and not settled(filled[left], filled[right])
+        ]
+        seen.update(left * len(filled) + right for left, right in fresh)
+        for start in range(0, len(fresh), CHUNK):
+            both = np.array(fresh[start : start + CHUNK], dtype=np.int64)
+            near = (signatures[both[:, 0]] == signatures[both[:, 1]]).mean(axis=1) >= ESTIMATE
+            yield from ((filled[left], filled[right]) for left, right in both[near].tolist())
+
+
+def _signatures(tokens: Sequence[Sequence[str]]) -> NDArray[np.uint32]:
+    """(N, WIDTH * BANDS) MinHash values."""
+    rensa = need("rensa", extra="train")
+    matrix = rensa.RMinHash.digest_matrix_from_token_sets(tokens, WIDTH * BANDS, SEED)
+    return np.array(matrix.to_rows(), dtype=np.uint32)
+
+
+def _pairs(keys: NDArray[np.uint32], cut: int | None) -> Iterator[tuple[int, int]]:
+    """Pairs of rows with one key, at most `MOST_TRIED` a row."""
+    order = np.lexsort(keys.T)
+    changes = np.flatnonzero((np.diff(keys[order], axis=0) != 0).any(axis=1)) + 1
+    for bucket in np.split(order, changes):
+        if len(bucket) < 2:
+            continue
+        members = np.sort(bucket).tolist()
+        if cut is None:
+            for place, right in enumerate(members):
+                yield from ((left, right) for left in members[max(place - MOST_TRIED, 0) : place])
+        else:
+            held = bisect_left(members, cut)
+            tried = members[held : held + MOST_TRIED]
+            yield from ((left, right) for left in members[:held] for right in tried)
