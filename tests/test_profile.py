@@ -144,6 +144,18 @@ def refusal(data: dict[str, Any]) -> list[str]:
         ),
         ("budget.recall", {"no": 3.0}, "x.toml: [budget.recall] no: must lie between 0 and 1, got 3"),
         (
+            "task.label_map",
+            {"good": "yes", "*": "noo"},
+            "x.toml: [task.label_map] *: 'noo' is not one of [task] labels (nearest: no)",
+        ),
+        ("task.label_map", {"*": "zzz"}, "[task.label_map] *: 'zzz' is not one of [task] labels (yes, no)"),
+        ("task.label_map", {"a": 1}, "[task.label_map] a: expected text, got 1"),
+        (
+            "teacher",
+            {"models": [{"model": "a"}, {"model": "b", "label_map": {"x": "ja"}}]},
+            "[teacher.models.1.label_map] x: 'ja' is not one of [task] labels (yes, no)",
+        ),
+        (
             "export.quantizer",
             "nncf",
             "x.toml: [export] quantizer: nncf makes int8-static, and [export] forms names int8-dynamic",
@@ -163,6 +175,19 @@ def refusal(data: dict[str, Any]) -> list[str]:
 def test_what_is_wrong_is_named_on_one_line(place, value, line):
     (said,) = refusal(changed(place, value))
     assert line in said
+
+
+def test_a_label_map_without_effect():
+    own = {"model": "a", "label_map": {"a": "yes", "*": "no"}}
+    raw = changed("task.label_map", {"a": "no", "*": "yes"})
+    assert refusal({**raw, "teacher": {"models": [own, own]}}) == [
+        "x.toml: [task] label_map: has no effect: every teacher has a label_map of its own"
+    ]
+    parse({**raw, "teacher": {"models": [own, {"model": "b"}]}}, "x.toml", Path("/p"))
+    raw = {name: value for name, value in raw.items() if name in ("name", "task", "data")}
+    assert refusal(raw) == [
+        "x.toml: [task] label_map: has no effect without [teacher]: it maps a teacher's labels"
+    ]
 
 
 def test_a_form_of_the_quantize_stage_is_not_the_quantizers():

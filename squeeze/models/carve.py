@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from squeeze.core import product_quantization as pq
 from squeeze.core.importance import mean_absolute, top
 from squeeze.core.losses import pca_projection
-from squeeze.models.encoder import Encoder, Gates, Layer
+from squeeze.models.encoder import Encoder, Gates, Layer, one_row_a_label
 from squeeze.models.shapes import EmbeddingShape, EncoderShape, LayerShape
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "keep_best",
     "measure_importance",
     "narrow",
+    "one_row_each",
     "recode",
     "store",
     "with_table",
@@ -118,12 +119,13 @@ def carve(teacher: Encoder, cut: Cut) -> Encoder:
         A new encoder in training mode; the teacher is untouched.
     """
     student = Encoder(_shape(teacher.shape, cut))
-    whole = ["embedding_norm", "head_dense", "head_out"] + ["widen"] * (teacher.widen is not None)
+    whole = ["embedding_norm", "head_dense"] + ["widen"] * (teacher.widen is not None)
     with torch.no_grad():
         student.embedding.weight.copy_(teacher.embedding.table()[torch.from_numpy(cut.rows)])
         student.positions.copy_(teacher.positions[: cut.positions])
         for name in whole:
             _copy(student.get_submodule(name), teacher.get_submodule(name))
+        _copy_head(student, teacher)
         ours, theirs = _layers(student), _layers(teacher)
         for index, layer in enumerate(cut.layers):
             carve_layer(ours[index], theirs[layer], cut.heads[index], cut.neurons[index])
@@ -144,6 +146,7 @@ def _shape(teacher: EncoderShape, cut: Cut) -> EncoderShape:
             "embedding": EmbeddingShape(width=teacher.embedding.width),
             "layers": layers,
             "positions": cut.positions,
+            "groups": (),
         }
     )
 
@@ -220,6 +223,26 @@ def _table_key(cut: Cut) -> str:
 
 def _copy(to: nn.Module, source: nn.Module) -> None:
     to.load_state_dict(source.state_dict())
+
+
+def _copy_head(student: Encoder, teacher: Encoder) -> None:
+    """Copy the last matrix of the head; where a label has several rows, the student starts near to them."""
+    if not teacher.shape.groups:
+        _copy(student.head_out, teacher.head_out)
+        return
+    weight, bias = one_row_a_label(teacher.head_out, teacher.shape.groups)
+    student.head_out.weight.copy_(weight)
+    student.head_out.bias.copy_(bias)
+
+
+def one_row_each(encoder: Encoder) -> Encoder:
+    """The same encoder with one row of the head a label: itself, unless its outputs are summed."""
+    if not encoder.shape.groups:
+        return encoder
+    other = Encoder(encoder.shape.model_copy(update={"groups": ()}))
+    weight, bias = one_row_a_label(encoder.head_out, encoder.shape.groups)
+    other.load_state_dict({**encoder.state_dict(), "head_out.weight": weight, "head_out.bias": bias})
+    return other.train(encoder.training)
 
 
 def carve_layer(student: Layer, teacher: Layer, heads: tuple[int, ...], neurons: tuple[int, ...]) -> None:

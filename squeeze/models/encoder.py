@@ -11,6 +11,7 @@ Shapes: B texts, T tokens, E embedding width, H hidden width, A = heads x head s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
 from squeeze.models.embedding import Embedding, make_embedding
-from squeeze.models.shapes import Activation, EncoderShape, LayerShape
+from squeeze.models.shapes import Activation, EncoderShape, Groups, LayerShape
 
 __all__ = [
     "ACTIVATIONS",
@@ -33,7 +34,9 @@ __all__ = [
     "LayerShape",
     "Outputs",
     "embedding_parameters",
+    "one_row_a_label",
     "parameters",
+    "sum_outputs",
 ]
 
 MASKED = -1e4  # far below any score, and still finite in half precision
@@ -153,7 +156,7 @@ class Encoder(nn.Module):
         self.widen = nn.Linear(width, shape.hidden) if width != shape.hidden else None
         self.layers = nn.ModuleList(Layer(shape, index) for index in range(len(shape.layers)))
         self.head_dense = nn.Linear(shape.hidden, shape.hidden)
-        self.head_out = nn.Linear(shape.hidden, shape.labels)
+        self.head_out = nn.Linear(shape.hidden, shape.outputs)
         self.head_activation = ACTIVATIONS[shape.head_activation]
         self.apply(_initialise)
         nn.init.normal_(self.positions, std=0.02)
@@ -190,7 +193,24 @@ class Encoder(nn.Module):
     def classify(self, x: Tensor) -> Tensor:
         """Last states (B, T, H) -> (B, labels) logits."""
         logits: Tensor = self.head_out(self.head_activation(self.head_dense(x[:, 0])))
-        return logits
+        return sum_outputs(logits, self.shape.groups) if self.shape.groups else logits
+
+
+def sum_outputs(logits: Tensor, groups: Groups) -> Tensor:
+    """(..., outputs) logits -> (..., labels) logarithms of the probabilities summed for each label."""
+    logs = logits.log_softmax(-1)
+    return torch.stack([logs[..., list(group)].logsumexp(-1) for group in groups], dim=-1)
+
+
+def one_row_a_label(head: nn.Linear, groups: Groups) -> tuple[Tensor, Tensor]:
+    """Weight (labels, H) and bias (labels,) of a plain head that comes near to a summed one.
+
+    The logarithm of a sum of n exponentials is not linear; where they are equal its first-order expansion is
+    their mean plus log n.
+    """
+    weight = torch.stack([head.weight[list(group)].mean(0) for group in groups])
+    bias = torch.stack([head.bias[list(group)].mean() + math.log(len(group)) for group in groups])
+    return weight.detach(), bias.detach()
 
 
 def _initialise(module: nn.Module) -> None:

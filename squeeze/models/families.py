@@ -58,6 +58,7 @@ def shape_of(model: Any) -> EncoderShape:
         raise ProfileError(problem)
     normal = NormalizedConfigManager.get_normalized_config_class(config.model_type)(config)
     sizes = {name: value.shape for name, value in model.state_dict().items()}
+    groups = getattr(model.get_submodule(family.head_out), "groups", ())
     rows, width = sizes[f"{family.body}.embeddings.word_embeddings.weight"]
     positions = sizes[f"{family.body}.embeddings.position_embeddings.weight"][0]
     ffn = sizes[f"{family.body}.{family.layer.format(0)}.{family.parts['up']}.weight"][0]
@@ -68,7 +69,8 @@ def shape_of(model: Any) -> EncoderShape:
         head_size=normal.hidden_size // normal.num_attention_heads,
         layers=(LayerShape(heads=normal.num_attention_heads, ffn=ffn),) * normal.num_layers,
         positions=positions - _first_position(config, family),
-        labels=sizes[f"{family.head_out}.weight"][0],
+        labels=len(groups) or sizes[f"{family.head_out}.weight"][0],
+        groups=groups,
         activation=ACTIVATION_NAMES[getattr(config, activation_key(config.model_type))],
         head_activation=family.head_activation,
         epsilon=family.epsilon or float(config.layer_norm_eps),

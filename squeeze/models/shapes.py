@@ -17,6 +17,7 @@ __all__ = [
     "Activation",
     "EmbeddingShape",
     "EncoderShape",
+    "Groups",
     "LayerShape",
     "load_shape",
     "no_student",
@@ -25,6 +26,9 @@ __all__ = [
 SHAPE, WEIGHTS = "encoder.json", "student.safetensors"
 
 Activation = Literal["gelu", "gelu_tanh", "relu", "tanh"]
+
+Groups = tuple[tuple[int, ...], ...]
+"""For each label the outputs of a head that answer for it."""
 
 
 class EmbeddingShape(Frozen):
@@ -71,12 +75,19 @@ class EncoderShape(Frozen):
     positions: int = Field(ge=1)
     """longest input in tokens"""
     labels: int = Field(ge=2)
+    groups: Groups = ()
+    """for each label the outputs of the head that are summed in probability; none: one output a label"""
     activation: Activation = "gelu"
     head_activation: Activation = "tanh"
     """between the two matrices of the classification head"""
     epsilon: float = Field(default=1e-12, gt=0)
     relative_bias: bool = False
     """MPNet: one learned bias per head and distance"""
+
+    @property
+    def outputs(self) -> int:
+        """Rows of the head's last matrix."""
+        return sum(map(len, self.groups)) or self.labels
 
 
 def load_shape(folder: Path) -> EncoderShape:

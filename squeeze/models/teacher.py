@@ -12,25 +12,41 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from scipy.special import log_softmax, logsumexp
-from torch import nn
+from torch import Tensor, nn
 
 from squeeze.errors import ProfileError
+from squeeze.models.encoder import sum_outputs
 from squeeze.models.families import Family, family_of
+from squeeze.models.head_labels import Head, Order, load_head, match, mismatch
 from squeeze.models.huggingface import first_line, transformers
+from squeeze.models.shapes import Groups
 from squeeze.models.support import config_problem
 from squeeze.runtime import need
 
-__all__ = ["average", "load_classifier", "save_classifier"]
+__all__ = ["SummedHead", "average", "load_classifier", "save_classifier"]
+
+MAP = "squeeze_label_map"
+"""Field of a saved config.json: our label for each of the model's own."""
 
 
-def load_classifier(folder: Path, labels: tuple[str, ...], *, untrained_head: bool) -> Any:
+def load_classifier(
+    folder: Path,
+    labels: tuple[str, ...],
+    *,
+    untrained_head: bool,
+    label_map: Mapping[str, str] | None = None,
+) -> Any:
     """Load a folder as a sequence classifier whose outputs stand in our order of labels.
+
+    Where the map gives several of its labels to one of ours, the model keeps its head and its names, and
+    gives the logarithm of their summed probabilities; `save_classifier` keeps the map beside the weights.
 
     Args:
         folder: config.json and safetensors weights; nothing is unpickled, and no code of it is run.
         labels: our labels; output k belongs to labels[k].
         untrained_head: whether a fresh head is wanted when the folder has none for these labels
             (it will be trained); otherwise that is an error.
+        label_map: the teacher's label to ours; None: the one it was saved with, or none.
 
     Raises:
         ProfileError: a family or variant that is not supported, missing or unreadable weights, weights that
@@ -38,21 +54,44 @@ def load_classifier(folder: Path, labels: tuple[str, ...], *, untrained_head: bo
     """
     config = _config(folder, trained=untrained_head)
     family = family_of(config.model_type)
-    order = _label_order(config, labels)
+    label_map = label_map or _saved_map(config, labels)
+    head, order = _order(folder, labels, label_map, untrained_head=untrained_head)
     if order is None:
-        if not untrained_head:
-            raise ProfileError(
-                f"{folder}: its labels are {_label_names(config)}, the task's are {list(labels)}",
-                hint="add [teacher.finetune], or name the labels as the teacher does",
-            )
         config.num_labels = len(labels)
+    elif head is not None:
+        config.id2label = dict(enumerate(head.names))
+        config.label2id = {name: index for index, name in enumerate(head.names)}
     model, report = _weights(folder, config)
-    _check_whole(folder, family, report, untrained_head=untrained_head)
+    _check_whole(folder, family, report, untrained_head=untrained_head and not label_map)
+    if order is not None and head is not None and order.sums:
+        _sum_outputs(model, family.head_out, order.groups)
+        target = {
+            output: label for label, outputs in zip(labels, order.groups, strict=True) for output in outputs
+        }
+        setattr(model.config, MAP, {name: target[output] for output, name in enumerate(head.names)})
+        return model.eval()
     if order is not None:
-        _reorder(model.get_submodule(family.head_out), order)
+        _reorder(model.get_submodule(family.head_out), [group[0] for group in order.groups])
     model.config.id2label = dict(enumerate(labels))
     model.config.label2id = {name: index for index, name in enumerate(labels)}
     return model.eval()
+
+
+class SummedHead(nn.Linear):
+    """The last matrix of a head whose outputs are summed in probability, several to a label.
+
+    Args:
+        head: gives one logit an output.
+        groups: for each label its outputs.
+    """
+
+    def __init__(self, head: nn.Linear, groups: Groups) -> None:
+        super().__init__(head.in_features, head.out_features)
+        self.weight, self.bias, self.groups = head.weight, head.bias, groups
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(..., inputs) -> (..., labels) logarithms of probabilities."""
+        return sum_outputs(super().forward(input), self.groups)
 
 
 def save_classifier(model: Any, folder: Path) -> None:
@@ -141,20 +180,31 @@ def _refuse_not_finite(folder: Path, model: Any) -> None:
             )
 
 
-def _label_names(config: Any) -> list[str]:
-    return [str(config.id2label[index]) for index in sorted(config.id2label)]
+def _saved_map(config: Any, labels: tuple[str, ...]) -> Mapping[str, str] | None:
+    """The map that a member of ours was saved with, where it is one to these labels."""
+    saved = getattr(config, MAP, None)
+    return saved if isinstance(saved, dict) and set(saved.values()) == set(labels) else None
 
 
-def _label_order(config: Any, labels: tuple[str, ...]) -> list[int] | None:
-    """Row of the teacher's head for each of our labels; None when it is a head for other labels."""
-    for spelling in (str, str.casefold):
-        names, wanted = [list(map(spelling, some)) for some in (_label_names(config), labels)]
-        if sorted(names) == sorted(wanted) and len(set(names)) == len(names):
-            return [names.index(name) for name in wanted]
-    # A head whose labels were never named is taken in its own order.
-    if names == [f"label_{index}" for index in range(len(labels))]:
-        return list(range(len(labels)))
-    return None
+def _order(
+    folder: Path, labels: tuple[str, ...], label_map: Mapping[str, str] | None, *, untrained_head: bool
+) -> tuple[Head | None, Order | None]:
+    """The head as the folder names it, and its outputs for our labels; no order where it gets a fresh one."""
+    try:
+        head = load_head(folder)
+    except ProfileError:
+        if untrained_head and not label_map:
+            return None, None
+        raise
+    order = match(head, labels, label_map)
+    if order is None and not untrained_head:
+        raise mismatch(head, labels)
+    return head, order
+
+
+def _sum_outputs(model: Any, name: str, groups: Groups) -> None:
+    place, _, last = name.rpartition(".")
+    setattr(model.get_submodule(place), last, SummedHead(model.get_submodule(name), groups))
 
 
 def _reorder(head: nn.Linear, order: list[int]) -> None:

@@ -31,6 +31,7 @@ def check(profile: Profile) -> list[Problem]:
     """All conditions between sections that do not hold."""
     return [
         *_missing_sections(profile),
+        *_label_maps(profile),
         *_data(profile),
         *_student(profile),
         *_engine(profile),
@@ -47,6 +48,28 @@ def _missing_sections(profile: Profile) -> Iterator[Problem]:
         if getattr(profile, section) is not None and not any(getattr(profile, name) for name in either):
             named = " or ".join(f"[{name}]" for name in either)
             yield Problem((section,), f"needs a section {named}: {why}", table=True)
+
+
+def _label_maps(profile: Profile) -> Iterator[Problem]:
+    place, shared = ("task", "label_map"), profile.task.label_map
+    members = profile.teacher.models if profile.teacher else ()
+    for key, label in shared.items():
+        yield from _mapped((*place, key), label, profile)
+    if shared and profile.teacher is None:
+        yield Problem(place, "has no effect without [teacher]: it maps a teacher's labels")
+    if shared and members and all(member.label_map is not None for member in members):
+        yield Problem(place, "has no effect: every teacher has a label_map of its own")
+    for number, member in enumerate(members):
+        for key, label in (member.label_map or {}).items():
+            yield from _mapped(("teacher", "models", number, "label_map", key), label, profile)
+
+
+def _mapped(place: tuple[str | int, ...], label: str, profile: Profile) -> Iterator[Problem]:
+    labels = profile.task.labels
+    if label not in labels:
+        close = nearest(label, labels)
+        known = f"nearest: {close}" if close else ", ".join(labels)
+        yield Problem(place, f"{label!r} is not one of [task] labels ({known})")
 
 
 def _data(profile: Profile) -> Iterator[Problem]:

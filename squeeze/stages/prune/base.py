@@ -19,6 +19,7 @@ from squeeze.distillation.material import judge, predict
 from squeeze.distillation.teachers import load_teacher
 from squeeze.errors import ProfileError
 from squeeze.models import slicing, storage, tokens, vocabulary
+from squeeze.models.carve import one_row_each
 from squeeze.models.encoder import Encoder, embedding_parameters, parameters
 from squeeze.stage import Work
 from squeeze.stages.prune.limits import refuse
@@ -60,7 +61,7 @@ def prepare(config: PruneConfig, inputs: Mapping[str, Artifact], data: Dataset, 
     whole, spec = _given(config, inputs)
     refuse(config.prune, whole.shape)
     before = measured(whole, _quality(config, inputs, data, whole, spec))
-    small, spec = _fewer_pieces(config, data, whole, spec)
+    small, spec = _fewer_pieces(config, data, one_row_each(whole), spec)
     kept = slicing.sliced(small, slicing.everything(small.shape), config.task.max_length).eval()
     storage.save_student(folder, kept)
     tokens.write_spec(folder / "tokenizer.json", spec)

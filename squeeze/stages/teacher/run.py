@@ -22,11 +22,14 @@ from squeeze.distillation.config import PREDICTIONS
 from squeeze.errors import ProfileError
 from squeeze.models import families, hub, tokens
 from squeeze.models.encoder import Encoder, embedding_parameters, parameters
+from squeeze.models.head_labels import load_head
 from squeeze.models.inference import logits, to_tensors
+from squeeze.models.label_order import check_order
 from squeeze.models.teacher import average, load_classifier, save_classifier
 from squeeze.models.tokens import Encodings
 from squeeze.stage import Work
 from squeeze.stages.teacher.stage import FineTune, Member, TeacherConfig, TeacherResult
+from squeeze.task import TaskSection
 from squeeze.training.loop import Job, train
 from squeeze.training.rows import rows_read
 
@@ -56,11 +59,13 @@ class Taught:
         family: its architecture.
         encoder: its weights, read into our encoder.
         said: logits (N, K) of every held-out split.
+        warnings: what its labels leave open.
     """
 
     family: str
     encoder: Encoder
     said: dict[str, NDArray[np.float32]]
+    warnings: tuple[str, ...]
 
 
 def run(config: TeacherConfig, inputs: Mapping[str, Artifact], work: Work) -> TeacherResult:
@@ -84,6 +89,7 @@ def run(config: TeacherConfig, inputs: Mapping[str, Artifact], work: Work) -> Te
         size_bytes=sum(p.stat().st_size for p in (work.out / "members").rglob("*.safetensors")),
         quality={name: quality(rows, ground.data.splits[name].labels) for name, rows in averaged.items()},
         seconds=time.monotonic() - started,
+        warnings=tuple(line for one in taught for line in one.warnings),
     )
 
 
@@ -93,7 +99,10 @@ def _member(ground: Ground, index: int, member: Member) -> Taught:
     folder = hub.resolve(member.model)
     finetune = config.teacher.finetune
     torch.manual_seed(config.seed + index)  # of a fresh head and of dropout
-    model = load_classifier(folder, config.task.labels, untrained_head=finetune is not None)
+    label_map = member.map_to(config.task)
+    model = load_classifier(
+        folder, config.task.labels, untrained_head=finetune is not None, label_map=label_map
+    )
     spec = tokens.read_spec(folder)
     # No tokenizer reaches further than the teacher's own positions.
     reach = min(config.task.max_length, families.shape_of(model).positions)
@@ -111,7 +120,20 @@ def _member(ground: Ground, index: int, member: Member) -> Taught:
     write_json(out / "member.json", {"model": member.model, "weight": member.weight})
     encoder, labels = families.read(model), len(config.task.labels)
     said = {n: logits(encoder, rows, pad, labels) for n, rows in encoded.items() if n != "train"}
-    return Taught(str(model.config.model_type), encoder, said)
+    warnings = () if finetune else _check_order(member, config.task, said["validation"], data)
+    return Taught(str(model.config.model_type), encoder, said, warnings)
+
+
+def _check_order(
+    member: Member, task: TaskSection, said: NDArray[np.float32], data: Dataset
+) -> tuple[str, ...]:
+    """Hold the answers on validation against its labels; what the order of the outputs leaves open.
+
+    Raises:
+        ProfileError: the outputs stand for other labels than they are taken for.
+    """
+    head = load_head(hub.resolve(member.model))
+    return check_order(head, said, data.splits["validation"].labels, task.labels, member.map_to(task))
 
 
 def _check_pieces(folder: Path, encoded: Mapping[str, Encodings], rows: int) -> None:

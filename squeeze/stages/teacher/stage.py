@@ -9,8 +9,9 @@ from pydantic import Field, model_validator
 
 from squeeze.artifact import Artifact
 from squeeze.core.metrics import Quality
+from squeeze.progress import Progress
 from squeeze.schema import Frozen
-from squeeze.stage import Stage, Work
+from squeeze.stage import Check, Stage, Work
 from squeeze.task import TaskSection
 from squeeze.training.config import Schedule
 
@@ -24,6 +25,12 @@ class Member(Frozen):
     """`builtin:minilm-l6`, a folder, or the name of a model on the Hugging Face hub"""
     weight: float = Field(default=1.0, gt=0, le=1e6)
     """share of its probabilities in the average, relative to the others"""
+    label_map: Mapping[str, str] | None = None
+    """this teacher's labels to the task's, in place of `[task.label_map]`; empty: they are the same"""
+
+    def map_to(self, task: TaskSection) -> Mapping[str, str]:
+        """Its labels to the task's; empty where its names are the task's."""
+        return task.label_map if self.label_map is None else self.label_map
 
 
 class FineTune(Schedule):
@@ -80,6 +87,7 @@ class TeacherResult(Frozen):
     quality: Mapping[str, Quality]
     """by split: validation, test and the further tests"""
     seconds: float
+    warnings: tuple[str, ...] = ()
 
 
 def run(config: TeacherConfig, inputs: Mapping[str, Artifact], work: Work) -> TeacherResult:
@@ -87,6 +95,20 @@ def run(config: TeacherConfig, inputs: Mapping[str, Artifact], work: Work) -> Te
     from squeeze.stages.teacher import run as implementation
 
     return implementation.run(config, inputs, work)
+
+
+class HeadsConfig(Frozen):
+    """What can be known of the teachers' labels before anything is loaded."""
+
+    task: TaskSection
+    teacher: TeacherSection
+
+
+def check_heads(config: HeadsConfig, progress: Progress) -> tuple[str, ...]:  # noqa: ARG001
+    """See heads.py."""
+    from squeeze.stages.teacher import heads
+
+    return heads.check(config.teacher, config.task)
 
 
 def sources(config: TeacherConfig) -> dict[str, str]:
@@ -99,7 +121,7 @@ def sources(config: TeacherConfig) -> dict[str, str]:
 STAGE = Stage(
     name="teacher",
     section="teacher",
-    version=2,
+    version=3,
     takes={"dataset": "dataset"},
     gives="teacher",
     config=TeacherConfig,
@@ -107,4 +129,5 @@ STAGE = Stage(
     run=run,
     libraries=("torch", "transformers", "tokenizers"),
     sources=sources,
+    at_plan=Check(HeadsConfig, check_heads),
 )
