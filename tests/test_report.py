@@ -14,7 +14,11 @@ from squeeze.core.metrics import Quality
 from squeeze.errors import Corrupt, UsageError
 from squeeze.report import ModelRow, RunReport, collect, to_markdown, to_text
 from squeeze.report.collecting import with_retention
+from squeeze.report.coverage import NOTHING, coverage, outcome
+from squeeze.report.teacher_time import of_all, of_one
+from squeeze.stages.bench.stage import TeacherTime
 from squeeze.stages.gate.stage import Check, GateResult
+from squeeze.targets.measurement import Estimate
 
 
 def quality(macro_f1: float, recall: tuple[float, ...] = (0.5, 0.75)) -> Quality:
@@ -27,6 +31,16 @@ def quality(macro_f1: float, recall: tuple[float, ...] = (0.5, 0.75)) -> Quality
         label_loyalty=None,
         probability_loyalty=0.9,
     )
+
+
+TEACHER_TIME = TeacherTime(
+    runtime="fp32 ONNX",
+    size_bytes=90_000_000,
+    p50_ms=Estimate(value=9.614),
+    p95_ms=Estimate(value=11.0),
+    calls=40,
+    speedups={"fp32": Estimate(value=0.96), "int8-dynamic": Estimate(value=18.36, low=17.5, high=19.2)},
+)
 
 
 def report() -> RunReport:
@@ -55,6 +69,8 @@ def report() -> RunReport:
         labels=("no", "yes"),
         splits=("test", "validation", "far"),
         rows=tuple(with_retention(rows)),
+        teacher_time=TEACHER_TIME,
+        targets=("cpu",),
         gate=GateResult(verdict="fail", form="int8-dynamic", checks=checks),
         digests={"teacher": "0" * 64},
     )
@@ -91,6 +107,61 @@ def test_elsewhere_it_is_markdown():
     assert to_text(report()) == to_markdown(report()).rstrip("\n")
 
 
+def judged(*checks: tuple[str, str], targets: tuple[str, ...] = ("cpu",)) -> RunReport:
+    made = tuple(
+        Check(name=name, value=1.0, limit=1.0, unit="", verdict=verdict)  # type: ignore[arg-type]
+        for name, verdict in checks
+    )
+    gate = GateResult(verdict="pass", form="fp32", checks=made)
+    return report().model_copy(update={"gate": gate, "targets": targets})
+
+
+def test_a_verdict_names_what_it_covers_and_what_it_does_not():
+    found = judged(("retention", "pass"), ("recall.on hold", "pass"))
+    assert list(coverage(found)) == [
+        "Judged: quality, recall of each label of fp32.",
+        "Not judged, because the budget sets no limit: latency, load time, peak memory, size.",
+    ]
+    names = ("load_ms", "rss_mb", "size_mb", "accuracy", "recall.yes")
+    passes = ((name, "pass") for name in names)
+    found = judged(("p95_ms on cpu", "inconclusive"), *passes, targets=("cpu", "gpu"))
+    assert list(coverage(found)) == [
+        "Judged: latency, load time, peak memory, size, quality, recall of each label of fp32, "
+        "timed on cpu and gpu only.",
+        "Not decided, because the figures are too noisy: p95_ms on cpu.",
+    ]
+    (nothing,) = coverage(report().model_copy(update={"gate": None}))
+    assert nothing == "Nothing was judged: the run has no budget, or ended before the gate."
+
+
+def test_an_outcome_names_the_limits():
+    def of(*checks: tuple[str, str]) -> str:
+        gate = judged(*checks).gate
+        assert gate is not None
+        return outcome(gate)
+
+    passes = (("p50_ms", "pass"), ("size_mb", "pass"))
+    assert of(*passes) == "fp32 keeps every limit of its budget: p50_ms, size_mb."
+    assert of(*passes, ("p95_ms", "inconclusive")) == "fp32: p95_ms could not be decided."
+    assert of(("p95_ms", "inconclusive"), ("size_mb", "fail"), ("agreement", "fail")) == (
+        "fp32 misses size_mb, agreement."
+    )
+
+
+def test_the_teacher_is_compared_as_it_was_timed():
+    turns = "fp32 ONNX, timed in turns"
+    assert of_one(TEACHER_TIME, "fp32") == f"1.0 times as fast as your teacher's 9.61 ms ({turns})"
+    assert of_one(TEACHER_TIME, "int4-weight") == ""
+    several = TEACHER_TIME.model_copy(update={"members": 3, "runtime": "PyTorch"})
+    assert of_one(several, "int8-dynamic") == (
+        "18 times as fast as your teacher's 9.61 ms (the first of 3 teachers, PyTorch, not timed in turns)"
+    )
+    assert of_all(TEACHER_TIME) == (
+        f"The teacher takes 9.61 ms at the median ({turns}): fp32 is 1.0 times as fast, "
+        "int8-dynamic is 18 times as fast (18 to 19)."
+    )
+
+
 def test_json_can_be_read_again(tmp_path):
     path = tmp_path / "report.json"
     path.write_text(json.dumps(report().plain()))
@@ -105,7 +176,7 @@ def test_json_can_be_read_again(tmp_path):
 def test_a_run_without_figures_has_an_empty_report():
     empty = collect("x", {})
     assert (empty.rows, empty.gate) == ((), None)
-    assert to_markdown(empty) == "# x\n"
+    assert to_markdown(empty) == f"# x\n\n- {NOTHING}\n"
 
 
 def test_without_a_teacher_there_is_nothing_to_retain():

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from squeeze.bench import BenchReport, Judgement, judge, parse_budget
-from squeeze.errors import UsageError
+from squeeze.errors import UsageError, visible
 from squeeze.pipeline import open_run
 from squeeze.report import RunReport, collect
+from squeeze.report.coverage import coverage
 from squeeze.report.render import checks_text
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def find_verdict(path: Path, budgets: Sequence[str]) -> tuple[GateResult | Judge
     return report.gate, [
         checks_text(report.gate.checks),
         f"verdict on {report.gate.form}: {report.gate.verdict}",
+        *map(visible, coverage(report)),
     ]
 
 

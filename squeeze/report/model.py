@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from squeeze.core.metrics import Quality
 from squeeze.schema import Document, Frozen
+from squeeze.stages.bench.stage import TeacherTime
 from squeeze.stages.gate.stage import GateResult
 from squeeze.stages.prune.stage import PruneResult
 from squeeze.stages.quantize.stage import QuantizeResult
@@ -53,6 +54,10 @@ class RunReport(Document):
     """what was cut, and what recovery gave back"""
     quantize: QuantizeResult | None = None
     """what rounding took, and what training gave back"""
+    teacher_time: TeacherTime | None = None
+    """how long the teacher takes beside the exported files"""
+    targets: tuple[str, ...] = ()
+    """where the exported files were timed"""
     gate: GateResult | None = None
     digests: Mapping[str, str]
     """sha256 of every artefact by kind"""

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from squeeze.errors import visible
 from squeeze.markup import literal
+from squeeze.report.coverage import coverage
 from squeeze.report.model import ModelRow, RunReport
+from squeeze.report.teacher_time import of_all
 from squeeze.stages.gate.stage import Check
 from squeeze.stages.prune.stage import PruneResult
 from squeeze.stages.quantize.stage import QuantizeResult
@@ -48,6 +50,7 @@ def to_markdown(report: RunReport) -> str:
     parts = [f"# {literal(report.name)}", *(grid_text(grid) for grid in grids(report))]
     if report.gate is not None:
         parts.append(f"Verdict on {literal(report.gate.form)}: **{MARKS[report.gate.verdict]}**")
+    parts.append("\n".join(f"- {literal(line)}" for line in coverage(report)))
     return "\n\n".join(parts) + "\n"
 
 
@@ -63,7 +66,8 @@ def grids(report: RunReport) -> Iterator[Grid]:
     if report.search is not None:
         yield _front(report.search)
     if report.rows:
-        yield _models(report.rows)
+        note = "" if report.teacher_time is None else of_all(report.teacher_time)
+        yield _models(report.rows, note)
         yield _recall(report)
         yield from _splits(report)
     if report.prune is not None:
@@ -132,10 +136,10 @@ def _quantizing(found: QuantizeResult) -> Grid:
     return Grid(title, ("moment", "accuracy", "macro-F1"), rows, kept)
 
 
-def _models(rows: Sequence[ModelRow]) -> Grid:
+def _models(rows: Sequence[ModelRow], note: str) -> Grid:
     quality = ("accuracy", "macro-F1", "of teacher", "ECE", "label loy.", "prob. loy.")
     headers = ("model", *quality, "embedding", "rest", "size MB", "p50 ms", "p95 ms")
-    return Grid("Models, on the test split", headers, tuple(_model(row) for row in rows))
+    return Grid("Models, on the test split", headers, tuple(_model(row) for row in rows), note)
 
 
 def _model(row: ModelRow) -> tuple[str, ...]:
@@ -252,4 +256,6 @@ def _drawn(report: RunReport, width: int) -> str:
         color = {"pass": "green", "fail": "red", "inconclusive": "yellow"}[report.gate.verdict]
         form, verdict = visible(report.gate.form), MARKS[report.gate.verdict]
         console.print(Text.assemble(f"Verdict on {form}: ", (verdict, f"bold {color}")))
+    for line in coverage(report):
+        console.print(visible(line))
     return target.getvalue().rstrip("\n")

@@ -57,13 +57,20 @@ def test_every_section_is_there_and_answers_stand_first(html):
     ]
     assert tuple(page.titles[1:6]) == QUESTIONS
     assert "No" in page.text
-    assert "size_mb of 2 limits not shown to be kept" in page.text
+    assert "int8-dynamic misses size_mb." in page.text
+    assert "Judged: latency, size of int8-dynamic, timed on cpu only." in page.text
+    assert (
+        "Not judged, because the budget sets no limit: load time, peak memory, quality, recall of each label."
+        in page.text
+    )
 
 
 def test_figures_are_those_of_the_run(html):
     text = page_checks.read(html).text
     assert "36 times smaller than the teacher's 9.00 MB" in text  # 9 MB / (250 kB + 500 B)
     assert "87.8 % of the teacher's 90.0" in text
+    assert "18 times as fast as your teacher's 9.62 ms (fp32 ONNX, timed in turns)" in text
+    assert "The teacher takes 9.62 ms at the median (fp32 ONNX, timed in turns): fp32 is 3.0 times" in text
     assert "model.int8.onnx is 1.60 times as fast as model.onnx (1.50 to 1.70 at 95 %)." in text
     assert "Test CPU" in text
     assert "1 min 5 s" in text
@@ -122,7 +129,7 @@ def test_several_runs_are_compared_first(tmp_path, run):
         ("teacher", (), "The run has no exported file yet."),
         ("distil", (), "Nothing goes out yet: the run has no export."),
         ("export", (), "The run was not measured: it has no bench."),
-        ("bench", (), "Nothing was judged: the run has no [budget], or ended before the gate."),
+        ("bench", (), "Nothing was judged: the run has no budget, or ended before the gate."),
         ("gate", ("search",), "No search ran: the profile gave the student's shape."),
     ],
 )

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
+import torch
 
+from squeeze.errors import StageFailed
+from squeeze.graphs import lean
+from squeeze.models import families
 from squeeze.progress import Silent
 from squeeze.runtime import usable_cores
 from squeeze.stage import Work
-from squeeze.stages.bench.run import _settings
+from squeeze.stages.bench import teacher as teacher_time
+from squeeze.stages.bench.run import _settings, _teacher
 from squeeze.stages.bench.stage import STAGE, BenchConfig, BenchResult
 from squeeze.targets.measurement import MEASUREMENTS, Report
 from tests import tiny_onnx as tiny
+from tests.tiny import artifact as artifact_of
+from tests.tiny import save_classifier
 
 SECTION = {"min_runs": 20, "min_seconds": 0.0, "max_seconds": 10.0, "starts": 1, "threads": 64}
 
@@ -71,3 +79,99 @@ def test_settings_follow_the_profile():
         10.0,
         1,
     )
+
+
+def teacher(folder, members=1):
+    folder.mkdir()
+    for index in range(members):
+        save_classifier(folder / "members" / str(index), seed=index)
+    return artifact_of(folder, "teacher", {})
+
+
+def timed_with_teacher(folder, members=1, **section):
+    (folder / "out").mkdir()
+    work = Work(out=folder / "out", scratch=folder, cache=folder, threads=1, progress=Silent())
+    config = BenchConfig.parse({"seed": 3, "bench": {**SECTION, **section}})
+    inputs = {"bundle": tiny.bundle(folder / "bundle"), "teacher": teacher(folder / "teacher", members)}
+    return STAGE.run(config, inputs, work)
+
+
+def test_the_teacher_is_timed_in_turns_with_the_files(tmp_path, monkeypatch):
+    exported = []
+
+    def export(encoder, path, opset):  # the real one takes seconds; this file is slower than the bundle's
+        exported.append(encoder)
+        tiny.classifier(path, vocabulary=encoder.shape.vocabulary, hidden=128, layers=12)
+
+    monkeypatch.setattr(lean, "export", export)
+    result = timed_with_teacher(tmp_path, members=2)
+    first = families.read(teacher_time._load(tmp_path / "teacher" / "members" / "0"))
+    assert [each.shape for each in exported] == [first.shape]
+    assert torch.equal(exported[0].head_out.weight, first.head_out.weight)
+    timed = result.teacher
+    assert (timed.runtime, timed.members, result.warnings) == ("fp32 ONNX", 2, ())
+    assert not (tmp_path / "teacher.onnx").exists()
+    report = Report.read(tmp_path / "out" / "teacher.json")
+    assert [each.name for each in report.measurements] == ["teacher", "model.onnx", "model.int8.onnx"]
+    assert timed.calls == report.measurements[0].runs == 20
+    assert timed.p50_ms == report.measurements[0].p50
+    assert report.measurements[0].size_bytes == timed.size_bytes > 20_000
+    assert list(timed.speedups) == ["fp32", "int8-dynamic"]
+    for form, each in zip(timed.speedups, report.comparisons, strict=True):
+        assert each.baseline == "teacher"
+        assert each.interleaved
+        assert timed.speedups[form].value == each.speedup > 1  # the teacher is the slower one
+        assert timed.speedups[form].low == each.low
+    assert BenchResult.parse(result.plain()) == result
+    judged = Report.read(tmp_path / "out" / MEASUREMENTS)  # what the gate reads knows nothing of it
+    assert [each.name for each in judged.measurements] == ["model.onnx", "model.int8.onnx"]
+
+
+def test_a_teacher_without_an_onnx_file_is_timed_in_pytorch(tmp_path, monkeypatch):
+    monkeypatch.setattr(teacher_time, "MOST_BYTES", 0)
+    monkeypatch.setattr(teacher_time, "_call_ms", lambda model, length, batch, generator: float(length))
+    result = timed_with_teacher(tmp_path, sequence=7)
+    timed = result.teacher
+    assert (timed.runtime, timed.calls, timed.p50_ms.value, timed.p95_ms.value) == ("PyTorch", 20, 7.0, 7.0)
+    weights = tmp_path / "teacher" / "members" / "0" / "model.safetensors"
+    assert timed.size_bytes == weights.stat().st_size
+    fast = result.measurements[1]
+    assert timed.speedups["int8-dynamic"].value == pytest.approx(7.0 / fast.p50.value)
+    assert timed.speedups["int8-dynamic"].low is None
+
+
+def test_a_call_of_pytorch_runs_the_model(tmp_path):
+    model = teacher_time._load(save_classifier(tmp_path))
+    seen = []
+    model.register_forward_hook(lambda *_: seen.append(1))
+    assert teacher_time._call_ms(model, 5, 2, np.random.default_rng(0)) > 0
+    assert len(seen) == 2
+
+
+def test_a_teacher_that_cannot_be_timed_ends_no_run(tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise StageFailed("teacher.onnx: no answer")
+
+    monkeypatch.setattr(teacher_time, "_exported", lambda *_: 10)
+    monkeypatch.setattr(teacher_time, "measure", broken)
+    result = timed_with_teacher(tmp_path)
+    assert result.teacher is None
+    assert result.warnings == ("the teacher was not timed: teacher.onnx: no answer",)
+    assert len(result.measurements) == 2
+
+
+@pytest.mark.parametrize("section", [{"teacher": False}, {"targets": ("gpu",)}, {}])
+def test_a_teacher_is_timed_on_the_cpu_where_it_is_asked_for(section, tmp_path):
+    folders = Work(out=tmp_path, scratch=tmp_path, cache=tmp_path)
+    inputs = {"teacher": teacher(tmp_path / "teacher", members=0)} if section else {}
+    config = BenchConfig.parse({"seed": 3, "bench": {**SECTION, **section}})
+    assert _teacher([], [], config, inputs, folders) == (None, ())
+
+
+def test_a_teacher_that_the_exporter_refuses_has_no_onnx_file(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise torch.onnx.OnnxExporterError("no such operator")
+
+    folder = save_classifier(tmp_path / "member")
+    monkeypatch.setattr(lean, "export", refuse)
+    assert teacher_time._exported(folder, tmp_path / "teacher.onnx") is None

@@ -10,6 +10,7 @@ from squeeze.report.evidence import Evidence
 from squeeze.report.page import words
 from squeeze.report.page.charts import histogram
 from squeeze.report.page.parts import Cell, Part, Section, Table, Words
+from squeeze.report.teacher_time import of_all
 from squeeze.targets.measurement import Comparison, Estimate, Measurement, Report
 
 __all__ = ["latency"]
@@ -24,7 +25,9 @@ def latency(found: Evidence) -> Section:
         return Section(
             "latency", "Latency", (Words("The run was not measured: it has no bench.", quiet=True),)
         )
-    return Section("latency", "Latency", tuple(_parts(found.bench)))
+    teacher = found.report.teacher_time
+    beside = () if teacher is None else (Words(of_all(teacher)),)
+    return Section("latency", "Latency", (*_parts(found.bench), *beside))
 
 
 def _parts(report: Report) -> Iterator[Part]:

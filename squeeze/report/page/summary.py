@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 
+from squeeze.report.coverage import NOTHING, coverage, outcome
 from squeeze.report.evidence import Evidence
 from squeeze.report.model import ModelRow
 from squeeze.report.page import words
 from squeeze.report.page.parts import Card, Cell, Part, Table, Tone, Words, row
+from squeeze.report.teacher_time import of_one
 from squeeze.stages.gate.stage import Check, GateResult
 from squeeze.targets.measurement import Measurement
 
 __all__ = ["budget", "cards", "shipped_measurement", "shipped_row", "verdict"]
 
 TEST = "test"
+CPU = "cpu"  # the target that the teacher is timed on
 VERDICTS: dict[str, tuple[str, Tone]] = {
     "pass": ("Yes", "good"),
     "fail": ("No", "bad"),
@@ -78,6 +81,9 @@ def _fast(found: Evidence) -> Card:
     cpu = str(timed.environment.get("cpu", "unknown processor"))
     calls = f"{words.things(timed.batch, 'text')} a call, {words.things(timed.threads, 'thread')}"
     lines.append(f"{calls}, {cpu}")
+    faster = found.report.teacher_time
+    if faster is not None and found.form is not None and timed.target == CPU:
+        lines.append(of_one(faster, found.form))
     return Card("How fast?", f"{words.milliseconds(timed.p50.value)} ms", tuple(lines))
 
 
@@ -114,21 +120,15 @@ def _changed(found: Evidence) -> Card:
 def _ship(found: Evidence) -> Card:
     gate = found.report.gate
     if gate is None:
-        why = "No verdict: the run has no budget, or ended before the gate."
-        return Card("May I ship it?", "Not judged", (why,), "unsure")
+        return Card("May I ship it?", "Not judged", (NOTHING,), "unsure")
     answer, tone = VERDICTS[gate.verdict]
-    broken = [each.name for each in gate.checks if each.verdict != "pass"]
-    if not broken:
-        line = f"{gate.form} keeps all {len(gate.checks)} limits of its budget"
-    else:
-        line = f"{gate.form}: {', '.join(broken)} of {len(gate.checks)} limits not shown to be kept"
-    return Card("May I ship it?", answer, (line,), tone)
+    return Card("May I ship it?", answer, (outcome(gate), *coverage(found.report)), tone)
 
 
 def budget(gate: GateResult | None) -> tuple[Part, ...]:
     """Every limit with what was measured."""
     if gate is None:
-        return (Words("Nothing was judged: the run has no [budget], or ended before the gate.", quiet=True),)
+        return (Words(NOTHING, quiet=True),)
     rows = tuple(_limit(each) for each in gate.checks)
     return (Table(("limit", "measured", "allowed", "verdict", "note"), rows),)
 

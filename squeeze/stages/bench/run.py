@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from squeeze.artifact import Artifact, write_json
+from squeeze.errors import SqueezeError
 from squeeze.runtime import usable_cores
 from squeeze.stage import Work
-from squeeze.stages.bench.stage import BenchConfig, BenchResult
+from squeeze.stages.bench.stage import BenchConfig, BenchResult, TeacherTime
 from squeeze.targets import gpu
 from squeeze.targets.compare import interleaved
 from squeeze.targets.cpu import CPU, Settings, measure
@@ -33,7 +34,29 @@ def run(config: BenchConfig, inputs: Mapping[str, Artifact], work: Work) -> Benc
         comparisons=tuple(each for rows in by_target for each in _compared(rows)),
     )
     write_json(work.out / MEASUREMENTS, report.plain())
-    return BenchResult(measurements=tuple(each.without_samples() for each in report.measurements))
+    measured = tuple(each.without_samples() for each in report.measurements)
+    timed, warnings = _teacher(subjects, measured, config, inputs, work)
+    return BenchResult(measurements=measured, teacher=timed, warnings=warnings)
+
+
+def _teacher(
+    subjects: Sequence[Subject],
+    measured: Sequence[Measurement],
+    config: BenchConfig,
+    inputs: Mapping[str, Artifact],
+    work: Work,
+) -> tuple[TeacherTime | None, tuple[str, ...]]:
+    """The teacher's time after that of the files, so that what it needs cannot disturb theirs."""
+    if not config.bench.teacher or "teacher" not in inputs or "cpu" not in config.bench.targets:
+        return None, ()
+    from squeeze.stages.bench import teacher  # loads torch
+
+    settings = _able(_settings(config), usable_cores())
+    here = [each for each in measured if each.target == CPU.target]
+    try:
+        return teacher.timed(inputs["teacher"], subjects, here, settings, work), ()
+    except SqueezeError as error:  # the files are measured, and nothing is judged by the teacher's time
+        return None, (f"the teacher was not timed: {error.message}",)
 
 
 def _measured(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -13,10 +13,10 @@ from squeeze.errors import MissingBackend, StageFailed
 from squeeze.schema import Frozen
 from squeeze.stage import Stage, Work
 from squeeze.targets.devices.address import Adb, Gpu, Ssh, parse, timed
-from squeeze.targets.measurement import Measurement
+from squeeze.targets.measurement import Estimate, Measurement
 from squeeze.targets.subjects import Subject
 
-__all__ = ["STAGE", "BenchConfig", "BenchResult", "BenchSection"]
+__all__ = ["STAGE", "BenchConfig", "BenchResult", "BenchSection", "TeacherTime"]
 
 
 class BenchSection(Frozen):
@@ -39,6 +39,8 @@ class BenchSection(Frozen):
     """most time for one file, warm-up included, in seconds"""
     starts: int = Field(default=3, ge=1, le=1000)
     """fresh processes that load each file, for load time, first inference and peak memory"""
+    teacher: bool = True
+    """on target `cpu`, also time the teacher as fp32 ONNX in turns with the files; no budget judges it"""
 
     @field_validator("targets")
     @classmethod
@@ -53,10 +55,30 @@ class BenchConfig(Frozen):
     bench: BenchSection
 
 
+class TeacherTime(Frozen):
+    """How long the teacher takes beside the exported files, on this machine's cpu."""
+
+    runtime: Literal["fp32 ONNX", "PyTorch"]
+    """what it ran in: PyTorch where no ONNX file of it can be made"""
+    members: int = 1
+    """teachers of the run; the first one was timed, all of them take longer"""
+    size_bytes: int
+    """of the file that was timed"""
+    p50_ms: Estimate
+    p95_ms: Estimate
+    calls: int
+    """timed calls"""
+    speedups: Mapping[str, Estimate]
+    """by form: how many times as fast as the teacher; an interval where they ran in turns"""
+
+
 class BenchResult(Frozen):
     """What the bench stage reports; raw samples stand in measurements.json."""
 
     measurements: tuple[Measurement, ...]
+    teacher: TeacherTime | None = None
+    """None where it was not asked for, or could not be timed"""
+    warnings: tuple[str, ...] = ()
 
 
 def run(config: BenchConfig, inputs: Mapping[str, Artifact], work: Work) -> BenchResult:
@@ -112,8 +134,9 @@ def _gpu() -> Mapping[str, Any]:
 STAGE = Stage(
     name="bench",
     section="bench",
-    version=2,
+    version=3,
     takes={"bundle": "bundle"},
+    may_take={"teacher": "teacher"},
     gives="measurements",
     config=BenchConfig,
     result=BenchResult,
