@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 import torch
 
 from squeeze.errors import StageFailed
 from squeeze.graphs import lean
+from squeeze.graphs import teacher as graphs
 from squeeze.models import families
 from squeeze.progress import Silent
 from squeeze.runtime import usable_cores
 from squeeze.stage import Work
-from squeeze.stages.bench import teacher as teacher_time
 from squeeze.stages.bench.run import _settings, _teacher
 from squeeze.stages.bench.stage import STAGE, BenchConfig, BenchResult
 from squeeze.targets.measurement import MEASUREMENTS, Report
@@ -105,7 +104,7 @@ def test_the_teacher_is_timed_in_turns_with_the_files(tmp_path, monkeypatch):
 
     monkeypatch.setattr(lean, "export", export)
     result = timed_with_teacher(tmp_path, members=2)
-    first = families.read(teacher_time._load(tmp_path / "teacher" / "members" / "0"))
+    first = families.read(graphs._load(tmp_path / "teacher" / "members" / "0"))
     assert [each.shape for each in exported] == [first.shape]
     assert torch.equal(exported[0].head_out.weight, first.head_out.weight)
     timed = result.teacher
@@ -128,8 +127,8 @@ def test_the_teacher_is_timed_in_turns_with_the_files(tmp_path, monkeypatch):
 
 
 def test_a_teacher_without_an_onnx_file_is_timed_in_pytorch(tmp_path, monkeypatch):
-    monkeypatch.setattr(teacher_time, "MOST_BYTES", 0)
-    monkeypatch.setattr(teacher_time, "_call_ms", lambda model, length, batch, generator: float(length))
+    monkeypatch.setattr(graphs, "MOST_BYTES", 0)
+    monkeypatch.setattr(graphs, "_call_ms", lambda model, length, batch, generator: float(length))
     result = timed_with_teacher(tmp_path, sequence=7)
     timed = result.teacher
     assert (timed.runtime, timed.calls, timed.p50_ms.value, timed.p95_ms.value) == ("PyTorch", 20, 7.0, 7.0)
@@ -140,20 +139,23 @@ def test_a_teacher_without_an_onnx_file_is_timed_in_pytorch(tmp_path, monkeypatc
     assert timed.speedups["int8-dynamic"].low is None
 
 
-def test_a_call_of_pytorch_runs_the_model(tmp_path):
-    model = teacher_time._load(save_classifier(tmp_path))
-    seen = []
-    model.register_forward_hook(lambda *_: seen.append(1))
-    assert teacher_time._call_ms(model, 5, 2, np.random.default_rng(0)) > 0
-    assert len(seen) == 2
+def test_calls_in_pytorch_run_the_teacher(tmp_path, monkeypatch):
+    model, seen = graphs._load(save_classifier(tmp_path)), []
+    model.register_forward_hook(lambda module, args, kwargs, out: seen.append(kwargs), with_kwargs=True)
+    monkeypatch.setattr(graphs, "_load", lambda _: model)
+    threads = torch.get_num_threads()
+    found = graphs.calls_ms(tmp_path, [5, 9], batch=2, threads=1, seed=0)
+    assert len(found) == 2
+    assert min(found) > 0
+    assert [tuple(each["input_ids"].shape) for each in seen] == [(2, 5), (2, 5), (2, 9), (2, 9)]
+    assert torch.get_num_threads() == threads
 
 
 def test_a_teacher_that_cannot_be_timed_ends_no_run(tmp_path, monkeypatch):
     def broken(*_, **__):
         raise StageFailed("teacher.onnx: no answer")
 
-    monkeypatch.setattr(teacher_time, "_exported", lambda *_: 10)
-    monkeypatch.setattr(teacher_time, "measure", broken)
+    monkeypatch.setattr(graphs, "export", broken)
     result = timed_with_teacher(tmp_path)
     assert result.teacher is None
     assert result.warnings == ("the teacher was not timed: teacher.onnx: no answer",)
@@ -174,4 +176,4 @@ def test_a_teacher_that_the_exporter_refuses_has_no_onnx_file(tmp_path, monkeypa
 
     folder = save_classifier(tmp_path / "member")
     monkeypatch.setattr(lean, "export", refuse)
-    assert teacher_time._exported(folder, tmp_path / "teacher.onnx") is None
+    assert graphs.export(folder, tmp_path / "teacher.onnx") is None
