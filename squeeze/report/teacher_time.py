@@ -15,7 +15,8 @@ def how(timed: TeacherTime) -> str:
     """
     which = f"the first of {timed.members} teachers, " if timed.members > 1 else ""
     turns = "timed in turns" if timed.runtime == "fp32 ONNX" else "not timed in turns"
-    return f"{which}{timed.runtime}, {turns}"
+    slowed = " while other programs slowed it" if timed.disturbed else ""
+    return f"{which}{timed.runtime}, {turns}{slowed}"
 
 
 def of_one(timed: TeacherTime, form: str) -> str:
@@ -23,17 +24,20 @@ def of_one(timed: TeacherTime, form: str) -> str:
     found = timed.speedups.get(form)
     if found is None:
         return ""
-    return f"{_times(found)} as fast as your teacher's {timed.p50_ms.value:.3g} ms ({how(timed)})"
+    return f"{_times(timed, found)} as fast as your teacher's {timed.p50_ms.value:.3g} ms ({how(timed)})"
 
 
 def of_all(timed: TeacherTime) -> str:
     """The sentence of all forms, with intervals."""
-    each = [f"{form} is {_times(found)} as fast{_interval(found)}" for form, found in timed.speedups.items()]
+    each = [
+        f"{form} is {_times(timed, found)} as fast{_interval(found)}"
+        for form, found in timed.speedups.items()
+    ]
     return f"The teacher takes {timed.p50_ms.value:.3g} ms at the median ({how(timed)}): {', '.join(each)}."
 
 
-def _times(found: Estimate) -> str:
-    return f"{_ratio(found.value)} times"
+def _times(timed: TeacherTime, found: Estimate) -> str:
+    return f"{'up to ' if timed.disturbed else ''}{_ratio(found.value)} times"
 
 
 def _interval(found: Estimate) -> str:

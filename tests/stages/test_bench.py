@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -14,6 +15,7 @@ from squeeze.models import families
 from squeeze.progress import Silent
 from squeeze.runtime import usable_cores
 from squeeze.stage import Work
+from squeeze.stages.bench import teacher as bench_teacher
 from squeeze.stages.bench.run import _settings, _teacher
 from squeeze.stages.bench.stage import STAGE, BenchConfig, BenchResult
 from squeeze.targets.measurement import MEASUREMENTS, Report
@@ -114,6 +116,7 @@ def test_the_teacher_is_timed_in_turns_with_the_files(tmp_path, monkeypatch):
     assert [each.name for each in report.measurements] == ["teacher", "model.onnx", "model.int8.onnx"]
     assert timed.calls == report.measurements[0].runs == 20
     assert timed.p50_ms == report.measurements[0].p50
+    assert timed.disturbed == report.comparisons[0].baseline_disturbed
     assert report.measurements[0].size_bytes == timed.size_bytes > 20_000
     assert list(timed.speedups) == ["fp32", "int8-dynamic"]
     for form, each in zip(timed.speedups, report.comparisons, strict=True):
@@ -129,8 +132,10 @@ def test_the_teacher_is_timed_in_turns_with_the_files(tmp_path, monkeypatch):
 def test_a_teacher_without_an_onnx_file_is_timed_in_pytorch(tmp_path, monkeypatch):
     monkeypatch.setattr(graphs, "MOST_BYTES", 0)
     monkeypatch.setattr(graphs, "_call_ms", lambda model, length, batch, generator: float(length))
+    monkeypatch.setattr(bench_teacher, "preemptions", itertools.count(step=6).__next__)  # of 20 calls
     result = timed_with_teacher(tmp_path, sequence=7)
     timed = result.teacher
+    assert timed.disturbed
     assert (timed.runtime, timed.calls, timed.p50_ms.value, timed.p95_ms.value) == ("PyTorch", 20, 7.0, 7.0)
     weights = tmp_path / "teacher" / "members" / "0" / "model.safetensors"
     assert timed.size_bytes == weights.stat().st_size

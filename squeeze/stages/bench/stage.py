@@ -68,6 +68,8 @@ class TeacherTime(Frozen):
     p95_ms: Estimate
     calls: int
     """timed calls"""
+    disturbed: bool = False
+    """whether other programs may have slowed its calls, which are long: the ratios may then be too large"""
     speedups: Mapping[str, Estimate]
     """by form: how many times as fast as the teacher; an interval where they ran in turns"""
 

@@ -20,8 +20,10 @@ from squeeze.stages.bench.stage import TeacherTime
 from squeeze.targets.compare import interleaved
 from squeeze.targets.cpu import Settings, measure
 from squeeze.targets.inputs import DEFAULT_LENGTH, draw_lengths
+from squeeze.targets.limits import disturbed
 from squeeze.targets.measurement import Estimate, Measurement, Report
 from squeeze.targets.subjects import Subject, shared_lengths
+from squeeze.targets.usage import preemptions
 
 __all__ = ["SAMPLES", "timed"]
 
@@ -83,6 +85,7 @@ def _in_turns(subject: Subject, others: Sequence[Subject], settings: Settings, w
         p50_ms=teacher.p50,
         p95_ms=teacher.p95,
         calls=teacher.runs,
+        disturbed=disturbed(teacher, "p50"),
         speedups={
             str(each.form): Estimate(value=one.speedup, low=one.low, high=one.high)
             for each, one in zip(rest, found, strict=True)
@@ -97,7 +100,9 @@ def _in_torch(
     lengths = shared_lengths(subjects, settings.sequence) or [DEFAULT_LENGTH]
     drawn = draw_lengths(lengths, TORCH_CALLS, settings.batch, np.random.default_rng(settings.seed))
     longest = [max(each) for each in drawn.tolist()]
+    before = preemptions()
     samples = graphs.calls_ms(folder, longest, settings.batch, settings.threads, settings.seed)
+    lost = preemptions() - before
     p50, p95 = (Estimate(value=float(np.quantile(samples, share))) for share in (0.5, 0.95))
     return TeacherTime(
         runtime="PyTorch",
@@ -105,5 +110,6 @@ def _in_torch(
         p50_ms=p50,
         p95_ms=p95,
         calls=len(samples),
+        disturbed=lost > len(samples) / 4,  # as for files: half of the calls above the median
         speedups={str(each.form): Estimate(value=p50.value / each.p50.value) for each in measured},
     )
