@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from squeeze.errors import ProfileError, visible
+from squeeze.errors import ProfileError, reason, visible
+from squeeze.models.headers import header, read_json
 
-__all__ = ["refuse_unloadable", "weight_names"]
+__all__ = ["read_config", "refuse_unloadable", "weight_names"]
 
 ADAPTER = "adapter_config.json"
 MODULES = "modules.json"
-MOST_HEADER = 100_000_000
-"""Bytes of a safetensors header at most, as the format says."""
+MOST_CONFIG = 4_000_000
+"""Bytes of a config.json; that of 10,000 labels has 600,000."""
 LORA = ("lora_A", "lora_B", "lora_embedding_A")
 WRAPPERS: Mapping[str, tuple[str, str]] = {
     "module.": ("torch's DataParallel", "model.module.save_pretrained(FOLDER)"),
@@ -53,14 +54,26 @@ def weight_names(folder: Path) -> frozenset[str]:
     return frozenset(name for path in sorted(folder.glob("*.safetensors")) for name in _names(path))
 
 
-def _names(path: Path) -> list[str]:
+def _names(path: Path) -> Iterable[str]:
     try:
-        with path.open("rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(size)) if 0 < size <= MOST_HEADER else {}
-    except (OSError, ValueError, RecursionError):  # whoever loads the weights says what is wrong with them
-        return []
-    return [name for name in header if name != "__metadata__"] if isinstance(header, dict) else []
+        return header(path)
+    except ProfileError:  # whoever loads the weights says what is wrong with them
+        return ()
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The config.json of a model's folder.
+
+    Raises:
+        ProfileError: there is none that can be read.
+    """
+    try:
+        config = read_json(folder / "config.json", MOST_CONFIG)
+    except (OSError, ValueError, RecursionError) as error:
+        raise ProfileError(f"{folder}: no readable config.json: {reason(error)}") from error
+    if not isinstance(config, dict):
+        raise ProfileError(f"{folder}: no readable config.json: not a JSON object")
+    return config
 
 
 def _adapter(folder: Path) -> ProfileError:

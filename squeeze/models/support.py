@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeGuard
 
+from squeeze.errors import ProfileError
 from squeeze.models.shapes import Activation
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "FAMILIES",
     "activation_key",
     "config_problem",
+    "refuse_config",
     "unsupported_family",
 ]
 
@@ -70,6 +73,24 @@ def config_problem(config: Any, *, trained: bool = False) -> str | None:
     found = (check(config) for check in checks)
     problem = next((problem for problem in found if problem), None)
     return problem or (None if trained else HEADS.get(str(config.get("problem_type"))))
+
+
+def refuse_config(folder: Path, config: Any, *, trained: bool) -> None:
+    """Refuse a teacher that cannot be read exactly.
+
+    Args:
+        folder: of the model, for the message.
+        config: as for `config_problem`.
+        trained: likewise.
+
+    Raises:
+        ProfileError: it says why.
+    """
+    problem = config_problem(config, trained=trained)
+    if problem:
+        raise ProfileError(
+            f"{folder}: {problem}", hint="use an encoder classifier that gives one label a text"
+        )
 
 
 def unsupported_family(model_type: str) -> str | None:

@@ -18,9 +18,11 @@ from squeeze.errors import ProfileError
 from squeeze.models.encoder import sum_outputs
 from squeeze.models.families import Family, family_of
 from squeeze.models.head_labels import Head, Order, load_head, match, mismatch
+from squeeze.models.headers import weight_files
 from squeeze.models.huggingface import first_line, transformers
+from squeeze.models.outline import lacking
 from squeeze.models.shapes import Groups
-from squeeze.models.support import config_problem
+from squeeze.models.support import refuse_config
 from squeeze.runtime import need
 
 __all__ = ["SummedHead", "average", "load_classifier", "save_classifier"]
@@ -129,11 +131,7 @@ def _config(folder: Path, *, trained: bool) -> Any:
         raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, bad_field) as error:
         raise ProfileError(f"{folder}: no readable config.json: {first_line(error)}") from error
-    problem = config_problem(raw, trained=trained)
-    if problem:
-        raise ProfileError(
-            f"{folder}: {problem}", hint="use an encoder classifier that gives one label a text"
-        )
+    refuse_config(folder, raw, trained=trained)
     # How the library runs it, not what it computes.
     config.chunk_size_feed_forward, config.return_dict = 0, True
     config.output_attentions = config.output_hidden_states = False
@@ -146,13 +144,7 @@ def _config(folder: Path, *, trained: bool) -> Any:
 
 def _weights(folder: Path, config: Any) -> tuple[Any, Mapping[str, Any]]:
     """The model and the library's account of what its file lacked or had in another size."""
-    if not any(folder.glob("*.safetensors")):
-        pickled = any(folder.glob("*.bin"))
-        raise ProfileError(
-            f"{folder}: no safetensors weights"
-            + (", only pickled ones, which are never opened" if pickled else ""),
-            hint="save the model again with save_pretrained, which writes model.safetensors",
-        )
+    weight_files(folder)
     try:
         model, report = transformers().AutoModelForSequenceClassification.from_pretrained(
             folder,
@@ -219,8 +211,4 @@ def _check_whole(folder: Path, family: Family, report: Mapping[str, Any], *, unt
     heads = tuple(f"{name}." for name in (family.head_dense, family.head_out))
     lacks = {n for n in lacks if not (untrained_head and n.startswith(heads)) and "position_ids" not in n}
     if lacks:
-        some = ", ".join(sorted(lacks)[:3])
-        raise ProfileError(
-            f"{folder}: {len(lacks)} tensors are missing from its weights or of another size ({some})",
-            hint="add [teacher.finetune] if it is a pretrained model without a classification head",
-        )
+        raise lacking(folder, sorted(lacks))
