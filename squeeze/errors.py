@@ -6,6 +6,7 @@ SqueezeError
 │   ├── ProfileError 2   a profile that cannot be run as it stands
 │   └── DataError    2   data that cannot be learned from or measured on
 ├── MissingBackend   3   an optional part, device or file is not there
+│   └── NotDownloaded 3  of the hub, while no network may be asked
 ├── StageFailed      4   a stage started and could not give a sound result
 │   ├── ParityFailed 4   a converted model does not compute what its source computes
 │   └── Corrupt      4   an artefact on disk is not what its manifest says
@@ -26,6 +27,7 @@ __all__ = [
     "GateFailed",
     "Inconclusive",
     "MissingBackend",
+    "NotDownloaded",
     "ParityFailed",
     "ProfileError",
     "SqueezeError",
@@ -124,6 +126,10 @@ class MissingBackend(SqueezeError):
     """An optional dependency, device or model file is absent."""
 
     exit_code = 3
+
+
+class NotDownloaded(MissingBackend):
+    """Something of the hub is not on this disk, and no network may be asked."""
 
 
 class StageFailed(SqueezeError):

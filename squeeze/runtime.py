@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,7 +26,9 @@ __all__ = [
     "give_back",
     "groups",
     "hushed",
+    "is_offline",
     "need",
+    "offline",
     "quiet",
     "quota",
     "usable_cores",
@@ -59,6 +62,24 @@ def quiet() -> None:
     """Switch off telemetry and chatter of the libraries below us; a user's own setting wins."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+
+
+_OFFLINE: ContextVar[bool] = ContextVar("offline", default=False)
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Let nothing inside ask a network: planning takes 2 s and downloads nothing."""
+    token = _OFFLINE.set(True)
+    try:
+        yield
+    finally:
+        _OFFLINE.reset(token)
+
+
+def is_offline() -> bool:
+    """Whether we are inside of `offline`."""
+    return _OFFLINE.get()
 
 
 def usable_cores() -> int:

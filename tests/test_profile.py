@@ -259,6 +259,23 @@ def test_the_training_text_is_no_test(key, name):
     assert said.startswith(f"x.toml: [{'.'.join(above)}] {last}: a.csv is the training text")
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "named"),
+    [
+        ("data.train", "~nosuchuser/x.csv", "[data] train"),
+        ("data.test", {"name": "~nosuchuser/x.csv"}, "[data.test] name"),
+        ("data.more_tests", {"far": "hf:~nosuchuser/x"}, "[data.more_tests] far"),
+        ("data.unlabelled", ["~nosuchuser/x.csv"], "[data.unlabelled] 0"),
+        ("teacher.model", "~nosuchuser/model", "[teacher] model"),
+        ("teacher", {"models": [{"model": "~nosuchuser/m"}]}, "[teacher.models.0] model"),
+        ("student", {"init": "path", "path": "~nosuchuser/s"}, "[student] path"),
+    ],
+)
+def test_the_home_of_a_user_who_is_not_there(place, value, named):
+    (said,) = refusal(changed(place, value))
+    assert said.startswith(f"x.toml: {named}: '~nosuchuser' names no user of this machine, got '")
+
+
 def test_splits_of_one_source_are_not_the_same_text():
     data = changed("data.train", "builtin:crisis-demo")
     data["data"] |= {"validation": "builtin:crisis-demo", "test": "builtin:crisis-demo"}

@@ -12,8 +12,8 @@ from squeeze.data.labels import class_label
 from squeeze.data.opening import home
 from squeeze.data.table import Table, as_text, require_columns
 from squeeze.data.wording import nearest
-from squeeze.errors import DataError, MissingBackend, reason
-from squeeze.runtime import need
+from squeeze.errors import DataError, MissingBackend, NotDownloaded, reason
+from squeeze.runtime import is_offline, need
 
 __all__ = ["PREFIX", "fingerprint", "local_folder", "read"]
 
@@ -63,11 +63,16 @@ def fingerprint(name: str) -> str:
     try:
         # Its folder is named by the commit, both fresh from the hub and found in the cache.
         snapshot = hub.snapshot_download(
-            name.removeprefix(PREFIX), repo_type="dataset", allow_patterns="README.md"
+            name.removeprefix(PREFIX),
+            repo_type="dataset",
+            allow_patterns="README.md",
+            local_files_only=is_offline(),
         )
     except (hub.errors.RepositoryNotFoundError, hub.errors.HFValidationError) as error:
         raise _unknown(name, error) from error
     except OSError as error:
+        if is_offline():
+            raise NotDownloaded(f"{name}: not downloaded yet, it is checked when it is") from error
         raise _unreachable(name) from error
     return Path(snapshot).name
 

@@ -29,6 +29,7 @@ __all__ = [
     "Phase",
     "PhaseReport",
     "PoolReport",
+    "StudentPlan",
     "StudentSection",
     "VocabularyReport",
     "VocabularySection",
@@ -256,6 +257,18 @@ class DistilSection(Frozen):
         if len(set(names)) < len(names):
             raise ValueError("two phases have the same name")
         return self
+
+
+class StudentPlan(Frozen):
+    """The sections that say what a student is made of, for the checks at planning."""
+
+    task: TaskSection
+    teacher: Any
+    """the `[teacher]` section, which belongs to another stage"""
+    student: StudentSection
+    distil: DistilSection | None
+    search: Any
+    """likewise; where there is one the student's shape is known later"""
 
 
 class DistilConfig(Frozen):

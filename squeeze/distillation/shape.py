@@ -21,6 +21,7 @@ __all__ = [
     "kept_layers",
     "layers",
     "neurons",
+    "other_pieces",
     "random_shape",
     "reach",
     "refuse_misfits",
@@ -184,6 +185,14 @@ def _earlier(config: DistilConfig, teacher: EncoderShape) -> EncoderShape:
             hint=f"set [task] max_length to {min(here, found.positions)}",
         )
     return found
+
+
+def other_pieces(config: DistilConfig, found: int, wanted: int) -> ProfileError:
+    """The error of an earlier student with another vocabulary."""
+    return ProfileError(
+        f"[student] path: {config.student.path} has {found} pieces, this profile's vocabulary has {wanted}",
+        hint="use the [student.vocabulary] and the teacher that it was made with",
+    )
 
 
 def _refuse_phase(student: EncoderShape, phase: Phase, teacher: EncoderShape) -> None:

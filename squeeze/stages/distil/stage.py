@@ -6,9 +6,17 @@ from collections.abc import Mapping
 
 from squeeze.artifact import Artifact
 from squeeze.core.metrics import Quality
-from squeeze.distillation.config import CacheReport, DistilConfig, PhaseReport, PoolReport, VocabularyReport
+from squeeze.distillation.config import (
+    CacheReport,
+    DistilConfig,
+    PhaseReport,
+    PoolReport,
+    StudentPlan,
+    VocabularyReport,
+)
+from squeeze.progress import Progress
 from squeeze.schema import Frozen
-from squeeze.stage import Stage, Work
+from squeeze.stage import Check, Stage, Work
 
 __all__ = ["STAGE", "DistilResult"]
 
@@ -37,6 +45,13 @@ def run(config: DistilConfig, inputs: Mapping[str, Artifact], work: Work) -> Dis
     return implementation.run(config, inputs, work)
 
 
+def check(config: StudentPlan, progress: Progress) -> tuple[str, ...]:  # noqa: ARG001
+    """Hold shape and phases against the teacher's config.json and headers."""
+    from squeeze.distillation.planning import check_distil
+
+    return check_distil(config)
+
+
 def sources(config: DistilConfig) -> dict[str, str]:
     """Digest of an earlier student that the section names."""
     if config.student.path is None:
@@ -58,4 +73,5 @@ STAGE = Stage(
     libraries=("torch", "transformers", "tokenizers", "numpy"),
     sources=sources,
     may_take={"arch": "arch"},
+    at_plan=Check(StudentPlan, check),
 )

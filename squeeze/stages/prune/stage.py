@@ -18,9 +18,11 @@ from squeeze.distillation.config import (
     Phase,
     PhaseReport,
     PoolReport,
+    StudentPlan,
 )
+from squeeze.progress import Progress
 from squeeze.schema import Frozen
-from squeeze.stage import Stage, Work, this_machine
+from squeeze.stage import Check, Stage, Work, this_machine
 from squeeze.task import TaskSection
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "LearnedSection",
     "Measured",
     "PruneConfig",
+    "PrunePlan",
     "PruneResult",
     "PruneSection",
     "SparsityReport",
@@ -153,6 +156,12 @@ class PruneConfig(Frozen):
     prune: PruneSection
 
 
+class PrunePlan(StudentPlan):
+    """What can be known of a cut before it is made."""
+
+    prune: PruneSection
+
+
 class Measured(Frozen):
     """A model at one moment of pruning."""
 
@@ -213,6 +222,13 @@ def run(config: PruneConfig, inputs: Mapping[str, Artifact], work: Work) -> Prun
     return implementation.run(config, inputs, work)
 
 
+def check(config: PrunePlan, progress: Progress) -> tuple[str, ...]:  # noqa: ARG001
+    """See planned.py."""
+    from squeeze.stages.prune import planned
+
+    return planned.check(config)
+
+
 def sources(config: PruneConfig) -> dict[str, str]:
     """The machine, where its speed decides what is cut."""
     if config.prune.latency_ms is None and config.prune.latency_share is None:
@@ -226,6 +242,7 @@ STAGE = Stage(
     version=4,
     takes={"dataset": "dataset", "teacher": "teacher"},
     gives="encoder",
+    at_plan=Check(PrunePlan, check),
     config=PruneConfig,
     result=PruneResult,
     run=run,

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from squeeze.artifact import Artifact
 from squeeze.core.metrics import Quality
 from squeeze.core.rounding import WEIGHT_BITS
-from squeeze.distillation.config import AugmentSection, CacheReport, Loss, Phase, PhaseReport, PoolReport
+from squeeze.distillation.config import (
+    AugmentSection,
+    CacheReport,
+    Loss,
+    Phase,
+    PhaseReport,
+    PoolReport,
+    StudentPlan,
+)
+from squeeze.progress import Progress
 from squeeze.quantization.plan import Scheme
 from squeeze.schema import Frozen
-from squeeze.stage import Stage, Work, this_machine
+from squeeze.stage import Check, Stage, Work, this_machine
 from squeeze.task import TaskSection
 
-__all__ = ["SCHEMES", "STAGE", "Candidate", "QuantizeConfig", "QuantizeResult", "QuantizeSection"]
+__all__ = [
+    "SCHEMES",
+    "STAGE",
+    "Candidate",
+    "QuantizeConfig",
+    "QuantizePlan",
+    "QuantizeResult",
+    "QuantizeSection",
+]
 
 SCHEMES: tuple[Scheme, ...] = ("int8-dynamic", "int8-static", "int4-weight")
 AGAINST_TEACHER = Phase(name="qat", epochs=2, learning_rate=1e-4, losses=(Loss(name="logit_mse"),))
@@ -106,6 +123,14 @@ class QuantizeConfig(Frozen):
     quantize: QuantizeSection
 
 
+class QuantizePlan(StudentPlan):
+    """What can be known of a rounded model before it is made."""
+
+    prune: Any
+    """the `[prune]` section: where there is one the shape is known later"""
+    quantize: QuantizeSection
+
+
 class Candidate(Frozen):
     """One scheme that `scheme = "auto"` looked at."""
 
@@ -156,6 +181,13 @@ def run(config: QuantizeConfig, inputs: Mapping[str, Artifact], work: Work) -> Q
     return implementation.run(config, inputs, work)
 
 
+def check(config: QuantizePlan, progress: Progress) -> tuple[str, ...]:  # noqa: ARG001
+    """See planned.py."""
+    from squeeze.stages.quantize import planned
+
+    return planned.check(config)
+
+
 def sources(config: QuantizeConfig) -> dict[str, str]:
     """The machine, where its speed decides which scheme is taken."""
     if config.quantize.scheme != "auto":
@@ -169,6 +201,7 @@ STAGE = Stage(
     version=2,
     takes={"dataset": "dataset", "teacher": "teacher", "encoder": "encoder"},
     gives="encoder",
+    at_plan=Check(QuantizePlan, check),
     config=QuantizeConfig,
     result=QuantizeResult,
     run=run,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
@@ -34,8 +34,8 @@ from squeeze.scores import subjects as scores
 from squeeze.scores.table import SCORES, available, score_all
 from squeeze.stage import Work
 from squeeze.stages.search.judging import Judge, limits
-from squeeze.stages.search.space import Candidate, Space, all_of, settings
-from squeeze.stages.search.stage import Choice, SearchConfig
+from squeeze.stages.search.space import Candidate, Space, all_of, extremes, settings
+from squeeze.stages.search.stage import SearchConfig
 
 __all__ = ["FORM", "Ground", "prepare"]
 
@@ -174,7 +174,7 @@ class Ground:
 
     def _cost_table(self, space: Space) -> CostTable:
         """Of the space on this machine; measured where it is not known yet."""
-        corners = _corners(space)
+        corners = extremes(space)
         # Every vocabulary: the grid's ends must hold for each of them.
         one = corners[0].plain()
         each = [Candidate.model_validate({**one, "pieces": pieces}) for pieces in space["pieces"]]
@@ -228,14 +228,3 @@ def prepare(config: SearchConfig, inputs: Mapping[str, Artifact], work: Work) ->
     rng = np.random.default_rng(config.seed)
     rows = np.sort(rng.permutation(len(pool.texts))[:BATCH])
     return Ground(config, first, data, pool, tokens.encode(tokenizer, pool.texts), rows, work)
-
-
-def _corners(space: Space) -> list[Candidate]:
-    """The extreme candidates: all of them lie between these, but for forms of the table and hidden widths."""
-    ends = {name: _ends(space[name]) for name in ("layers", "heads", "ffn", "pieces")}
-    rest = {name: tuple(dict.fromkeys(space[name])) for name in ("hidden", "embedding")}
-    return all_of({**ends, **rest})
-
-
-def _ends(values: Sequence[Choice]) -> tuple[Choice, ...]:
-    return tuple(dict.fromkeys((min(values, key=float), max(values, key=float))))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from math import prod
 from typing import Any
@@ -23,6 +23,7 @@ __all__ = [
     "Candidate",
     "Space",
     "all_of",
+    "extremes",
     "fitting",
     "sample",
     "settings",
@@ -158,6 +159,17 @@ def all_of(space: Space) -> list[Candidate]:
     return [Candidate.model_validate(dict(zip(DIMENSIONS, values, strict=True))) for values in each]
 
 
+def extremes(space: Space) -> list[Candidate]:
+    """The extreme candidates: all of them lie between these, but for forms of the table and hidden widths."""
+    ends = {name: _ends(space[name]) for name in ("layers", "heads", "ffn", "pieces")}
+    rest = {name: tuple(dict.fromkeys(space[name])) for name in ("hidden", "embedding")}
+    return all_of({**ends, **rest})
+
+
+def _ends(values: Sequence[Choice]) -> tuple[Choice, ...]:
+    return tuple(dict.fromkeys((min(values, key=float), max(values, key=float))))
+
+
 def settings(candidate: Candidate, base: StudentSection, hidden: int) -> StudentSection:
     """The `[student]` section of a candidate.
 
@@ -165,6 +177,9 @@ def settings(candidate: Candidate, base: StudentSection, hidden: int) -> Student
         candidate: what was chosen.
         base: the profile's section, which says all that the space does not.
         hidden: the teacher's hidden width.
+
+    Raises:
+        ProfileError: no student can be made so.
     """
     width = candidate.hidden or hidden
     neurons = candidate.ffn if isinstance(candidate.ffn, int) else round(candidate.ffn * width)
@@ -179,7 +194,12 @@ def settings(candidate: Candidate, base: StudentSection, hidden: int) -> Student
         "embedding": embedding_of(candidate.embedding).plain(),
         "vocabulary": {**base.vocabulary.plain(), **pieces},
     }
-    return StudentSection.parse({**base.plain(), **changes})
+    try:
+        return StudentSection.parse({**base.plain(), **changes})
+    except ValidationError as error:  # a share of a width that leaves no neuron, or too many
+        raise ProfileError(
+            f"[search]: {candidate.name} is no student ({error.errors()[0]['msg']})"
+        ) from error
 
 
 def embedding_of(text: str) -> EmbeddingSection:

@@ -9,9 +9,10 @@ from pydantic import Field, model_validator
 
 from squeeze.artifact import Artifact
 from squeeze.budget import BudgetSection
-from squeeze.distillation.config import DistilSection, StudentSection
+from squeeze.distillation.config import DistilSection, StudentPlan, StudentSection
+from squeeze.progress import Progress
 from squeeze.schema import Frozen
-from squeeze.stage import Stage, Work
+from squeeze.stage import Check, Stage, Work
 from squeeze.task import TaskSection
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Finalist",
     "Row",
     "SearchConfig",
+    "SearchPlan",
     "SearchResult",
     "SearchSection",
 ]
@@ -144,6 +146,12 @@ class SearchConfig(Frozen):
     budget: BudgetSection | None
 
 
+class SearchPlan(StudentPlan):
+    """What can be known of a search before it begins."""
+
+    search: SearchSection
+
+
 class Row(Frozen):
     """One candidate that was scored."""
 
@@ -192,12 +200,20 @@ def run(config: SearchConfig, inputs: Mapping[str, Artifact], work: Work) -> Sea
     return implementation.run(config, inputs, work)
 
 
+def check(config: SearchPlan, progress: Progress) -> tuple[str, ...]:  # noqa: ARG001
+    """See planned.py."""
+    from squeeze.stages.search import planned
+
+    return planned.check(config)
+
+
 STAGE = Stage(
     name="search",
     section="search",
     version=5,
     takes={"dataset": "dataset", "teacher": "teacher"},
     gives="arch",
+    at_plan=Check(SearchPlan, check),
     config=SearchConfig,
     result=SearchResult,
     run=run,
