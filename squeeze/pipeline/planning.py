@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from squeeze.artifact import MANIFEST, Artifact
-from squeeze.errors import Corrupt, ProfileError, UsageError
+from squeeze.errors import Corrupt, NotDownloaded, ProfileError, UsageError
 from squeeze.pipeline.folders import RunFolder, open_artifact
 from squeeze.pipeline.keys import changes, config_of, identity, key_of
 from squeeze.profile.model import Profile
 from squeeze.profile.problems import nearest
 from squeeze.progress import Silent
 from squeeze.registry import STAGES
+from squeeze.runtime import offline
 from squeeze.schema import Frozen
 from squeeze.stage import Stage
 
@@ -126,8 +127,9 @@ def plan(
         SqueezeError: a stage's check at planning refuses the profile.
     """
     active = chain(profile, until, stages)
-    warnings = {stage.name: _check(stage, profile) for stage in active}
-    steps = _steps(profile, RunFolder(out, profile.name), active)
+    with offline():
+        warnings = {stage.name: _check(stage, profile) for stage in active}
+        steps = tuple(_steps(profile, RunFolder(out, profile.name), active))
     return tuple(step if step.warnings else replace(step, warnings=warnings[step.stage]) for step in steps)
 
 
@@ -150,7 +152,12 @@ def _steps(profile: Profile, where: RunFolder, active: Sequence[Stage]) -> Itera
             yield Step(stage.name, None, None, "needs earlier", why, seconds)
             made.pop(stage.gives, None)
             continue
-        ready = pending(stage, profile, inputs_of(stage, made))
+        try:
+            ready = pending(stage, profile, inputs_of(stage, made))
+        except NotDownloaded as error:
+            yield Step(stage.name, None, None, "to run", error.message, seconds)
+            made.pop(stage.gives, None)
+            continue
         folder = where.final(stage.name, ready.key)
         found, why = _look(ready, folder, last)
         made.pop(stage.gives, None)
