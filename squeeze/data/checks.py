@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from squeeze.data.config import DataSection
@@ -75,7 +75,11 @@ def hint(labels: Sequence[str]) -> str:
 
 
 def inspect(
-    tables: Mapping[str, Table], labels: Sequence[str], duplicates: str, near_duplicates: str = "drop"
+    tables: Mapping[str, Table],
+    labels: Sequence[str],
+    duplicates: str,
+    near_duplicates: str = "drop",
+    partial: Collection[str] = (),
 ) -> Findings:
     """All that is wrong or worth knowing about the splits there are: an unreadable one hides nothing.
 
@@ -84,6 +88,7 @@ def inspect(
         labels: the task's label names.
         duplicates: ``refuse`` training texts that also stand in validation or a test, or ``drop`` them.
         near_duplicates: likewise for training texts that nearly equal one of those; ``keep`` leaves them in.
+        partial: splits of which only the first rows are known: nothing is said to be missing from them.
     """
     keys = {split: [same_text(text) for text in table.texts] for split, table in tables.items()}
     problems: list[str] = []
@@ -92,7 +97,7 @@ def inspect(
         name = f"{split} ({table.place})"
         problems += [*_text_problems(name, table, keys[split]), *_unknown_labels(name, table, labels)]
         warnings += _repeats(name, table, keys[split])
-        if split != TRAIN:
+        if split != TRAIN and split not in partial:
             problems += [f"{name}: no rows"] * (not table)
             warnings += _thin_test(name, table, labels)
     shared, dropped = _shared_with_train(tables, keys)
@@ -105,7 +110,7 @@ def inspect(
         dropped = frozenset()
     elif dropped:
         warnings.append(f"{TRAIN}: {len(dropped)} rows dropped that also stand in validation or a test")
-    if TRAIN in tables:
+    if TRAIN in tables and TRAIN not in partial:
         problems += _unlearnable(tables[TRAIN], labels, dropped | near.dropped)
     return Findings(tuple(problems), tuple(warnings), dropped, near.dropped)
 

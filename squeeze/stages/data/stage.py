@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from squeeze.artifact import Artifact
 from squeeze.data.config import DataSection, Source
+from squeeze.progress import Progress
 from squeeze.schema import Frozen
-from squeeze.stage import Stage, Work
+from squeeze.stage import Check, Stage, Work
 from squeeze.task import TaskSection
 
 __all__ = ["STAGE", "DataConfig", "DataResult", "DataSection", "Source", "SplitCount"]
@@ -46,6 +47,13 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], work: Work) -> DataR
     return implementation.run(config, inputs, work)
 
 
+def check(config: DataConfig, progress: Progress) -> tuple[str, ...]:  # noqa: ARG001
+    """See planned.py."""
+    from squeeze.stages.data import planned
+
+    return planned.check(config)
+
+
 def sources(config: DataConfig) -> dict[str, str]:
     """Digest of every source the section names, so that a changed file is another key."""
     from squeeze.data.sources import fingerprints
@@ -63,4 +71,5 @@ STAGE = Stage(
     result=DataResult,
     run=run,
     sources=sources,
+    at_plan=Check(DataConfig, check),
 )
