@@ -13,7 +13,7 @@ from squeeze.data.checks import same_text
 from squeeze.data.labels import whole_number
 from squeeze.data.wording import listing, nearest
 from squeeze.errors import ProfileError
-from squeeze.models.huggingface import first_line
+from squeeze.models.model_folder import read_config
 
 __all__ = [
     "OTHERS",
@@ -108,21 +108,6 @@ def load_head(folder: Path) -> Head:
         ProfileError: there is no readable config.json, or it contradicts itself.
     """
     return read_head(read_config(folder), str(folder))
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """The config.json of a model's folder.
-
-    Raises:
-        ProfileError: there is none that can be read.
-    """
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ProfileError(f"{folder}: no readable config.json: {first_line(error)}") from error
-    if not isinstance(config, dict):
-        raise ProfileError(f"{folder}: no readable config.json: not a JSON object")
-    return config
 
 
 def _by_id(table: Any, place: str) -> tuple[str, ...] | None:
