@@ -99,7 +99,7 @@ def profile(folder: Path, **changes: Any) -> Profile:
     data: dict[str, Any] = {
         "name": "fake",
         "task": {"labels": ["a", "b"]},
-        "data": {"train": "text.txt", "validation": "text.txt", "test": "text.txt"},
+        "data": {"train": "text.txt", "validation": "builtin:held", "test": "builtin:out"},
         "teacher": {"model": "builtin:none"},
         "distil": {"phases": [{"name": "one", "losses": [{"name": "logit_mse"}]}]},
         "export": {},

@@ -29,8 +29,8 @@ name = "x"
 labels = ["yes", "no"]
 [data]
 train = "a.csv"
-validation = "a.csv"
-test = "a.csv"
+validation = "b.csv"
+test = "c.csv"
 """
 COMMANDS = [
     "run",
@@ -61,7 +61,9 @@ def narrow(monkeypatch):
 @pytest.fixture
 def profile(tmp_path, monkeypatch) -> str:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.csv").write_text("text,label\nhello,yes\nworld,no\n")
+    for name in "abc":
+        rows = [f"{name} text {number},{'yes' if number % 2 else 'no'}" for number in range(4)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["text,label", *rows]) + "\n")
     (tmp_path / "x.toml").write_text(PROFILE)
     return "x.toml"
 
@@ -215,9 +217,9 @@ def test_init_writes_a_profile_that_plans(profile, tmp_path, capsys):
         "--train",
         "a.csv",
         "--validation",
-        "a.csv",
+        "b.csv",
         "--test",
-        "a.csv",
+        "c.csv",
     ]
     (tmp_path / "sub").mkdir()
     assert main([*words, "-o", "sub/new.toml"]) == 0

@@ -86,7 +86,9 @@ def test_only_what_depends_on_a_change_runs_again(home):
 
 def test_equal_bytes_stop_the_wave(home):
     go(home)
-    again = go(home, data={"train": "text.txt", "validation": "text.txt", "test": "text.txt", "text": "body"})
+    again = go(
+        home, data={"train": "text.txt", "validation": "builtin:held", "test": "builtin:out", "text": "body"}
+    )
     assert cached(again) == [False, True, True]
 
 

@@ -15,7 +15,7 @@ from squeeze.data.wording import nearest
 from squeeze.errors import DataError
 from squeeze.runtime import usable_memory
 
-__all__ = ["home", "open_file", "require_memory", "text_lines"]
+__all__ = ["PREFIX", "home", "open_file", "require_memory", "text_lines"]
 
 LONGEST = 1 << 24
 """Characters of one line: a longer one is no row of text, and must not fill the memory."""

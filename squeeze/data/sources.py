@@ -23,7 +23,7 @@ from squeeze.data.table import Table
 from squeeze.data.wording import combine, nearest
 from squeeze.errors import DataError
 
-__all__ = ["UNLABELLED", "Table", "as_source", "fingerprints", "named_sources", "read", "sample"]
+__all__ = ["SAMPLE", "UNLABELLED", "Table", "as_source", "fingerprints", "named_sources", "read", "sample"]
 
 PACKED = {
     ".gz": "unpack it first: gunzip -k FILE",

@@ -17,7 +17,10 @@ from squeeze.training.config import Schedule
 
 __all__ = [
     "ARCH",
+    "ON_TEACHER_ANSWERS",
+    "ON_TEACHER_LOGITS",
     "PREDICTIONS",
+    "TRAIN_HEAD",
     "AugmentSection",
     "CacheReport",
     "Depth",

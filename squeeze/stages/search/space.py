@@ -23,6 +23,7 @@ __all__ = [
     "Candidate",
     "Space",
     "all_of",
+    "embedding_of",
     "extremes",
     "fitting",
     "sample",

@@ -18,6 +18,7 @@ from squeeze.task import TaskSection
 __all__ = [
     "CARVED_SCORES",
     "DEFAULT_SCORE",
+    "MOST_CANDIDATES",
     "PREDICTED",
     "SCORE_NAMES",
     "STAGE",
