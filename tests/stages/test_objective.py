@@ -92,6 +92,55 @@ def test_alpha_shares_out_labels_and_teacher():
     assert value(student, both, batch) == pytest.approx(want, rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ["kl", "soft_cross_entropy"])
+def test_a_temperature_softens_both_sides(name):
+    batch, student = seen_by(tiny.encoder(), *tiny.batch()), tiny.encoder(seed=1)
+    ours = student(batch["ids"], batch["mask"]).detach()
+    for temperature in (1.0, 3.0):
+        want = getattr(core, name)(ours, batch[LOGITS], temperature)
+        found = value(student, phase({"name": name, "temperature": temperature}), batch)
+        assert found == pytest.approx(float(want), rel=1e-5)
+
+
+def test_topk_takes_its_temperature_and_its_k():
+    teacher, student = tiny.encoder(labels=4), tiny.encoder(seed=1, labels=4)
+    batch = seen_by(teacher, *tiny.batch())
+    ours = student(batch["ids"], batch["mask"]).detach()
+    found = set()
+    for k, temperature in ((1, 1.0), (2, 1.0), (2, 3.0)):
+        want = float(core.topk_kd(ours, batch[LOGITS], k, temperature=temperature))
+        spec = phase({"name": "topk_kd", "k": k, "temperature": temperature})
+        assert value(student, spec, batch) == pytest.approx(want, rel=1e-5)
+        found.add(want)
+    assert len(found) == 3
+
+
+def test_losses_inside_the_network_are_means_over_the_pairs_of_layers():
+    """Layers 1 to 3 against 1 to 3, each pair worked out on its own."""
+    batch, student = seen_by(tiny.encoder(), *tiny.batch()), tiny.encoder(seed=1)
+    mask = batch["mask"]
+    with torch.no_grad():
+        ours = student.observe(batch["ids"], mask, inside=True)
+    layers = (1, 2, 3)
+    want: dict[str, list[Any]] = {
+        "hidden_mse": [core.hidden_mse(ours.hidden[n], batch[hidden(n)], mask) for n in layers],
+        "attention_mse": [
+            core.attention_mse(ours.attention[n - 1], batch[attention(n)], mask) for n in layers
+        ],
+        "attention_kl": [core.attention_kl(ours.attention[n - 1], batch[attention(n)], mask) for n in layers],
+        "relation_kl": [
+            sum(
+                core.relation_kl(part, batch[relations(n)][:, :, place], mask, 2)
+                for place, part in enumerate(ours.relations[n - 1])
+            )
+            for n in layers
+        ],
+    }
+    for name, parts in want.items():
+        found = value(student, phase({"name": name, "layers": "skip", "heads": 2}), batch)
+        assert found == pytest.approx(sum(map(float, parts)) / 3, rel=1e-4), name
+
+
 class Fixed(Encoder):
     """A student that gives written figures: one text of two tokens, two logits."""
 

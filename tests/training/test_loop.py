@@ -4,6 +4,7 @@ import itertools
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from torch import nn
 from torch.nn.functional import cross_entropy
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from squeeze.errors import StageFailed
 from squeeze.progress import Silent
@@ -100,6 +102,93 @@ def test_it_learns_and_counts(undisturbed):
     assert not torch.equal(before["inner.weight"], after["inner.weight"])
     for name in ("frozen.weight", "unused.weight"):
         assert torch.equal(before[name], after[name])
+
+
+@pytest.fixture
+def steps():
+    """(gradient norm, step size) of every optimizer step while the test runs."""
+    seen: list[tuple[float, float]] = []
+
+    def note(optimizer, *_):
+        gradients = [
+            p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None
+        ]
+        (rate,) = {group["lr"] for group in optimizer.param_groups}
+        seen.append((float(torch.stack([g.norm() for g in gradients]).norm()), rate))
+
+    handle = register_optimizer_step_pre_hook(note)
+    yield seen
+    handle.remove()
+
+
+def test_gradients_are_clipped_to_the_norm_of_the_schedule(steps, tmp_path):
+    run(tmp_path, SCHEDULE.model_copy(update={"clip": 0.01}))
+    clipped = [norm for norm, _ in steps]
+    assert clipped == pytest.approx([0.01] * 3 * STEPS, rel=1e-3)
+    steps.clear()
+    (tmp_path / "free").mkdir()
+    run(tmp_path / "free", SCHEDULE.model_copy(update={"clip": 1e9}))
+    assert min(norm for norm, _ in steps) > 0.02
+
+
+@pytest.mark.parametrize("decay", ["linear", "cosine", "constant"])
+def test_every_step_has_the_step_size_of_the_schedule(decay, steps, tmp_path):
+    schedule = SCHEDULE.model_copy(update={"decay": decay, "warmup": 0.3})
+    run(tmp_path, schedule)
+    total = 3 * STEPS  # the first step is not lost on a size of 0, nor the last one
+    assert [rate for _, rate in steps] == [
+        pytest.approx(learning_rate(schedule, step + 1, total + 1)) for step in range(total)
+    ]
+
+
+def test_dropout_is_on_in_training_and_off_in_evaluation(tmp_path):
+    made, model = job()
+    modes: list[tuple[str, bool]] = []
+    model.register_forward_pre_hook(lambda *_: modes.append(("step", model.drop.training)))
+
+    def evaluate():
+        modes.append(("evaluate", model.drop.training))
+        return {"score": 0.5}
+
+    train(replace(made, evaluate=evaluate), SCHEDULE, tmp_path, Silent())
+    assert modes == [*[("step", True)] * STEPS, ("evaluate", False)] * 3
+
+
+def orders(folder: Path, seed: int) -> list[tuple[int, ...]]:
+    """Rows of every step of a training."""
+    made, _ = job()
+    seen: list[tuple[int, ...]] = []
+
+    def collate(rows):
+        seen.append(tuple(rows.tolist()))
+        return made.collate(rows)
+
+    folder.mkdir()
+    train(replace(made, collate=collate, seed=seed), SCHEDULE, folder, Silent())
+    return seen
+
+
+def test_the_order_of_the_batches_comes_from_seed_and_epoch(tmp_path):
+    first, same, other = (orders(tmp_path / str(i), seed) for i, seed in enumerate((5, 5, 6)))
+    assert first == same
+    assert first != other
+    epochs = [first[start : start + STEPS] for start in range(0, 3 * STEPS, STEPS)]
+    assert all(sorted(row for step in epoch for row in step) == list(range(ROWS)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
+
+
+def test_the_weights_of_the_best_epoch_are_the_ones_that_stay(tmp_path):
+    made, model = job()
+    scores, after = iter([0.1, 0.9, 0.5]), []
+
+    def evaluate():
+        after.append(weights(model))
+        return {"score": next(scores)}
+
+    done = train(replace(made, evaluate=evaluate), SCHEDULE, tmp_path, Silent())
+    assert done.best_epoch == 2
+    assert equal(weights(model), after[1])
+    assert not equal(after[1], after[2])
 
 
 @pytest.mark.parametrize("step", [1, 4, STEPS - 1, STEPS, STEPS + 1, 2 * STEPS + 3, 3 * STEPS - 1])
