@@ -210,31 +210,28 @@ def test_the_data_stage_really_runs(profile, capsys):
 
 
 def test_init_writes_a_profile_that_plans(profile, tmp_path, capsys):
-    words = [
-        "init",
-        "--teacher",
-        "builtin:minilm-l6",
-        "--train",
-        "a.csv",
-        "--validation",
-        "b.csv",
-        "--test",
-        "c.csv",
-    ]
+    sources = []
+    for split in ("train", "validation", "test"):
+        rows = [f"{split} text number {i},{'yes' if i % 2 else 'no'}" for i in range(100)]
+        Path(f"{split}.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+        sources += [f"--{split}", f"{split}.csv"]
+    words = ["init", "--teacher", "builtin:minilm-l6", *sources]
     (tmp_path / "sub").mkdir()
     assert main([*words, "-o", "sub/new.toml"]) == 0
+    assert main(["plan", "sub/new.toml"]) == 0
+    capsys.readouterr()
     assert main(["explain", "sub/new.toml", "--json"]) == 0
     out = capsys.readouterr().out
     values = {value["key"]: value["value"] for value in json.loads(out[out.index("{") :])["values"]}
     assert values["task.labels"] == ["no", "yes"]
-    assert values["data.train"] == str(tmp_path / "a.csv")
+    assert values["data.train"] == str(tmp_path / "train.csv")
     before = (tmp_path / "sub" / "new.toml").read_text()
-    assert main([*words, "-o", "sub/new.toml", "--labels", 'b,"q"']) == 2
+    assert main([*words, "-o", "sub/new.toml", "--labels", "yes,no"]) == 2
     assert "exists already" in capsys.readouterr().err
     assert (tmp_path / "sub" / "new.toml").read_text() == before
-    assert main([*words, "-o", "sub/new.toml", "--labels", 'b,"q"', "--force"]) == 0
-    assert '"\\"q\\""' in (tmp_path / "sub" / "new.toml").read_text()
-    assert main([*words[:5], "-o", "other.toml"]) == 2
+    assert main([*words, "-o", "sub/new.toml", "--labels", "yes,no", "--force"]) == 0
+    assert 'labels = ["yes", "no"]' in (tmp_path / "sub" / "new.toml").read_text()
+    assert main([*words[:5], "--test", "test.csv", "-o", "other.toml"]) == 2
     assert "--validation: missing" in capsys.readouterr().err
     assert main([*words, "-o", "none/x.toml"]) == 2
     assert main([*words, "-o", "sub", "--force"]) == 2

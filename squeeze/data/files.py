@@ -12,21 +12,22 @@ from typing import Any
 
 from squeeze.data.opening import text_lines
 from squeeze.data.parquet import read_parquet
-from squeeze.data.table import Columns, Table, as_label, as_text, require_columns
+from squeeze.data.table import Table, as_label, as_text, require_columns
 from squeeze.data.wording import listing, rows_text
 from squeeze.errors import DataError
 
-__all__ = ["READERS", "Reader", "parse_delimited"]
+__all__ = ["READERS", "Reader", "json_object", "parse_delimited", "records", "require_separator"]
 
-Reader = Callable[[Path, Columns, int | None], Table]
-"""(file, columns, how many first rows or None for all) -> table."""
+Reader = Callable[[Path, str, str | None, int | None], Table]
+"""(file, text column, label column or None, how many first rows or None for all) -> table."""
 SEPARATORS = {",": "a comma", ";": "';'", "\t": "a tab", "|": "'|'"}
 
 
 def parse_delimited(
     lines: Iterable[str],
     place: str,
-    columns: Columns,
+    text: str,
+    label: str | None,
     delimiter: str = ",",
     rows: int | None = None,
 ) -> Table:
@@ -35,7 +36,8 @@ def parse_delimited(
     Args:
         lines: of the file, with their ends.
         place: the file in words.
-        columns: that are read.
+        text: text column.
+        label: label column, or None.
         delimiter: between cells.
         rows: read only the first rows; None: all.
 
@@ -43,46 +45,39 @@ def parse_delimited(
         DataError: no header, a missing column, rows with too few or too many cells, broken quotes, rows that
             a lone quote of an unquoted TSV file has swallowed.
     """
-    records = _records(lines, place, delimiter, partial=rows is not None)
-    _, header = next(records, (0, []))
+    every = records(lines, place, delimiter, partial=rows is not None)
+    _, header = next(every, (0, []))
     if not header:
         raise DataError(f"{place}: the file is empty, a header with column names is expected")
-    _require_separator(place, header, delimiter, columns.text)
-    require_columns(place, header, columns)
-    at = {name: header.index(name) for name in columns.names}
-    body, texts = _Body(len(header), delimiter), list[str]()
-    labels, groups = _Names(columns.label), _Names(columns.group)
-    for line, cells in islice(records, rows):
+    require_separator(place, header, delimiter, text)
+    require_columns(place, header, text, label)
+    text_at = header.index(text)
+    label_at = None if label is None else header.index(label)
+    body, labels = _Body(len(header), delimiter), _Names()
+    texts: list[str] = []
+    for line, cells in islice(every, rows):
         if body.takes(line, cells):
-            texts.append(cells[at[columns.text]])
-            for names in (labels, groups):
-                names.add(cells, at)
+            texts.append(cells[text_at])
+            labels.add(None if label_at is None else cells[label_at])
     body.refuse(place)
-    return Table(tuple(texts), labels.values, tuple(body.rows), place, groups.values)
+    return Table(
+        texts=tuple(texts),
+        labels=None if label is None else tuple(labels.values),
+        rows=tuple(body.rows),
+        place=place,
+    )
 
 
 class _Names:
-    """The cells of a column whose values repeat, each kept once.
+    """Values that repeat, each kept once."""
 
-    Args:
-        column: its name; None: there is none.
-    """
-
-    def __init__(self, column: str | None) -> None:
-        self._column = column
-        self._values: list[str] = []
+    def __init__(self) -> None:
+        self.values: list[str] = []
         self._known: dict[str, str] = {}
 
-    @property
-    def values(self) -> tuple[str, ...] | None:
-        """All values, None where there is no column."""
-        return None if self._column is None else tuple(self._values)
-
-    def add(self, cells: Sequence[str], at: Mapping[str, int]) -> None:
-        """Keep one record's value."""
-        if self._column is not None:
-            value = cells[at[self._column]]
-            self._values.append(self._known.setdefault(value, value))
+    def add(self, value: str | None) -> None:
+        if value is not None:
+            self.values.append(self._known.setdefault(value, value))
 
 
 class _Body:
@@ -128,7 +123,7 @@ class _Body:
             )
 
 
-def _require_separator(place: str, header: Sequence[str], delimiter: str, text: str) -> None:
+def require_separator(place: str, header: Sequence[str], delimiter: str, text: str) -> None:
     """Name the separator that a file really has, where it is not the one of its ending."""
     if len(header) != 1 or header[0] == text:
         return
@@ -145,7 +140,7 @@ def _require_separator(place: str, header: Sequence[str], delimiter: str, text: 
         )
 
 
-def _records(
+def records(
     lines: Iterable[str], place: str, delimiter: str, *, partial: bool
 ) -> Iterator[tuple[int, list[str]]]:
     """(line on which it begins, cells) of every record; a blank line is an empty one."""
@@ -166,45 +161,46 @@ def _records(
         ) from error
 
 
-def _read_csv(path: Path, columns: Columns, rows: int | None = None) -> Table:
+def _read_csv(path: Path, text: str, label: str | None, rows: int | None = None) -> Table:
     with text_lines(path, sample=rows is not None) as lines:
-        return parse_delimited(lines, str(path), columns, rows=rows)
+        return parse_delimited(lines, str(path), text, label, rows=rows)
 
 
-def _read_tsv(path: Path, columns: Columns, rows: int | None = None) -> Table:
+def _read_tsv(path: Path, text: str, label: str | None, rows: int | None = None) -> Table:
     with text_lines(path, sample=rows is not None) as lines:
-        return parse_delimited(lines, str(path), columns, delimiter="\t", rows=rows)
+        return parse_delimited(lines, str(path), text, label, delimiter="\t", rows=rows)
 
 
-def _read_jsonl(path: Path, columns: Columns, rows: int | None = None) -> Table:
+def _read_jsonl(path: Path, text: str, label: str | None, rows: int | None = None) -> Table:
     """One JSON object a line; blank lines are skipped."""
     place = str(path)
-    names: dict[str, None] = {}
-    found: dict[int, dict[str, Any]] = {}
+    columns: dict[str, None] = {}
+    found: dict[int, tuple[Any, Any]] = {}
     # Lines end at line feeds only: JSON strings may hold U+2028 and other characters that end lines of text.
     with text_lines(path, end="\n", sample=rows is not None) as lines:
         filled = ((row, line) for row, line in enumerate(lines, 1) if line.strip())
         for row, line in islice(filled, rows):
-            item = _json_object(line, place, row, set(columns.names))
-            names.update(dict.fromkeys(item))
-            found[row] = {name: item.get(name) for name in columns.names}
+            item = json_object(line, place, row, {text, label})
+            columns.update(dict.fromkeys(item))
+            found[row] = (item.get(text), item.get(label) if label is not None else None)
     if not found:
         raise DataError(f"{place}: the file is empty, one JSON object a line is expected")
-    require_columns(place, names, columns)
+    require_columns(place, columns, text, label)
     return Table(
-        texts=tuple(as_text(item[columns.text], place, row) for row, item in found.items()),
-        labels=_labels(found.values(), columns.label),
+        texts=tuple(as_text(value, place, row) for row, (value, _) in found.items()),
+        labels=None if label is None else tuple(as_label(value) for _, value in found.values()),
         rows=tuple(found),
         place=place,
-        groups=_labels(found.values(), columns.group),
     )
 
 
-def _labels(items: Iterable[Mapping[str, Any]], column: str | None) -> tuple[str, ...] | None:
-    return None if column is None else tuple(as_label(item[column]) for item in items)
+def json_object(line: str, place: str, row: int, wanted: Set[str | None] = frozenset()) -> dict[str, Any]:
+    """One line as an object.
 
+    Raises:
+        DataError: it is none, or names one of the wanted keys twice.
+    """
 
-def _json_object(line: str, place: str, row: int, wanted: Set[str]) -> dict[str, Any]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         item = dict(pairs)
         if len(item) < len(pairs):

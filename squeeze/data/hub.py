@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,17 +10,17 @@ from typing import Any
 from squeeze.artifact import digest_files, digest_json
 from squeeze.data.labels import class_label
 from squeeze.data.opening import home
-from squeeze.data.table import Columns, Table, as_label, as_text, require_columns
+from squeeze.data.table import Table, as_text, require_columns
 from squeeze.data.wording import nearest
 from squeeze.errors import DataError, MissingBackend, NotDownloaded, reason
 from squeeze.runtime import is_offline, need
 
-__all__ = ["PREFIX", "fingerprint", "local_folder", "read"]
+__all__ = ["PREFIX", "fingerprint", "local_folder", "read", "some_rows"]
 
 PREFIX = "hf:"
 
 
-def read(name: str, subset: str | None, split: str, columns: Columns) -> Table:
+def read(name: str, subset: str | None, split: str, text: str, label: str | None) -> Table:
     """One split of a set; whole-number classes become their names where the set knows them.
 
     Args:
@@ -28,22 +28,50 @@ def read(name: str, subset: str | None, split: str, columns: Columns) -> Table:
             one of data files that ``datasets.load_dataset`` understands.
         subset: configuration of the set.
         split: its split; a saved set without splits is read whole.
-        columns: that are read.
+        text: text column.
+        label: label column, or None.
 
     Raises:
         DataError: no such set, subset, split or column.
         MissingBackend: the ``datasets`` library is not installed, or the hub cannot be reached.
     """
+    data = _open(name, subset, split)
+    place = f"{name} ({split})"
+    require_columns(place, data.column_names, text, label)
+    return _table(data, place, text, label)
+
+
+def some_rows(
+    name: str, subset: str | None, split: str, choose: Callable[[int], list[int]]
+) -> tuple[dict[str, list[Any]], dict[str, list[str]]]:
+    """Some rows of one split with all columns, and the names of the classes where the set knows them.
+
+    Args:
+        name: as for `read`.
+        subset: likewise.
+        split: likewise.
+        choose: number of rows -> which of them, counted from 0.
+
+    Raises:
+        DataError: no such set, subset or split.
+        MissingBackend: the ``datasets`` library is not installed, or the hub cannot be reached.
+    """
+    data = _open(name, subset, split)
+    columns: dict[str, list[Any]] = data.select(choose(len(data)))[:]
+    found = {column: getattr(feature, "names", None) for column, feature in data.features.items()}
+    names = {column: list(classes) for column, classes in found.items() if classes}
+    for column, classes in names.items():
+        columns[column] = [class_label(value, classes) for value in columns[column]]
+    return columns, names
+
+
+def _open(name: str, subset: str | None, split: str) -> Any:
     datasets = need("datasets", extra="train")
     datasets.disable_progress_bars()
     folder = local_folder(name)
     if folder is not None and _is_saved(folder):
-        data = _load_saved(datasets, folder, split, name)
-    else:
-        data = _load(datasets, str(folder or name.removeprefix(PREFIX)), subset, split, name)
-    place = f"{name} ({split})"
-    require_columns(place, data.column_names, columns)
-    return _table(data, place, columns)
+        return _load_saved(datasets, folder, split, name)
+    return _load(datasets, str(folder or name.removeprefix(PREFIX)), subset, split, name)
 
 
 def fingerprint(name: str) -> str:
@@ -135,13 +163,12 @@ def _unknown(name: str, error: Exception) -> DataError:
     return DataError(f"{name}: cannot be loaded ({reason(error)})", hint="sets are named `hf:owner/set`")
 
 
-def _table(data: Any, place: str, columns: Columns) -> Table:
-    cells = data.select_columns(list(columns.names))[:]
-    names = getattr(data.features[columns.label], "names", None) if columns.label else None
+def _table(data: Any, place: str, text: str, label: str | None) -> Table:
+    columns = data.select_columns([text] if label is None else [text, label])[:]
+    names = getattr(data.features[label], "names", None) if label is not None else None
     return Table(
-        texts=tuple(as_text(value, place, row) for row, value in enumerate(cells[columns.text], 1)),
-        labels=tuple(class_label(value, names) for value in cells[columns.label]) if columns.label else None,
+        texts=tuple(as_text(value, place, row) for row, value in enumerate(columns[text], 1)),
+        labels=None if label is None else tuple(class_label(value, names) for value in columns[label]),
         rows=tuple(range(1, len(data) + 1)),
         place=place,
-        groups=tuple(map(as_label, cells[columns.group])) if columns.group else None,
     )

@@ -16,14 +16,24 @@ from pathlib import Path
 
 from squeeze.artifact import digest_file
 from squeeze.data import corpus, hub
-from squeeze.data.config import RANDOM, DataSection, Source
+from squeeze.data.config import DataSection, Source
 from squeeze.data.files import READERS
 from squeeze.data.opening import home, open_file
-from squeeze.data.table import Columns, Table
+from squeeze.data.table import Table
 from squeeze.data.wording import combine, nearest
 from squeeze.errors import DataError
 
-__all__ = ["SAMPLE", "UNLABELLED", "Table", "as_source", "fingerprints", "named_sources", "read", "sample"]
+__all__ = [
+    "SAMPLE",
+    "UNLABELLED",
+    "Table",
+    "as_source",
+    "fingerprints",
+    "named_sources",
+    "read",
+    "sample",
+    "unknown_kind",
+]
 
 PACKED = {
     ".gz": "unpack it first: gunzip -k FILE",
@@ -46,14 +56,10 @@ def as_source(source: Source | str) -> Source:
 
 
 def named_sources(section: DataSection) -> Iterator[tuple[str, Source]]:
-    """(slot, source) for all a section names; several unlabelled sources share one slot.
-
-    Where `split` is given, ``train`` holds the rows of validation and test as well.
-    """
+    """(slot, source) for all a section names; several unlabelled sources share one slot."""
     slots = {"train": section.train, "validation": section.validation, "test": section.test}
     for slot, source in {**slots, **section.more_tests}.items():
-        if source is not None:
-            yield slot, as_source(source)
+        yield slot, as_source(source)
     for source in section.unlabelled:
         yield UNLABELLED, as_source(source)
 
@@ -98,35 +104,30 @@ def sample(source: Source | str, slot: str, section: DataSection, rows: int = SA
 
 
 def _read(spec: Source, slot: str, section: DataSection, rows: int | None) -> Table:
-    columns = _columns(spec, slot, section)
+    wants_label = slot != UNLABELLED
     if spec.name.startswith(_BUILTIN):
-        table = corpus.read(spec.name, spec.split or slot, columns)
+        # Its columns are known: the section's names are those of the user's own files.
+        label = spec.label or "label" if wants_label else None
+        table = corpus.read(spec.name, spec.split or slot, spec.text or "text", label)
         return table if rows is None else table.take(range(min(rows, len(table))))
+    text, label = spec.text or section.text, spec.label or section.label if wants_label else None
     if spec.name.startswith(hub.PREFIX):
-        return hub.read(spec.name, spec.subset, spec.split or slot, columns)
-    return _read_file(spec, columns, rows)
+        return hub.read(spec.name, spec.subset, spec.split or slot, text, label)
+    return _read_file(spec, text, label, rows)
 
 
-def _columns(spec: Source, slot: str, section: DataSection) -> Columns:
-    # The columns of a built-in set are known: the section's names are those of the user's own files.
-    ours = spec.name.startswith(_BUILTIN)
-    text = spec.text or ("text" if ours else section.text)
-    label = spec.label or ("label" if ours else section.label)
-    by = section.split.by if section.split and slot == "train" else RANDOM
-    return Columns(text, None if slot == UNLABELLED else label, None if by == RANDOM else by)
-
-
-def _read_file(spec: Source, columns: Columns, rows: int | None) -> Table:
+def _read_file(spec: Source, text: str, label: str | None, rows: int | None) -> Table:
     path = home(spec.name)
     reader = READERS.get(path.suffix.lower())
     if reader is None:
-        raise _unknown_kind(spec.name)
+        raise unknown_kind(spec.name)
     if spec.split or spec.subset:
         raise DataError(f"{spec.name}: `split` and `subset` are for hub and built-in sets, a file has none")
-    return reader(path, columns, rows)
+    return reader(path, text, label, rows)
 
 
-def _unknown_kind(name: str) -> DataError:
+def unknown_kind(name: str) -> DataError:
+    """The refusal of a name that is no source."""
     kinds = f"{', '.join(READERS)}, builtin:crisis-demo, hf:owner/set"
     ending = Path(name).suffix
     what = (
@@ -165,6 +166,6 @@ def _fingerprint(name: str) -> str:
         return hub.fingerprint(name)
     path = home(name)
     if path.suffix.lower() not in READERS:
-        raise _unknown_kind(name)
+        raise unknown_kind(name)
     with open_file(path):  # says what is wrong with it
         return digest_file(path)

@@ -43,8 +43,7 @@ def homeless(name: str) -> bool:
 
 def _anchor_data(data: dict[str, Any], folder: Path) -> None:
     for slot in ("train", "validation", "test"):
-        if data[slot] is not None:
-            data[slot] = _entry(data[slot], folder)
+        data[slot] = _entry(data[slot], folder)
     data["more_tests"] = {
         name: _entry(entry, folder) for name, entry in (data.get("more_tests") or {}).items()
     }
