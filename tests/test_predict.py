@@ -7,7 +7,7 @@ import json
 import pytest
 
 from squeeze.errors import Corrupt, DataError, MissingBackend, UsageError
-from squeeze.predict import predict
+from squeeze.predict import feeds, predict
 from tests import tiny_onnx as tiny
 
 TEXTS = ["the river rises now", "Smoke burns", "quiet street"]
@@ -65,6 +65,34 @@ def test_a_text_that_is_not_utf8_is_refused_with_its_position(loose):
 
 def test_no_texts_no_answers(loose):
     assert predict(loose, []) == []
+
+
+def test_a_single_str_is_one_text_and_a_path_may_be_a_str(loose):
+    (answer,) = predict(str(loose), TEXTS[0])
+    assert answer == predict(loose, TEXTS[:1])[0]
+    assert answer.tokens == 4
+    assert predict(loose, iter(TEXTS)) == predict(loose, TEXTS)
+    assert [each["input_ids"].shape for each in feeds(loose, TEXTS[0])] == [(1, 4)]
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (["river", None], "text 2 of 2 is NoneType"),
+        (b"ab", "text 1 of 2 is int"),
+        ([["a"]], "1 of 1 is list"),
+    ],
+)
+def test_what_is_no_str_is_refused_with_its_position(texts, said, loose):
+    with pytest.raises(DataError, match=f"{said}, not str"):
+        predict(loose, texts)
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"batch_size": -1}, {"threads": 0}])
+def test_counts_below_one_are_refused(wrong, loose):
+    ((name, value),) = wrong.items()
+    with pytest.raises(UsageError, match=f"{name}: {value}, must be at least 1"):
+        predict(loose, TEXTS, **wrong)
 
 
 def test_a_changed_bundle_is_refused(tmp_path):

@@ -367,6 +367,64 @@ def test_sections_switch_stages_off():
     assert (profile.teacher, profile.budget, profile.student.layers) == (None, None, 3)
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "where"),
+    [
+        ("data.train", "~no-such-user/x.csv", "[data] train"),
+        ("data.test", {"name": "~no-such-user/x.csv"}, "[data.test] name"),
+        ("data.more_tests", {"far": "~no-such-user/x.csv"}, "[data.more_tests] far"),
+        ("data.unlabelled", ["x.csv", "hf:~no-such-user/set"], "[data.unlabelled] 1"),
+        ("teacher", {"model": "~no-such-user/m"}, "[teacher] model"),
+        ("teacher", {"models": [{"model": "a/b"}, {"model": "~no-such-user/m"}]}, "[teacher.models.1] model"),
+        ("student", {"init": "path", "path": "~no-such-user/s"}, "[student] path"),
+    ],
+)
+def test_the_home_of_nobody_is_refused_wherever_a_path_stands(place, value, where):
+    (line,) = refusal(changed(place, value))
+    assert line.startswith(f"x.toml: {where}: ")
+    assert "'~no-such-user' names no user of this machine" in line
+
+
+SPLIT = "makes it out of train; name one or the other"
+
+
+def test_one_file_needs_a_split_and_a_split_one_file():
+    data = changed("data.validation", None)
+    assert refusal(data) == [
+        "x.toml: [data] validation: missing (labelled text to choose on: early stop, parity, calibration; "
+        "needed unless `split` is given)"
+    ]
+    data["data"]["split"] = {"by": "event"}
+    assert refusal(data) == [f"x.toml: [data] test: [data] split {SPLIT}"]
+    del data["data"]["test"]
+    profile = parse(data, "x.toml", Path("/p"))
+    assert profile.data.split is not None
+    assert (profile.data.split.by, profile.data.split.test, profile.data.validation) == ("event", 0.1, None)
+    assert (profile.data.train, profile.data.test) == ("/p/a.csv", None)
+    both = changed("data.split", {})
+    assert refusal(both) == [
+        f"x.toml: [data] {slot}: [data] split {SPLIT}" for slot in ("validation", "test")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("split", "line"),
+    [
+        ({"validation": 0.5, "test": 0.4}, "[data] split: validation and test must be below 0.9 of the rows"),
+        ({"validation": 0}, "[data.split] validation: must be greater than 0.0, got 0"),
+        ({"test": 1}, "[data.split] test: must be less than 1.0, got 1"),
+        ({"by": ""}, "[data.split] by: must not be empty"),
+        ({"be": "date"}, "[data.split] be: unknown key (known: by, test, validation)"),
+        ("random", '[data] split: expected a table, got "random"'),
+    ],
+)
+def test_splits_that_cannot_be_made(split, line):
+    data = changed("data.split", split)
+    del data["data"]["validation"], data["data"]["test"]
+    (said,) = refusal(data)
+    assert said.startswith(f"x.toml: {line}")
+
+
 def test_paths_are_those_of_the_profile(tmp_path, monkeypatch):
     (tmp_path / "model").mkdir()
     data = {

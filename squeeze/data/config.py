@@ -11,7 +11,7 @@ from pydantic import Field
 
 from squeeze.schema import Frozen
 
-__all__ = ["DataSection", "Source", "source_key", "split_name_fault"]
+__all__ = ["RANDOM", "DataSection", "Source", "SplitSection", "source_key", "split_name_fault"]
 
 TAKEN = ("train", "validation", "test", "unlabelled")
 SPLIT_NAME = re.compile(r"[a-z0-9_-]{1,64}")
@@ -45,15 +45,32 @@ AnySource: TypeAlias = Annotated[str, Field(min_length=1)] | Source
 """A source by its name alone, or with more about it."""
 
 
+RANDOM = "random"
+"""The split that is by no column."""
+
+
+class SplitSection(Frozen):
+    """How one labelled source becomes train, validation and test."""
+
+    by: str = Field(default=RANDOM, min_length=1)
+    """`random` (by label, near-duplicates together), `date` (newest rows last), `event` or another column"""
+    validation: float = Field(default=0.1, gt=0, lt=1)
+    """share of the rows"""
+    test: float = Field(default=0.1, gt=0, lt=1)
+    """share of the rows"""
+
+
 class DataSection(Frozen):
     """The `[data]` section."""
 
     train: AnySource
     """labelled text to learn from"""
-    validation: AnySource
-    """labelled text to choose on: early stop, parity, calibration"""
-    test: AnySource
-    """labelled text that is only reported on"""
+    validation: AnySource | None = None
+    """labelled text to choose on: early stop, parity, calibration; needed unless `split` is given"""
+    test: AnySource | None = None
+    """labelled text that is only reported on; needed unless `split` is given"""
+    split: SplitSection | None = None
+    """makes validation and test out of `train`, by the seed; no files are written"""
     more_tests: Mapping[str, AnySource] = Field(default_factory=dict, max_length=64)
     """further test sets by name, such as an out-of-domain one"""
     unlabelled: tuple[AnySource, ...] = Field(default=(), max_length=256)

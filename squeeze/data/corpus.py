@@ -17,13 +17,14 @@ from collections.abc import Mapping
 from importlib.resources import files
 
 from squeeze.data.files import parse_delimited
-from squeeze.data.table import Table
+from squeeze.data.table import Columns, Table
 from squeeze.data.wording import nearest
 from squeeze.errors import DataError
 
 __all__ = ["BUILTIN", "EVENTS", "fingerprint", "read"]
 
 BUILTIN = "builtin:crisis-demo"
+POSTS = Columns("text", "label")
 FILE = "corpus/crisis_demo.csv"
 
 EVENTS: Mapping[str, frozenset[str]] = {
@@ -33,7 +34,7 @@ EVENTS: Mapping[str, frozenset[str]] = {
 """Events held out for each split; `train` is all the others."""
 
 
-def read(name: str, split: str, text: str = "text", label: str | None = "label") -> Table:
+def read(name: str, split: str, columns: Columns = POSTS) -> Table:
     """The posts of one split; row numbers are lines of the packed file.
 
     Raises:
@@ -47,7 +48,7 @@ def read(name: str, split: str, text: str = "text", label: str | None = "label")
             hint='choose one with `{ name = "builtin:crisis-demo", split = "train" }`',
         )
     content = _content().decode("utf-8-sig")
-    table = parse_delimited(io.StringIO(content, newline=""), f"{name} ({split})", text, label)
+    table = parse_delimited(io.StringIO(content, newline=""), f"{name} ({split})", columns)
     events = [row["event"] for row in csv.DictReader(io.StringIO(content, newline=""))]
     return table.take([i for i, event in enumerate(events) if _split_of(event) == split])
 

@@ -12,22 +12,21 @@ from typing import Any
 
 from squeeze.data.opening import text_lines
 from squeeze.data.parquet import read_parquet
-from squeeze.data.table import Table, as_label, as_text, require_columns
+from squeeze.data.table import Columns, Table, as_label, as_text, require_columns
 from squeeze.data.wording import listing, rows_text
 from squeeze.errors import DataError
 
 __all__ = ["READERS", "Reader", "json_object", "parse_delimited", "records", "require_separator"]
 
-Reader = Callable[[Path, str, str | None, int | None], Table]
-"""(file, text column, label column or None, how many first rows or None for all) -> table."""
+Reader = Callable[[Path, Columns, int | None], Table]
+"""(file, columns, how many first rows or None for all) -> table."""
 SEPARATORS = {",": "a comma", ";": "';'", "\t": "a tab", "|": "'|'"}
 
 
 def parse_delimited(
     lines: Iterable[str],
     place: str,
-    text: str,
-    label: str | None,
+    columns: Columns,
     delimiter: str = ",",
     rows: int | None = None,
 ) -> Table:
@@ -36,8 +35,7 @@ def parse_delimited(
     Args:
         lines: of the file, with their ends.
         place: the file in words.
-        text: text column.
-        label: label column, or None.
+        columns: that are read.
         delimiter: between cells.
         rows: read only the first rows; None: all.
 
@@ -49,35 +47,42 @@ def parse_delimited(
     _, header = next(every, (0, []))
     if not header:
         raise DataError(f"{place}: the file is empty, a header with column names is expected")
-    require_separator(place, header, delimiter, text)
-    require_columns(place, header, text, label)
-    text_at = header.index(text)
-    label_at = None if label is None else header.index(label)
-    body, labels = _Body(len(header), delimiter), _Names()
-    texts: list[str] = []
+    require_separator(place, header, delimiter, columns.text)
+    require_columns(place, header, columns)
+    at = {name: header.index(name) for name in columns.names}
+    body, texts = _Body(len(header), delimiter), list[str]()
+    labels, groups = _Names(columns.label), _Names(columns.group)
     for line, cells in islice(every, rows):
         if body.takes(line, cells):
-            texts.append(cells[text_at])
-            labels.add(None if label_at is None else cells[label_at])
+            texts.append(cells[at[columns.text]])
+            for names in (labels, groups):
+                names.add(cells, at)
     body.refuse(place)
-    return Table(
-        texts=tuple(texts),
-        labels=None if label is None else tuple(labels.values),
-        rows=tuple(body.rows),
-        place=place,
-    )
+    return Table(tuple(texts), labels.values, tuple(body.rows), place, groups.values)
 
 
 class _Names:
-    """Values that repeat, each kept once."""
+    """The cells of a column whose values repeat, each kept once.
 
-    def __init__(self) -> None:
-        self.values: list[str] = []
+    Args:
+        column: its name; None: there is none.
+    """
+
+    def __init__(self, column: str | None) -> None:
+        self._column = column
+        self._values: list[str] = []
         self._known: dict[str, str] = {}
 
-    def add(self, value: str | None) -> None:
-        if value is not None:
-            self.values.append(self._known.setdefault(value, value))
+    @property
+    def values(self) -> tuple[str, ...] | None:
+        """All values, None where there is no column."""
+        return None if self._column is None else tuple(self._values)
+
+    def add(self, cells: Sequence[str], at: Mapping[str, int]) -> None:
+        """Keep one record's value."""
+        if self._column is not None:
+            value = cells[at[self._column]]
+            self._values.append(self._known.setdefault(value, value))
 
 
 class _Body:
@@ -161,40 +166,45 @@ def records(
         ) from error
 
 
-def _read_csv(path: Path, text: str, label: str | None, rows: int | None = None) -> Table:
+def _read_csv(path: Path, columns: Columns, rows: int | None = None) -> Table:
     with text_lines(path, sample=rows is not None) as lines:
-        return parse_delimited(lines, str(path), text, label, rows=rows)
+        return parse_delimited(lines, str(path), columns, rows=rows)
 
 
-def _read_tsv(path: Path, text: str, label: str | None, rows: int | None = None) -> Table:
+def _read_tsv(path: Path, columns: Columns, rows: int | None = None) -> Table:
     with text_lines(path, sample=rows is not None) as lines:
-        return parse_delimited(lines, str(path), text, label, delimiter="\t", rows=rows)
+        return parse_delimited(lines, str(path), columns, delimiter="\t", rows=rows)
 
 
-def _read_jsonl(path: Path, text: str, label: str | None, rows: int | None = None) -> Table:
+def _read_jsonl(path: Path, columns: Columns, rows: int | None = None) -> Table:
     """One JSON object a line; blank lines are skipped."""
     place = str(path)
-    columns: dict[str, None] = {}
-    found: dict[int, tuple[Any, Any]] = {}
+    names: dict[str, None] = {}
+    found: dict[int, dict[str, Any]] = {}
     # Lines end at line feeds only: JSON strings may hold U+2028 and other characters that end lines of text.
     with text_lines(path, end="\n", sample=rows is not None) as lines:
         filled = ((row, line) for row, line in enumerate(lines, 1) if line.strip())
         for row, line in islice(filled, rows):
-            item = json_object(line, place, row, {text, label})
-            columns.update(dict.fromkeys(item))
-            found[row] = (item.get(text), item.get(label) if label is not None else None)
+            item = json_object(line, place, row, set(columns.names))
+            names.update(dict.fromkeys(item))
+            found[row] = {name: item.get(name) for name in columns.names}
     if not found:
         raise DataError(f"{place}: the file is empty, one JSON object a line is expected")
-    require_columns(place, columns, text, label)
+    require_columns(place, names, columns)
     return Table(
-        texts=tuple(as_text(value, place, row) for row, (value, _) in found.items()),
-        labels=None if label is None else tuple(as_label(value) for _, value in found.values()),
+        texts=tuple(as_text(item[columns.text], place, row) for row, item in found.items()),
+        labels=_labels(found.values(), columns.label),
         rows=tuple(found),
         place=place,
+        groups=_labels(found.values(), columns.group),
     )
 
 
-def json_object(line: str, place: str, row: int, wanted: Set[str | None] = frozenset()) -> dict[str, Any]:
+def _labels(items: Iterable[Mapping[str, Any]], column: str | None) -> tuple[str, ...] | None:
+    return None if column is None else tuple(as_label(item[column]) for item in items)
+
+
+def json_object(line: str, place: str, row: int, wanted: Set[str] = frozenset()) -> dict[str, Any]:
     """One line as an object.
 
     Raises:

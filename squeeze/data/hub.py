@@ -10,7 +10,7 @@ from typing import Any
 from squeeze.artifact import digest_files, digest_json
 from squeeze.data.labels import class_label
 from squeeze.data.opening import home
-from squeeze.data.table import Table, as_text, require_columns
+from squeeze.data.table import Columns, Table, as_label, as_text, require_columns
 from squeeze.data.wording import nearest
 from squeeze.errors import DataError, MissingBackend, NotDownloaded, reason
 from squeeze.runtime import is_offline, need
@@ -20,7 +20,7 @@ __all__ = ["PREFIX", "fingerprint", "local_folder", "read", "some_rows"]
 PREFIX = "hf:"
 
 
-def read(name: str, subset: str | None, split: str, text: str, label: str | None) -> Table:
+def read(name: str, subset: str | None, split: str, columns: Columns) -> Table:
     """One split of a set; whole-number classes become their names where the set knows them.
 
     Args:
@@ -28,8 +28,7 @@ def read(name: str, subset: str | None, split: str, text: str, label: str | None
             one of data files that ``datasets.load_dataset`` understands.
         subset: configuration of the set.
         split: its split; a saved set without splits is read whole.
-        text: text column.
-        label: label column, or None.
+        columns: that are read.
 
     Raises:
         DataError: no such set, subset, split or column.
@@ -37,8 +36,8 @@ def read(name: str, subset: str | None, split: str, text: str, label: str | None
     """
     data = _open(name, subset, split)
     place = f"{name} ({split})"
-    require_columns(place, data.column_names, text, label)
-    return _table(data, place, text, label)
+    require_columns(place, data.column_names, columns)
+    return _table(data, place, columns)
 
 
 def some_rows(
@@ -163,12 +162,13 @@ def _unknown(name: str, error: Exception) -> DataError:
     return DataError(f"{name}: cannot be loaded ({reason(error)})", hint="sets are named `hf:owner/set`")
 
 
-def _table(data: Any, place: str, text: str, label: str | None) -> Table:
-    columns = data.select_columns([text] if label is None else [text, label])[:]
-    names = getattr(data.features[label], "names", None) if label is not None else None
+def _table(data: Any, place: str, columns: Columns) -> Table:
+    cells = data.select_columns(list(columns.names))[:]
+    names = getattr(data.features[columns.label], "names", None) if columns.label else None
     return Table(
-        texts=tuple(as_text(value, place, row) for row, value in enumerate(columns[text], 1)),
-        labels=None if label is None else tuple(class_label(value, names) for value in columns[label]),
+        texts=tuple(as_text(value, place, row) for row, value in enumerate(cells[columns.text], 1)),
+        labels=tuple(class_label(value, names) for value in cells[columns.label]) if columns.label else None,
         rows=tuple(range(1, len(data) + 1)),
         place=place,
+        groups=tuple(map(as_label, cells[columns.group])) if columns.group else None,
     )

@@ -82,14 +82,19 @@ def similar_rows(rows: Sequence[str], others: Sequence[str]) -> dict[int, int]:
     return dict(sorted(known.items()))
 
 
-def groups(texts: Sequence[str]) -> NDArray[np.int64]:
-    """(N,) for each text the first position of the texts that it is connected to by near equality.
+def groups(texts: Sequence[str], keys: Sequence[str]) -> NDArray[np.int64]:
+    """(N,) for each text the first position of those that it is connected to, by near equality or one key.
+
+    Args:
+        texts: N texts.
+        keys: one for each; texts with one key belong together.
 
     Raises:
         MissingBackend: rensa is not installed.
     """
     sets = [shingles(text) for text in texts]
-    first = list(range(len(texts)))
+    seen: dict[str, int] = {}
+    first = [seen.setdefault(key, i) for i, key in enumerate(keys)]
 
     def root(i: int) -> int:
         while first[i] != i:

@@ -9,7 +9,7 @@ from typing import Any
 
 from squeeze.data.labels import class_label, class_names
 from squeeze.data.opening import open_file, require_memory
-from squeeze.data.table import Table, as_text, require_columns
+from squeeze.data.table import Columns, Table, as_label, as_text, require_columns
 from squeeze.errors import DataError, reason
 from squeeze.runtime import need
 
@@ -27,13 +27,12 @@ BATCH = 16_384
 """Rows that are decoded at once."""
 
 
-def read_parquet(path: Path, text: str, label: str | None, rows: int | None = None) -> Table:
+def read_parquet(path: Path, columns: Columns, rows: int | None = None) -> Table:
     """The table of a Parquet file.
 
     Args:
         path: the file.
-        text: text column.
-        label: label column, or None.
+        columns: that are read.
         rows: read only the first rows; None: all.
 
     Raises:
@@ -46,18 +45,20 @@ def read_parquet(path: Path, text: str, label: str | None, rows: int | None = No
     with open_file(path) as handle:
         try:
             file = parquet.ParquetFile(handle, pre_buffer=False, buffer_size=1 << 16)
-            require_columns(place, file.schema_arrow.names, text, label)
-            wanted = [text] if label is None else [text, label]
+            require_columns(place, file.schema_arrow.names, columns)
+            wanted = list(columns.names)
             require_bounded(file, wanted, place)
-            names = None if label is None else class_names(file.schema_arrow.metadata, label)
+            names = class_names(file.schema_arrow.metadata, columns.label) if columns.label else None
             cells = _cells(arrow, _as_dictionaries(parquet, file, handle, wanted), wanted, place, rows)
         except (arrow.ArrowException, OSError, ValueError, OverflowError, KeyError) as error:
             raise DataError(f"{place}: not a readable Parquet file ({reason(error)})") from error
+    labels = cells[columns.label] if columns.label else None
     return Table(
-        texts=tuple(as_text(value, place, row) for row, value in enumerate(cells[text], 1)),
-        labels=None if label is None else tuple(class_label(value, names) for value in cells[label]),
-        rows=tuple(range(1, len(cells[text]) + 1)),
+        texts=tuple(as_text(value, place, row) for row, value in enumerate(cells[columns.text], 1)),
+        labels=None if labels is None else tuple(class_label(value, names) for value in labels),
+        rows=tuple(range(1, len(cells[columns.text]) + 1)),
         place=place,
+        groups=tuple(map(as_label, cells[columns.group])) if columns.group else None,
     )
 
 

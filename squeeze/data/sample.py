@@ -57,7 +57,7 @@ def sample(source: Source | str, slot: str = "train", rows: int = ROWS) -> Sampl
     """
     spec = as_source(source)
     if spec.name.startswith("builtin:"):
-        table = corpus.read(spec.name, spec.split or slot, "text", "label")
+        table = corpus.read(spec.name, spec.split or slot)
         places = _spread(len(table), rows)
         kept = table.take(places)
         return Sample(table.place, {"text": kept.texts, "label": kept.labels or ()})

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from squeeze.artifact import digest_file
 from squeeze.data import corpus, hub
-from squeeze.data.config import DataSection, Source
+from squeeze.data.config import RANDOM, DataSection, Source
 from squeeze.data.files import READERS
 from squeeze.data.opening import home, open_file
-from squeeze.data.table import Table
+from squeeze.data.table import Columns, Table
 from squeeze.data.wording import combine, nearest
 from squeeze.errors import DataError
 
@@ -56,10 +56,14 @@ def as_source(source: Source | str) -> Source:
 
 
 def named_sources(section: DataSection) -> Iterator[tuple[str, Source]]:
-    """(slot, source) for all a section names; several unlabelled sources share one slot."""
+    """(slot, source) for all a section names; several unlabelled sources share one slot.
+
+    Where `split` is given, ``train`` holds the rows of validation and test as well.
+    """
     slots = {"train": section.train, "validation": section.validation, "test": section.test}
     for slot, source in {**slots, **section.more_tests}.items():
-        yield slot, as_source(source)
+        if source is not None:
+            yield slot, as_source(source)
     for source in section.unlabelled:
         yield UNLABELLED, as_source(source)
 
@@ -104,26 +108,32 @@ def sample(source: Source | str, slot: str, section: DataSection, rows: int = SA
 
 
 def _read(spec: Source, slot: str, section: DataSection, rows: int | None) -> Table:
-    wants_label = slot != UNLABELLED
+    columns = _columns(spec, slot, section)
     if spec.name.startswith(_BUILTIN):
-        # Its columns are known: the section's names are those of the user's own files.
-        label = spec.label or "label" if wants_label else None
-        table = corpus.read(spec.name, spec.split or slot, spec.text or "text", label)
+        table = corpus.read(spec.name, spec.split or slot, columns)
         return table if rows is None else table.take(range(min(rows, len(table))))
-    text, label = spec.text or section.text, spec.label or section.label if wants_label else None
     if spec.name.startswith(hub.PREFIX):
-        return hub.read(spec.name, spec.subset, spec.split or slot, text, label)
-    return _read_file(spec, text, label, rows)
+        return hub.read(spec.name, spec.subset, spec.split or slot, columns)
+    return _read_file(spec, columns, rows)
 
 
-def _read_file(spec: Source, text: str, label: str | None, rows: int | None) -> Table:
+def _columns(spec: Source, slot: str, section: DataSection) -> Columns:
+    # The columns of a built-in set are known: the section's names are those of the user's own files.
+    ours = spec.name.startswith(_BUILTIN)
+    text = spec.text or ("text" if ours else section.text)
+    label = spec.label or ("label" if ours else section.label)
+    by = section.split.by if section.split and slot == "train" else RANDOM
+    return Columns(text, None if slot == UNLABELLED else label, None if by == RANDOM else by)
+
+
+def _read_file(spec: Source, columns: Columns, rows: int | None) -> Table:
     path = home(spec.name)
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise unknown_kind(spec.name)
     if spec.split or spec.subset:
         raise DataError(f"{spec.name}: `split` and `subset` are for hub and built-in sets, a file has none")
-    return reader(path, text, label, rows)
+    return reader(path, columns, rows)
 
 
 def unknown_kind(name: str) -> DataError:

@@ -9,7 +9,27 @@ from typing import Any
 from squeeze.data.wording import listing, nearest
 from squeeze.errors import DataError
 
-__all__ = ["Table", "as_label", "as_text", "require_columns"]
+__all__ = ["Columns", "Table", "as_label", "as_text", "require_columns"]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns that are read.
+
+    Attributes:
+        text: the text.
+        label: the label; None: the source is read without labels.
+        group: the column by which the rows are split; None: there is none.
+    """
+
+    text: str
+    label: str | None
+    group: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Each name once."""
+        return tuple(dict.fromkeys(name for name in (self.text, self.label, self.group) if name is not None))
 
 
 @dataclass(frozen=True)
@@ -23,12 +43,14 @@ class Table:
             JSONL files it is the line on which the record begins (the header of a CSV is line 1);
             in Parquet files and hub sets, which have no lines, it is the position of the row.
         place: the source in words.
+        groups: N values of the column by which the table is split, or None.
     """
 
     texts: tuple[str, ...]
     labels: tuple[str, ...] | None
     rows: tuple[int, ...]
     place: str
+    groups: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -42,23 +64,31 @@ class Table:
             texts=tuple(self.texts[i] for i in keep),
             labels=labels,
             rows=tuple(self.rows[i] for i in keep),
+            groups=None if self.groups is None else tuple(self.groups[i] for i in keep),
         )
 
 
-def require_columns(place: str, found: Iterable[str], text: str, label: str | None) -> None:
+def require_columns(place: str, found: Iterable[str], wanted: Columns) -> None:
     """Make sure that the wanted columns are there.
 
     Raises:
         DataError: names the missing column, the nearest name and all columns there are.
     """
     columns = list(found)
-    for key, name in (("text", text), ("label", label)):
+    for key, name in (("text", wanted.text), ("label", wanted.label), ("split by", wanted.group)):
         if name is not None and name not in columns:
             raise DataError(
                 f"{place}: no {key} column {name!r}{nearest(name, columns)}; "
                 f"it has: {listing(map(repr, columns))}",
-                hint=f'name the column with `{key} = "..."` in [data] or in the source itself',
+                hint=_SPLIT if name == wanted.group else _named(key),
             )
+
+
+_SPLIT = '[data] split by is "random", "event", "date" or the name of a column'
+
+
+def _named(key: str) -> str:
+    return f'name the column with `{key} = "..."` in [data] or in the source itself'
 
 
 def as_text(value: Any, place: str, row: int) -> str:

@@ -149,9 +149,6 @@ def _columns(wanted: Wanted) -> tuple[Columns, DataSection]:
         columns = Columns(wanted.text or "text", wanted.label or "label")
     else:
         columns = choose(sample(wanted.train), wanted.text, wanted.label)
-    if _split(wanted) and "split" not in DataSection.model_fields:
-        hint = "give --validation FILE and --test FILE; never the training text, or the figures mean nothing"
-        raise UsageError(f"--validation: missing, and {wanted.train} is a single file", hint=hint)
     slots = {"train": wanted.train, "text": columns.text, "label": columns.label}
     slots["validation"], slots["test"] = wanted.validation or wanted.train, wanted.test or wanted.train
     return columns, DataSection.parse(slots)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from squeeze.data.config import Source, source_key, split_name_fault
+from squeeze.data.config import DataSection, Source, source_key, split_name_fault
 from squeeze.distillation.config import phase_faults
 from squeeze.errors import ProfileError
 from squeeze.profile.model import Profile
@@ -26,6 +26,9 @@ NEEDS = {
     "bench": ("export", "there is no file to measure without it"),
     "budget": ("bench", "there is no figure to judge without it"),
 }
+
+MOST_HELD_OUT = 0.9
+"""Share of the rows that a split may take away from training."""
 
 
 def check(profile: Profile) -> list[Problem]:
@@ -84,7 +87,7 @@ def _homes(profile: Profile) -> Iterator[Problem]:
 def _paths(profile: Profile) -> Iterator[tuple[Place, str]]:
     """Whatever may be a path, and where it stands."""
     data, teacher = profile.data, profile.teacher
-    sources: dict[Place, Source | str] = {
+    sources: dict[Place, Source | str | None] = {
         ("data", "train"): data.train,
         ("data", "validation"): data.validation,
         ("data", "test"): data.test,
@@ -92,7 +95,8 @@ def _paths(profile: Profile) -> Iterator[tuple[Place, str]]:
     sources |= {("data", "more_tests", name): source for name, source in data.more_tests.items()}
     sources |= {("data", "unlabelled", number): source for number, source in enumerate(data.unlabelled)}
     for place, source in sources.items():
-        yield (place, source) if isinstance(source, str) else ((*place, "name"), source.name)
+        if source is not None:
+            yield (place, source) if isinstance(source, str) else ((*place, "name"), source.name)
     if teacher is not None and teacher.model is not None:
         yield ("teacher", "model"), teacher.model
     for number, member in enumerate(teacher.models if teacher else ()):
@@ -108,16 +112,32 @@ def _data(profile: Profile) -> Iterator[Problem]:
         if fault:
             yield Problem(("data", "more_tests", name), fault)
     train = source_key("train", data.train, data)
-    held_out: dict[Place, Source | str] = {("validation",): data.validation, ("test",): data.test}
+    held_out: dict[Place, Source | str | None] = {("validation",): data.validation, ("test",): data.test}
     held_out |= {("more_tests", name): source for name, source in data.more_tests.items()}
     for place, source in held_out.items():
-        if source_key(str(place[-1]), source, data) == train:
+        if source is not None and source_key(str(place[-1]), source, data) == train:
             message = "the training text, and a figure on it says nothing; name text that is not trained on"
             yield Problem(("data", *place), f"{train[0]} is {message}")
+    yield from _split(data)
     pool = [source_key("unlabelled", source, data) for source in data.unlabelled]
     for number, key in enumerate(pool):
         if key in pool[:number]:
             yield Problem(("data", "unlabelled", number), f"{key[0]} stands twice")
+
+
+def _split(data: DataSection) -> Iterator[Problem]:
+    """Either validation and test, or a split that makes them."""
+    for slot in ("validation", "test"):
+        given = getattr(data, slot) is not None
+        meaning = DataSection.model_fields[slot].description
+        if data.split is None and not given:
+            yield Problem(("data", slot), f"missing ({meaning})")
+        elif data.split is not None and given:
+            yield Problem(("data", slot), "[data] split makes it out of train; name one or the other")
+    if data.split is not None and data.split.validation + data.split.test >= MOST_HELD_OUT:
+        message = f"validation and test must be below {MOST_HELD_OUT:g} of the rows together"
+        got = f"{data.split.validation:g} + {data.split.test:g}"
+        yield Problem(("data", "split"), f"{message}, got {got}")
 
 
 def _student(profile: Profile) -> Iterator[Problem]:

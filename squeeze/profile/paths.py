@@ -43,7 +43,8 @@ def homeless(name: str) -> bool:
 
 def _anchor_data(data: dict[str, Any], folder: Path) -> None:
     for slot in ("train", "validation", "test"):
-        data[slot] = _entry(data[slot], folder)
+        if data[slot] is not None:
+            data[slot] = _entry(data[slot], folder)
     data["more_tests"] = {
         name: _entry(entry, folder) for name, entry in (data.get("more_tests") or {}).items()
     }

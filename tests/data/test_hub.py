@@ -10,6 +10,7 @@ import pytest
 from squeeze.data import hub
 from squeeze.data.config import DataSection, Source
 from squeeze.data.sources import fingerprints, read
+from squeeze.data.table import Columns
 from squeeze.errors import DataError, MissingBackend, SqueezeError
 
 SECTION = DataSection(train="a.csv", validation="b.csv", test="c.csv")
@@ -113,7 +114,7 @@ def test_failures_of_the_hub_are_one_line(
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     with pytest.raises(expected) as caught:
-        hub.read("hf:owner/set", None, "train", "text", "label")
+        hub.read("hf:owner/set", None, "train", Columns("text", "label"))
     message = caught.value.message
     assert message.startswith("hf:owner/set")
     assert "\n" not in message

@@ -77,14 +77,16 @@ def test_groups_are_connected_through_others() -> None:
     for at in (1, 5, 9):
         chain.append(with_word(chain[-1], at, f"new{at}"))
     assert similarity(shingles(chain[0]), shingles(chain[-1])) < 0.5
-    assert groups([text(5), *chain, "short", text(6), "short"]).tolist() == [0, 1, 1, 1, 1, 5, 6, 7]
-    assert groups([]).tolist() == []
+    texts = [text(5), *chain, "short", text(6), "short", "SHORT"]
+    assert groups(texts, texts).tolist() == [0, 1, 1, 1, 1, 5, 6, 5, 8]
+    assert groups(texts, [entry.lower() for entry in texts]).tolist() == [0, 1, 1, 1, 1, 5, 6, 5, 5]
+    assert groups([], []).tolist() == []
 
 
 def test_texts_of_one_template_are_one_group_in_bounded_time() -> None:
     template = text(7, 30)
     rows = [with_word(template, i % 30, f"name{i}") for i in range(900)]
-    assert set(groups(rows).tolist()) == {0}
+    assert set(groups(rows, rows).tolist()) == {0}
     assert len(similar_rows(rows[:600], rows[600:])) == 600
 
 

@@ -73,6 +73,8 @@ def test_figures_are_those_of_the_run(html):
     assert "The teacher takes 9.62 ms at the median (fp32 ONNX, timed in turns): fp32 is 3.0 times" in text
     assert "model.int8.onnx is 1.60 times as fast as model.onnx (1.50 to 1.70 at 95 %)." in text
     assert "Test CPU" in text
+    assert "near-duplicates dropped" in text
+    assert "1,234" in text
     assert "1 min 5 s" in text
 
 

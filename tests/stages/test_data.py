@@ -183,3 +183,37 @@ def test_near_duplicates_are_dropped_and_counted(tmp_path: Path) -> None:
     assert load(tmp_path / "out").unlabelled == ("something else",)
     kept = run(tmp_path, {**data, "near_duplicates": "keep"})
     assert (kept.splits["train"].rows, kept.splits["unlabelled"].rows) == (11, 2)
+
+
+def test_one_file_is_split_and_named_as_the_source_of_all_parts(tmp_path: Path) -> None:
+    everything = csv(tmp_path, "all", [f"text {i}" for i in range(90)])
+    data = {"train": everything, "split": {"validation": 0.2}}
+    result = run(tmp_path, data, seed=3)
+    assert {name: (count.rows, count.source) for name, count in result.splits.items()} == {
+        "train": (63, everything), "validation": (18, everything), "test": (9, everything),
+    }  # fmt: skip
+    assert result.splits["test"].per_label == dict.fromkeys(LABELS, 3)
+    assert result.splits["test"].sha256 == STAGE.sources(config(data))[everything]
+    dataset = load(tmp_path / "out")
+    assert sum(len(dataset.splits[name]) for name in ("train", "validation", "test")) == 90
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["all.csv", "cache", "out", "scratch"]
+    again = load(tmp_path / "out").splits["test"].texts
+    run(tmp_path, data, seed=4)
+    assert load(tmp_path / "out").splits["test"].texts != again
+
+
+def test_equal_texts_of_two_events_leave_the_training_part(tmp_path: Path) -> None:
+    lines = [f'"text {i % 40}",{LABELS[i % 3]},{i // 10}' for i in range(200)]
+    path = tmp_path / "all.csv"
+    path.write_text("\n".join(["text,label,event", *lines]) + "\n", encoding="utf-8")
+    result = run(tmp_path, {"train": str(path), "split": {"by": "event"}})
+    assert result.splits["train"].dropped_duplicates > 0
+    assert any("rows dropped that also stand in validation or a test" in line for line in result.warnings)
+
+
+def test_a_split_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "all.csv"
+    path.write_text("text,label,date\na,offer,2026\nb,other,soon\n", encoding="utf-8")
+    with pytest.raises(DataError, match="1 rows have no date, such as 'soon': row 3"):
+        run(tmp_path, {"train": str(path), "split": {"by": "date"}})
+    assert list((tmp_path / "out").iterdir()) == []

@@ -12,6 +12,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from squeeze.core import diswot
 from squeeze.core import losses as core
 from squeeze.data.teacher_cache import LOGITS, attention, hidden, relations
 from squeeze.distillation.config import ON_TEACHER_ANSWERS, ON_TEACHER_LOGITS, Loss, Phase
@@ -113,6 +114,21 @@ def test_topk_takes_its_temperature_and_its_k():
         assert value(student, spec, batch) == pytest.approx(want, rel=1e-5)
         found.add(want)
     assert len(found) == 3
+
+
+def test_gradient_relations_take_labels_and_the_teachers_answer_where_there_is_none():
+    batch, student = seen_by(tiny.encoder(), *tiny.batch()), tiny.encoder(seed=1)
+    best = batch[LOGITS].argmax(1)
+    batch["labels"] = torch.tensor([1 - best[0], -1, best[2], -1])
+    with torch.no_grad():
+        ours = student.observe(batch["ids"], batch["mask"])
+    answers = torch.tensor([1 - best[0], best[1], best[2], best[3]])
+    want = diswot.distance(
+        diswot.gradient_relations(batch[LOGITS], answers, batch[hidden(3)][:, 0]),
+        diswot.gradient_relations(ours.logits, answers, ours.hidden[3][:, 0]),
+    )
+    found = value(student, phase({"name": "diswot_semantic"}), batch)
+    assert found == pytest.approx(float(want), rel=1e-5)
 
 
 def test_losses_inside_the_network_are_means_over_the_pairs_of_layers():

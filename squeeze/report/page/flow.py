@@ -28,10 +28,16 @@ def _data(found: Evidence) -> Iterator[Part]:
         yield Words("The run has no data yet.", quiet=True)
         return
     rows = tuple(
-        row(name, words.count(split.rows), words.count(split.dropped_duplicates), split.source)
+        row(
+            name,
+            words.count(split.rows),
+            words.count(split.dropped_duplicates),
+            words.count(split.dropped_near_duplicates),
+            split.source,
+        )
         for name, split in found.data.splits.items()
     )
-    yield Table(("text in", "rows", "duplicates dropped", "source"), rows)
+    yield Table(("text in", "rows", "duplicates dropped", "near-duplicates dropped", "source"), rows)
     labels = found.report.labels
     shown = tuple(
         row(label, *(words.count(split.per_label.get(label)) for split in found.data.splits.values()))

@@ -14,6 +14,7 @@ from squeeze.data.config import DataSection, split_name_fault
 from squeeze.data.dataset import write_split, write_unlabelled
 from squeeze.data.leakage import near_overlap
 from squeeze.data.sources import UNLABELLED, Table, fingerprints, named_sources, read
+from squeeze.data.splitting import split_table
 from squeeze.data.wording import combine
 from squeeze.errors import DataError, ProfileError
 from squeeze.progress import Progress
@@ -34,11 +35,14 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], work: Work) -> DataR
     section, labels = config.data, config.task.labels
     _require_split_names(section)
     tables, extra, unreadable = _read_all(section, work.progress)
-    findings = inspect(tables, labels, section.duplicates, section.near_duplicates)
+    tables, split_warnings = _split(config, tables, unreadable)
+    # Nobody can take out of a split what is made here.
+    duplicates = section.duplicates if section.split is None else "drop"
+    findings = inspect(tables, labels, duplicates, section.near_duplicates)
     if unreadable or findings.problems:
         advice = unreadable[0].hint if unreadable else hint(labels)
         raise combine([*(error.message for error in unreadable), *findings.problems], advice)
-    warnings = list(findings.warnings)
+    warnings = [*split_warnings, *findings.warnings]
     counts = _write_labelled(config, tables, findings, warnings, work.out)
     pool = _limit(_joined([_usable(table, tables, section, warnings) for table in extra]), UNLABELLED, config)
     write_unlabelled(work.out, pool.texts)
@@ -70,7 +74,7 @@ def _write_labelled(
             dropped_duplicates=len(same),
             dropped_near_duplicates=len(near),
             source=table.place,
-            sha256=digests[names[split]],
+            sha256=digests[names.get(split, names["train"])],
         )
     return counts
 
@@ -103,6 +107,20 @@ def _read_all(
                     tables[slot] = table
             advance(1, note=source.name)
     return tables, extra, problems
+
+
+def _split(
+    config: DataConfig, tables: dict[str, Table], problems: list[DataError]
+) -> tuple[dict[str, Table], tuple[str, ...]]:
+    """The tables with validation and test made out of train where the profile says so, and warnings."""
+    if config.data.split is None or "train" not in tables:
+        return tables, ()
+    try:
+        parts, warnings = split_table(tables["train"], config.data.split, config.seed)
+    except DataError as error:
+        problems.append(error)
+        return {}, ()
+    return {**parts, **{name: table for name, table in tables.items() if name != "train"}}, warnings
 
 
 def _limit(table: Table, split: str, config: DataConfig) -> Table:
