@@ -20,8 +20,8 @@ from squeeze.stages.bench.run import _settings, _teacher
 from squeeze.stages.bench.stage import STAGE, BenchConfig, BenchResult
 from squeeze.targets.measurement import MEASUREMENTS, Report
 from tests import tiny_onnx as tiny
+from tests.tiny import VOCABULARY, save_classifier
 from tests.tiny import artifact as artifact_of
-from tests.tiny import save_classifier
 
 SECTION = {"min_runs": 20, "min_seconds": 0.0, "max_seconds": 10.0, "starts": 1, "threads": 64}
 
@@ -142,6 +142,15 @@ def test_a_teacher_without_an_onnx_file_is_timed_in_pytorch(tmp_path, monkeypatc
     fast = result.measurements[1]
     assert timed.speedups["int8-dynamic"].value == pytest.approx(7.0 / fast.p50.value)
     assert timed.speedups["int8-dynamic"].low is None
+
+
+def test_a_teacher_is_not_exported_without_the_memory_for_it(tmp_path, monkeypatch):
+    folder = save_classifier(tmp_path / "member")
+    size = graphs.weight_bytes(folder)
+    monkeypatch.setattr(lean, "export", lambda *_: None)
+    for free, expected in ((6 * size - 1, None), (6 * size, VOCABULARY)):
+        monkeypatch.setattr(graphs, "usable_memory", lambda free=free: free)
+        assert graphs.export(folder, tmp_path / "teacher.onnx") == expected
 
 
 def test_calls_in_pytorch_run_the_teacher(tmp_path, monkeypatch):
