@@ -12,11 +12,11 @@ from typing import Any
 from squeeze.errors import ProfileError, visible
 from squeeze.models import headers
 from squeeze.models.headers import Shape
-from squeeze.models.layout import Family, family_of
+from squeeze.models.layout import family_of
 from squeeze.models.shapes import EmbeddingShape, EncoderShape, LayerShape
 from squeeze.models.support import ACTIVATION_NAMES, activation_key, refuse_config
 
-__all__ = ["Dimensions", "dimensions", "incomplete", "lacking", "outline"]
+__all__ = ["Dimensions", "dimensions", "incomplete", "lacking", "outline", "tensors"]
 
 Dimensions = Mapping[str, int]
 BUCKETS = 32  # of MPNet's distances
@@ -74,7 +74,7 @@ def outline(folder: Path, config: Mapping[str, Any], labels: int, outputs: int |
     refuse_config(folder, config, trained=outputs is None)
     name = str(config["model_type"])
     family, found = family_of(name), dimensions(folder, config)
-    wanted = _expected(family, found, outputs)
+    wanted = tensors(folder, config, outputs)
     lacks = incomplete(wanted, headers.sizes(folder), family.body)
     if lacks:
         raise lacking(folder, lacks)
@@ -120,8 +120,18 @@ def dimensions(folder: Path, config: Mapping[str, Any]) -> Dimensions:
     return found
 
 
-def _expected(family: Family, sizes: Dimensions, outputs: int | None) -> dict[str, Shape]:
-    """The shape of every tensor that must be there."""
+def tensors(folder: Path, config: Mapping[str, Any], outputs: int | None) -> dict[str, Shape]:
+    """The shape of every tensor that a model of a supported family has.
+
+    Args:
+        folder: of the model, for messages.
+        config: its config.json.
+        outputs: of its head; None: without it.
+
+    Raises:
+        ProfileError: config.json names a size that is none.
+    """
+    family, sizes = family_of(str(config["model_type"])), dimensions(folder, config)
     hidden, width = sizes["hidden"], sizes["width"]
     place = f"{family.body}.embeddings"
     wanted: dict[str, Shape] = {
