@@ -161,7 +161,7 @@ def _tables(section: DataSection) -> Mapping[str, Table]:
     return {
         slot: sources.read(source, slot, section)
         for slot, source in slots.items()
-        if slot == "train" or named or source != section.train
+        if source is not None and (slot == "train" or named or source != section.train)
     }
 
 
