@@ -9,6 +9,7 @@ Needs onnxruntime and numpy; no torch, no onnx.
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -19,15 +20,16 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, field_validator
 
 from squeeze.budget import Budget, parse_budget
-from squeeze.errors import UsageError
+from squeeze.errors import UsageError, brief
 from squeeze.progress import Progress
 from squeeze.schema import Frozen
 from squeeze.stages.gate.reports import Judgement, judge
 from squeeze.targets import gpu, paired, providers
 from squeeze.targets.casting import Cast, compare, questions
 from squeeze.targets.cpu import Settings, Where, measure
-from squeeze.targets.devices.address import Cpu, Gpu, Qemu, parse
+from squeeze.targets.devices.address import Adb, Address, Cpu, Estimate, Gpu, Qemu, Ssh, parse
 from squeeze.targets.measurement import Measurement, Report, Rounds
+from squeeze.targets.sessions import ENGINES
 from squeeze.targets.subjects import Subject, find, unchanged
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ __all__ = [
     "Judgement",
     "bench",
     "check",
+    "compares",
+    "followed",
     "is_functional",
     "judge",
     "parse_budget",
@@ -62,7 +66,7 @@ class BenchOptions(Frozen):
     provider: Literal["cpu", "xnnpack", "openvino", "cuda", "tensorrt"] | None = None
     """ONNX Runtime's provider for ONNX files: cpu (default), xnnpack or openvino; on a GPU cuda (default) or
     tensorrt; plans need none"""
-    max_memory: int | None = Field(default=None, ge=1)
+    max_memory: int | None = Field(default=None, ge=1, le=10**15)
     """bytes that a measuring process may take; most of what the machine can give by default"""
     cuda_graph: bool = False
     """record each shape of a plan as a CUDA graph"""
@@ -74,27 +78,27 @@ class BenchOptions(Frozen):
     """which form of a bundle: its name, `all`, or None for the one that ships"""
     baseline: Path | None = None
     """a model to compare with, or the report of an earlier run (.json)"""
-    threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1, le=1024)
     """threads inside one operator"""
-    batch: int = Field(default=1, ge=1)
+    batch: int = Field(default=1, ge=1, le=1_000_000)
     """texts a call"""
-    sequence: int | None = Field(default=None, ge=1)
+    sequence: int | None = Field(default=None, ge=1, le=1_000_000)
     """tokens a text; a bundle's own lengths by default, 128 for other files"""
     shapes: Mapping[str, tuple[int, ...]] = Field(default_factory=dict)
     """whole input shapes by input name"""
-    min_runs: int = Field(default=200, ge=10)
+    min_runs: int = Field(default=200, ge=10, le=10_000_000)
     """least number of timed calls"""
-    min_seconds: float = Field(default=3.0, ge=0)
+    min_seconds: float = Field(default=3.0, ge=0, le=86_400)
     """least time of timed calls, in seconds"""
-    max_seconds: float = Field(default=60.0, gt=0)
+    max_seconds: float = Field(default=60.0, gt=0, le=3 * 86_400)
     """most time for one model, warm-up included, in seconds"""
-    within: float = Field(default=60.0, gt=0)
+    within: float = Field(default=60.0, gt=0, le=86_400)
     """most time of a comparison, in seconds; it ends as soon as the answer is known"""
     reference: bool = False
     """time the reference workload beside the models, as a unit for other machines"""
-    starts: int = Field(default=3, ge=1)
+    starts: int = Field(default=3, ge=1, le=1000)
     """fresh processes for load time, first inference and memory"""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, le=2**63 - 1)
     """of inputs and order"""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """of the intervals; 1 - confidence is the chance of a false alarm, for each budget"""
@@ -108,6 +112,9 @@ class BenchOptions(Frozen):
             raise ValueError(f"{error.message}; {error.hint}") from error  # pydantic names the option
 
 
+SIZES = re.compile(r"[1-9][0-9]{0,9}(x[1-9][0-9]{0,9}){0,31}")
+
+
 def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
     """Read an input's shape as it is written on the command line.
 
@@ -118,8 +125,8 @@ def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
     ('pixel_values', (1, 3, 224, 224))
     """
     name, equals, sizes = text.rpartition("=")
-    if not (name and equals and re.fullmatch(r"[1-9][0-9]*(x[1-9][0-9]*)*", sizes)):
-        raise UsageError(f"shape {text!r}: not NAME=SIZExSIZE", hint="for example input_ids=1x128")
+    if not (name and equals and re.fullmatch(SIZES, sizes)):
+        raise UsageError(f"shape {brief(text, 80)!r}: not NAME=SIZExSIZE", hint="for example input_ids=1x128")
     return name, tuple(int(size) for size in sizes.split("x"))
 
 
@@ -145,10 +152,9 @@ def bench(
     """
     if not models:
         raise UsageError("no model given", hint="squeeze bench model.onnx --budget p95=5ms")
+    followed(options, models)
     _answerable(options, budgets)
-    report, before = _baseline(options)
-    chosen = [subject for path in models for subject in find(path, options.form)]
-    subjects = _distinct([*before, *chosen, *_reference(options, budgets, report)])
+    report, before, subjects = _subjects(models, options, budgets)
     cast = Cast.of(subjects, report, has_baseline=bool(before))
     rounds: Rounds | None = None
     with unchanged(subjects):
@@ -169,6 +175,37 @@ def bench(
     )
 
 
+def compares(models: Sequence[Path], options: BenchOptions, budgets: Sequence[Budget]) -> bool:
+    """Whether models are timed in rounds, which take as long as the answer does and have no runs to choose.
+
+    Raises:
+        UsageError: something that is not there, not a model or not a report.
+    """
+    return isinstance(parse(options.target), Cpu) and len(_subjects(models, options, budgets)[2]) > 1
+
+
+def followed(options: BenchOptions, models: Sequence[Path]) -> None:
+    """Refuse options that the target or the models do not have.
+
+    Raises:
+        UsageError: an option that would have no effect.
+    """
+    address = parse(options.target)
+    for name, (option, places) in ONLY_ON.items():
+        if getattr(options, name) != BenchOptions.model_fields[name].default and type(address) not in places:
+            homes = ", ".join(place.__name__.lower() for place in places)
+            raise UsageError(f"{option}: no effect with --target {address}", hint=f"it goes with {homes}")
+    if options.max_memory is not None and not sys.platform.startswith("linux"):
+        raise UsageError(
+            "--max-memory: this system cannot limit the memory of a process", hint="leave it out"
+        )
+    paths = [*models, *([options.baseline] if options.baseline else ())]
+    if options.form is not None and not any(path.is_dir() for path in paths):
+        raise UsageError(f"--form {options.form}: no bundle is given, files have no forms")
+    if isinstance(address, Gpu) and all(path.suffix in ENGINES for path in models) and options.provider:
+        raise UsageError(f"--provider {options.provider}: plans need none", hint="it is for ONNX files")
+
+
 def check(models: Sequence[Path], options: BenchOptions, progress: Progress) -> FunctionalReport:
     """Run models on an emulated core and compare what they compute with this machine.
 
@@ -185,6 +222,7 @@ def check(models: Sequence[Path], options: BenchOptions, progress: Progress) -> 
     from squeeze.targets.devices import functional
     from squeeze.targets.devices.results import FunctionalReport
 
+    followed(options, models)
     subjects = _distinct([subject for path in models for subject in find(path, options.form)])
     with _visit(options, progress) as session:
         results = functional.check(subjects, _settings(options), session, progress)
@@ -196,6 +234,23 @@ def is_functional(options: BenchOptions) -> bool:
     return isinstance(parse(options.target), Qemu)
 
 
+MEASURED: tuple[type[Address], ...] = (Cpu, Gpu, Adb, Ssh)
+ONLY_ON: Mapping[str, tuple[str, tuple[type[Address], ...]]] = {
+    "threads": ("--threads", (Cpu, Adb, Ssh, Qemu, Estimate)),
+    "provider": ("--provider", (Cpu, Gpu)),
+    "max_memory": ("--max-memory", (Cpu,)),
+    "cuda_graph": ("--cuda-graph", (Gpu,)),
+    "spin": ("--no-spin", (Gpu,)),
+    "transfers": ("--no-transfers", (Gpu,)),
+    "keep": ("--keep", (Adb, Ssh)),
+    "device_dir": ("--device-dir", (Adb, Ssh)),
+    "min_runs": ("--min-runs", MEASURED),
+    "min_seconds": ("--seconds", MEASURED),
+    "within": ("--within", (Cpu,)),
+    "reference": ("--reference", (Cpu,)),
+    "confidence": ("--confidence", MEASURED),
+}
+"""Options that not every target has: what they are called, and where they have an effect."""
 RELATIVE_STARTS = 8  # 6 pairs have an interval at 95 %
 NOT_ASKED = {"even"}  # settings that are no option: models that are compared get even time
 
@@ -252,8 +307,6 @@ def _measure(
         case _:
             from squeeze.targets.devices import measured
 
-            if options.provider:
-                providers.chosen(str(address), options.provider)
             with _visit(options, progress) as session:
                 return measured.measure(subjects, settings, session, progress)
 
@@ -282,6 +335,15 @@ def _baseline(options: BenchOptions) -> tuple[BenchReport | None, tuple[Subject,
     if options.baseline.suffix == ".json":
         return BenchReport.read(options.baseline), ()
     return None, find(options.baseline, None if options.baseline.is_dir() else options.form)[:1]
+
+
+def _subjects(
+    models: Sequence[Path], options: BenchOptions, budgets: Sequence[Budget]
+) -> tuple[BenchReport | None, tuple[Subject, ...], list[Subject]]:
+    """The earlier report, the baseline and all that is measured: the baseline first, the reference last."""
+    report, before = _baseline(options)
+    chosen = [subject for path in models for subject in find(path, options.form)]
+    return report, before, _distinct([*before, *chosen, *_reference(options, budgets, report)])
 
 
 def _distinct(subjects: Sequence[Subject]) -> list[Subject]:

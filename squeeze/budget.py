@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from squeeze.errors import UsageError
+from squeeze.errors import UsageError, brief
 from squeeze.schema import Frozen, Grown
 
 __all__ = [
@@ -27,7 +27,8 @@ __all__ = [
     "read_limit",
 ]
 
-LEAST_MB = 150.0
+LEAST_MB, MOST_MB = 150.0, 1e9
+"""Of a measuring process: what Python and ONNX Runtime take, and a petabyte."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ UNITS: Mapping[str, Units] = {
     "throughput": Units("/s", {"/s": 1.0}),
     "speedup": Units("x", {"x": 1.0}),
 }
+MOST_SHOWN = 80  # characters of what was written, in a message
 EXAMPLE = (
     "write budgets like p95=5ms, size=8MB, rss=200MB, load=300ms, throughput=100/s, speedup=2x, "
     "p50<=1.05x (of the baseline) or p50<=1.8ref (of the reference workload)"
@@ -175,24 +177,28 @@ def _read(text: str, units: Mapping[str, Units], example: str, at_least: Collect
     """One limit with the unit it was written in, as that is spelled in ``units``."""
     found = re.fullmatch(r"\s*(\w+)\s*(<=|>=|=)\s*([0-9]*\.?[0-9]+)\s*([A-Za-z/]*)\s*", text)
     if not found:
-        raise UsageError(f"budget {text!r}: not NAME=NUMBER UNIT", hint=example)
+        raise UsageError(f"budget {brief(text, MOST_SHOWN)!r}: not NAME=NUMBER UNIT", hint=example)
     name, sign, number, unit = found.groups()
     if name not in units:
         near = difflib.get_close_matches(name, units, n=1)
         hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(units)}"
-        raise UsageError(f"budget {text!r}: no figure is called {name}", hint=hint)
+        raise UsageError(f"budget {brief(text, MOST_SHOWN)!r}: no figure is called {name}", hint=hint)
     if sign == ("<=" if name in at_least else ">="):
         wanted = "at least" if name in at_least else "at most"
-        raise UsageError(f"budget {text!r}: {name} must be {wanted} its limit", hint=f"write {name}=...")
+        raise UsageError(
+            f"budget {brief(text, MOST_SHOWN)!r}: {name} must be {wanted} its limit", hint=f"write {name}=..."
+        )
     known = {each.lower(): (factor, each) for each, factor in units[name].factors.items()}
     if unit.lower() not in known:
         given = f"unknown unit {unit}" if unit else "no unit"
         names = [each for each in units[name].factors if each]
-        raise UsageError(f"budget {text!r}: {given}", hint=f"{name} takes {', '.join(names)}")
+        raise UsageError(
+            f"budget {brief(text, MOST_SHOWN)!r}: {given}", hint=f"{name} takes {', '.join(names)}"
+        )
     factor, spelled = known[unit.lower()]
     limit = float(number) * factor
     if not 0 < limit < math.inf:
-        raise UsageError(f"budget {text!r}: the limit must be above 0 and finite")
+        raise UsageError(f"budget {brief(text, MOST_SHOWN)!r}: the limit must be above 0 and finite")
     return _Written(name, limit, spelled)
 
 
@@ -204,7 +210,8 @@ def read_bytes(text: str, option: str) -> int:
         option: that it was given with.
 
     Raises:
-        UsageError: no such number or unit, or less than Python and ONNX Runtime take.
+        UsageError: no such number or unit, less than Python and ONNX Runtime take, or more
+            than any machine has.
 
     >>> read_bytes("1.5 GB", "--max-memory")
     1500000000
@@ -212,8 +219,10 @@ def read_bytes(text: str, option: str) -> int:
     found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([A-Za-z]+)\s*", text)
     factors = {name.lower(): factor for name, factor in BYTES.factors.items()}
     megabytes = float(found[1]) * factors.get(found[2].lower(), 0.0) if found else 0.0
-    if not LEAST_MB <= megabytes < math.inf:
+    if not LEAST_MB <= megabytes <= MOST_MB:
         raise UsageError(
-            f"{option} {text}: not an amount of memory, at least {LEAST_MB:g} MB", hint=f"{option} 8GB"
+            f"{option} {brief(text, MOST_SHOWN)}: not an amount of memory "
+            f"from {LEAST_MB:g} MB to {MOST_MB / 1e6:g} TB",
+            hint=f"{option} 8GB",
         )
     return int(megabytes * 1e6)

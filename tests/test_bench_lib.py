@@ -79,7 +79,7 @@ def test_budgets(text, figure, limit, unit):
 def test_wrong_budgets(text, told, hint):
     with pytest.raises(UsageError, match=told) as caught:
         parse_budget(text)
-    assert repr(text) in caught.value.message
+    assert text[:30] in caught.value.message
     assert hint in caught.value.hint
 
 
@@ -185,7 +185,7 @@ def test_junit_counts_and_parses():
 def test_junit_has_no_control_characters():
     check = judge(BenchReport(measurements=(FAST,)), [parse_budget("size=1MB")]).checks[0]
     odd = judge(BOTH, []).model_copy(update={"checks": (check.model_copy(update={"note": "a\x00b"}),)})
-    assert ElementTree.fromstring(bench_formats.junit(odd)).findtext(".//failure", "").endswith("\nab")
+    assert ElementTree.fromstring(bench_formats.junit(odd)).findtext(".//failure", "").endswith("\na\\u0000b")
 
 
 def test_markdown_has_the_figures_the_ratio_and_the_verdict():

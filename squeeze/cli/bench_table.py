@@ -53,7 +53,7 @@ def save(report: BenchReport, judgement: Judgement | None, junit: Path | None, m
 def save_markdown(path: Path, text: str) -> None:
     """Write a file, or add to it where it is the summary of a GitHub step, which is not ours alone."""
     given = os.environ.get(SUMMARY)
-    shared = bool(given) and path.resolve() == Path(given or "").resolve()
+    shared = bool(given) and os.path.realpath(path) == os.path.realpath(given or "")
     with path.open("a" if shared else "w", encoding="utf-8") as file:
         file.write(f"\n{text}" if shared else text)  # an empty line: what stands there may not end with one
 

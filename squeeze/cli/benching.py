@@ -92,6 +92,7 @@ NAMES = {
     "min_seconds": "seconds",
     "device_dir": "device-dir",
 }  # of options, by key
+MOST_MAX_S = 259_200.0
 LEAST_MAX_S = 60.0  # one model may take a minute, or three times the timed seconds asked for
 
 
@@ -149,22 +150,38 @@ def _bench(
 
     memory, seconds = values["max_memory"], values["min_seconds"]
     values |= {"shapes": dict(library.parse_shape(text) for text in values["shapes"] or ())}
-    values |= {"max_seconds": max(LEAST_MAX_S, 3 * seconds)}
-    values |= {"max_memory": read_bytes(memory, "--max-memory") if memory else None}
+    values |= {"max_seconds": min(max(LEAST_MAX_S, 3 * seconds), MOST_MAX_S)}
+    values |= {"max_memory": None if memory is None else read_bytes(memory, "--max-memory")}
     options = checked(library.BenchOptions, values, NAMES)
     budgets = [library.parse_budget(text) for text in limits]
     junit, markdown = files
-    _prepare(junit, markdown, judged=bool(budgets))
+    _prepare(junit, judged=bool(budgets))
+    writable(junit, markdown, apart=(*models, options.baseline))
     judged = bool(budgets or options.baseline)
+    library.followed(options, models)
     if library.is_functional(options):
         return _check(models, options, markdown, judged=judged, as_json=as_json)
     if options.target.startswith(PREFIX):
         return estimated(models, options, markdown, judged=judged, as_json=as_json)
+    _timed(options, compared=library.compares(models, options, budgets))
     with shown() as progress:
         report = library.bench(models, options, progress, budgets)
     judgement = library.judge(report, budgets) if budgets else None
     _write(report, judgement, junit, markdown, as_json=as_json)
     return exit_code(judgement.verdict if judgement else None)
+
+
+def _timed(options: BenchOptions, *, compared: bool) -> None:
+    """Refuse the options of a single model where models are compared, and the other way round."""
+    from squeeze.errors import UsageError
+
+    unused = ("min_runs", "min_seconds") if compared else ("within",)
+    for name in unused:
+        if getattr(options, name) != type(options).model_fields[name].default:
+            option = f"--{NAMES.get(name, name)}"
+            if compared:
+                raise UsageError(f"{option}: no effect on a comparison", hint="--within sets its time")
+            raise UsageError(f"{option}: no effect on a single model", hint="--seconds sets its time")
 
 
 def _check(
@@ -199,21 +216,22 @@ def _write(
     *,
     as_json: bool,
 ) -> None:
-    bench_table.save(report, judgement, junit, markdown)
-    if as_json:
-        _checks_to_stderr(judgement)
-        emit_json(report.plain())
-    else:
-        bench_table.show(report, judgement)
+    try:
+        bench_table.save(report, judgement, junit, markdown)
+    finally:  # a file that cannot be written now takes nothing of the result away
+        if as_json:
+            _checks_to_stderr(judgement)
+            emit_json(report.plain())
+        else:
+            bench_table.show(report, judgement)
 
 
-def _prepare(junit: Path | None, markdown: Path | None, *, judged: bool) -> None:
-    """Files that cannot be written are found out before anything is measured."""
+def _prepare(junit: Path | None, *, judged: bool) -> None:
+    """Files of which nothing could be written are refused before anything is measured."""
     from squeeze.errors import UsageError
 
     if junit is not None and not judged:
         raise UsageError("--junit: there are no checks to write", hint="give at least one --budget")
-    writable(junit, markdown)
 
 
 def _checks_to_stderr(judgement: Judgement | None) -> None:

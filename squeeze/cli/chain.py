@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from squeeze.cli.options import AsJson, Fresh, Out, ProfilePath, Sets, Wait
+from squeeze.cli.options import AsJson, Fresh, Out, ProfilePath, Sets, Wait, reached
 from squeeze.cli.output import emit, emit_json, exit_code, shown
 
 __all__ = ["RUNS", "distil", "export", "prune", "quantize", "run", "search"]
@@ -73,6 +73,7 @@ def _walk(
     from squeeze.report import collect, to_text
 
     profile = load(path, sets or ()).profile
+    reached(sets or (), until)
     with shown() as progress:
         result = pipeline.run(profile, out, until=until, fresh=fresh, wait=wait, progress=progress)
     report = collect(result.name, result.artifacts)

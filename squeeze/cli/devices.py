@@ -82,6 +82,7 @@ def show(target: Target, keep: Keep = False, device_dir: DeviceDir = None, as_js
     from squeeze.targets.devices.formats import description
     from squeeze.targets.devices.visiting import Habits, visit
 
+    _only_on_devices(target, keep=keep, device_dir=device_dir)
     with shown() as progress, visit(parse(target), Habits(keep, device_dir), progress) as session:
         device, condition = session.describe()
         name, found = session.transport.name, dict(session.properties)
@@ -124,6 +125,7 @@ def calibrate(
     from squeeze.targets.reach import measuring
 
     writable(out)
+    _only_on_devices(target, keep=keep, device_dir=device_dir)
     path = out or calibration.home() / f"{calibration.name_of(target)}.json"
     with shown() as progress, measuring(target, Habits(keep, device_dir), progress) as measure:
         found = measure_and_fit(target, measure, progress)
@@ -145,6 +147,15 @@ def list_known(as_json: AsJson = False) -> None:
         emit_json({"schema": 1, "devices": text.listed(calibration.home())})
     else:
         emit(text.known(calibration.home()))
+
+
+def _only_on_devices(target: str, *, keep: bool, device_dir: str | None) -> None:
+    from squeeze.errors import UsageError
+    from squeeze.targets.devices.address import Adb, Ssh, parse
+
+    for option, given in (("--keep", keep), ("--device-dir", device_dir is not None)):
+        if given and not isinstance(parse(target), Adb | Ssh):
+            raise UsageError(f"{option}: no effect with {target}", hint="it goes with adb and ssh")
 
 
 def _tell(made: Artifact, *, new: bool, as_json: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from squeeze.cli.bench_table import save_markdown
 from squeeze.cli.output import emit, emit_json, shown
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def estimated(
         )
     report = EstimateReport(results=results)
     if markdown is not None:
-        markdown.write_text(text.estimates(report), encoding="utf-8")
+        save_markdown(markdown, text.estimates(report))
     if as_json:
         emit_json(report.plain())
     else:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from squeeze.cli.chain import RUNS
-from squeeze.cli.options import AsJson, Out, ProfilePath, Sets
+from squeeze.cli.options import AsJson, Out, ProfilePath, Sets, reached
 from squeeze.cli.output import emit_json, emit_table, shown
 
 __all__ = ["explain", "plan"]
@@ -28,7 +28,9 @@ def plan(
     from squeeze import pipeline
     from squeeze.profile import load
 
-    steps = pipeline.plan(load(profile, sets or ()).profile, out, until)
+    loaded = load(profile, sets or ()).profile
+    reached(sets or (), until)
+    steps = pipeline.plan(loaded, out, until)
     if as_json:
         emit_json({"schema": 1, "steps": [_plain(step.__dict__) for step in steps]})
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from squeeze.schema import Frozen
 
-__all__ = ["AsJson", "Budgets", "Fresh", "Out", "ProfilePath", "Sets", "Wait", "checked"]
+__all__ = ["AsJson", "Budgets", "Fresh", "Out", "ProfilePath", "Sets", "Wait", "checked", "reached"]
 
 Model = TypeVar("Model", bound="Frozen")
 
@@ -36,6 +36,31 @@ Budgets: TypeAlias = Annotated[
         "--budget", metavar="FIGURE=LIMIT", help="Such as p95=5ms, size=8MB or p50<=1.05x; repeatable."
     ),
 ]
+
+
+def reached(sets: Sequence[str], until: str | None) -> None:
+    """Refuse changes of sections that no stage reads before the run ends.
+
+    Args:
+        sets: as `--set` has them.
+        until: the last stage.
+
+    Raises:
+        UsageError: a change without effect.
+    """
+    from squeeze.errors import UsageError
+    from squeeze.registry import STAGES
+
+    names = [stage.name for stage in STAGES]
+    if until not in names:
+        return
+    last = names.index(until) + 1
+    read = {section for stage in STAGES[:last] for section in stage.config.model_fields}
+    for key in (text.partition("=")[0].strip() for text in sets):
+        section = key.partition(".")[0]
+        later = (stage.name for stage in STAGES[last:] if section in stage.config.model_fields)
+        if section not in read and (stage := next(later, None)):
+            raise UsageError(f"--set {key}: no effect, {stage} reads it and the run ends with {until}")
 
 
 def checked(model: type[Model], values: Mapping[str, Any], names: Mapping[str, str]) -> Model:

@@ -69,19 +69,43 @@ def emit_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         emit(line if limit is None or len(line) <= limit else line[: limit - 1] + "…")
 
 
-def writable(*paths: Path | None) -> None:
-    """Files that cannot be written are found out before anything is done.
+def writable(*paths: Path | None, apart: Sequence[Path | None] = ()) -> None:
+    """Refuse files that cannot be written before anything is done.
+
+    Args:
+        paths: of the files that will be written, None for one that was not asked for.
+        apart: what the command reads, and must not overwrite.
 
     Raises:
-        UsageError: a path is a folder, or lies in none that may be written to.
+        UsageError: a path is a folder, lies in none that may be written to, or is named twice.
     """
-    for path in paths:
-        if path is None:
-            continue
-        if path.is_dir():
+    read = {os.path.realpath(path) for path in apart if path is not None}
+    written: set[str] = set()
+    for path in filter(None, paths):
+        place = os.path.realpath(path)
+        if place in read:
+            raise UsageError(f"{path}: this command reads it, and would overwrite it")
+        if place in written:
+            raise UsageError(f"{path}: named twice, each output needs a file of its own")
+        written.add(place)
+        _require_writable(path, Path(place))
+
+
+def _holds_files(folder: Path) -> bool:
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+
+
+def _require_writable(path: Path, place: Path) -> None:
+    """Try to open a file that is there without changing it, and the folder of one that is not."""
+    try:
+        if place.is_dir():
             raise UsageError(f"{path}: is a folder", hint="give the name of a file")
-        if not os.access(path if path.exists() else path.parent, os.W_OK):
+        if place.is_file():
+            place.open("ab").close()
+        elif not place.exists() and not _holds_files(place.parent):
             raise UsageError(f"{path}: cannot be written, {path.parent} is no folder that may be written to")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 @contextmanager

@@ -40,9 +40,12 @@ def report(
     """
     from squeeze import pipeline
     from squeeze.artifact import write_text
+    from squeeze.errors import UsageError
     from squeeze.report import by_kind, collect, reports_json, reports_markdown, reports_text
 
     writable(markdown, html)
+    if no_texts and html is None:
+        raise UsageError("--no-texts: no effect without --html", hint="only the page quotes texts")
     opened = dict(zip(_names(runs), map(pipeline.open_stages, runs), strict=True))
     found = [collect(name, by_kind(stages)) for name, stages in opened.items()]
     if markdown is not None:

@@ -88,12 +88,12 @@ def search_cnn(
 
 
 def _blocks(text: str) -> tuple[int, ...]:
-    from squeeze.errors import UsageError
+    from squeeze.errors import UsageError, brief
 
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
-        raise UsageError(f"--teacher {text!r}: not N,N,N", hint="9,9,9 is ResNet-56") from error
+        raise UsageError(f"--teacher {brief(text, 80)!r}: not N,N,N", hint="9,9,9 is ResNet-56") from error
 
 
 def _show(result: CnnResult) -> None:

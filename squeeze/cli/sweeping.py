@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from squeeze.cli.bench_table import save_markdown
 from squeeze.cli.options import AsJson, checked
 from squeeze.cli.output import emit, emit_json, exit_code, shown, writable
 
@@ -102,13 +103,14 @@ def sweep(
     """
     from squeeze.sweeping import run
 
-    writable(markdown)
+    writable(markdown, apart=(model,))
     values: dict[str, Any] = {"passes": passes, "repeats": repeats, "seed": seed, "confidence": confidence}
     values |= {"target": target, "device_dir": device_dir}
     values |= {"min_runs": min_runs, "min_seconds": seconds, "max_seconds": max_seconds}
     found = _options(values, threads, batch, seq, limit)
     grid = energy or not (cold or texts) or any(part is not None for part in (threads, batch, seq, limit))
     wanted = _wanted(texts, grid=grid, cold=cold, energy=energy)
+    run.followed(found, wanted)
     with shown() as progress:
         report = run.run(model, form, wanted, found, progress)
     _write(report, markdown, as_json=as_json)
@@ -136,7 +138,7 @@ def _write(report: SweepReport, markdown: Path | None, *, as_json: bool) -> None
 
     drawn = formats.markdown(report)
     if markdown is not None:
-        markdown.write_text(drawn, encoding="utf-8")
+        save_markdown(markdown, drawn)
     if as_json:
         emit_json(report.plain())
     else:

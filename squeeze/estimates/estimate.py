@@ -52,7 +52,7 @@ def estimate(
     found = []
     with progress.task("estimate", len(subjects)) as advance:
         for each in subjects:
-            nodes = trace(each, (length,), batch, shapes or {})[length]
+            nodes = trace(each, (length,), batch, shapes or {}, sequence=sequence)[length]
             low, middle, high = interval(nodes, known)
             found.append(
                 Estimated(

@@ -61,7 +61,13 @@ class Node:
 
 
 def trace(
-    subject: Subject, lengths: Sequence[int], batch: int, shapes: Mapping[str, tuple[int, ...]], seed: int = 0
+    subject: Subject,
+    lengths: Sequence[int],
+    batch: int,
+    shapes: Mapping[str, tuple[int, ...]],
+    *,
+    sequence: int | None = None,
+    seed: int = 0,
 ) -> dict[int, tuple[Node, ...]]:
     """Run a model once for each length.
 
@@ -70,6 +76,7 @@ def trace(
         lengths: tokens a text.
         batch: texts a call.
         shapes: whole input shapes by input name.
+        sequence: tokens a text that were asked for; None: whatever the model takes.
         seed: of the inputs.
 
     Returns:
@@ -81,18 +88,24 @@ def trace(
     """
     return {
         length: first_that_runs(
-            partial(_nodes, subject.path, length, batch, shapes, seed), subject.vocabulary
+            partial(_nodes, subject.path, length, batch, shapes, sequence, seed), subject.vocabulary
         )
         for length in lengths
     }
 
 
 def _nodes(
-    path: Path, length: int, batch: int, shapes: Mapping[str, tuple[int, ...]], seed: int, bound: int
+    path: Path,
+    length: int,
+    batch: int,
+    shapes: Mapping[str, tuple[int, ...]],
+    sequence: int | None,
+    seed: int,
+    bound: int,
 ) -> tuple[Node, ...]:
     with tempfile.TemporaryDirectory() as folder:
         session = open_session(path, threads=1, traced=Path(folder) / "nodes")
-        settled = slots(specs(session), shapes, batch)
+        settled = slots(specs(session), shapes, batch, sequence)
         values = feed(settled, [length] * batch, bound, np.random.default_rng(seed))
         try:
             with guarded(path, "cannot be run"):

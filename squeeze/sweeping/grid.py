@@ -138,9 +138,6 @@ def _once(subject: Subject, place: Place, options: SweepOptions, walk: int, meas
         confidence=options.confidence,
     )
     (found,) = measure([subject], settings, Silent())
-    if found.sequence is None and place.sequence is not None:
-        declared = "; ".join(f"{name} {kind}" for name, kind in found.inputs.items())
-        raise UsageError(f"{subject.name}: its length is not free ({declared})", hint="give --seq own")
     return found
 
 

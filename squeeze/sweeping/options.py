@@ -7,7 +7,7 @@ import re
 from pydantic import Field, ValidationInfo, field_validator
 
 from squeeze.budget import TIME, read_limit
-from squeeze.errors import UsageError
+from squeeze.errors import UsageError, brief
 from squeeze.runtime import usable_cores
 from squeeze.schema import Frozen
 from squeeze.sweeping.records import Place
@@ -44,16 +44,16 @@ class SweepOptions(Frozen):
     """tokens a text; None: own lengths"""
     passes: int = Field(default=6, ge=1, le=100)
     """walks over the grid; 6 or more, or there are no intervals of what differs between them"""
-    min_runs: int = Field(default=200, ge=10)
+    min_runs: int = Field(default=200, ge=10, le=10_000_000)
     """timed calls of a point at least, all passes together"""
-    min_seconds: float = Field(default=1.5, ge=0)
+    min_seconds: float = Field(default=1.5, ge=0, le=86_400)
     """seconds of timed calls of a point at least, all passes together"""
-    max_seconds: float = Field(default=60.0, gt=0)
+    max_seconds: float = Field(default=60.0, gt=0, le=86_400)
     """most seconds for a point, warm-up included, all passes together"""
     limit: Limit | None = None
     repeats: int = Field(default=7, ge=1, le=100)
     """cold starts, and as many warm ones"""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, le=2**63 - 1)
     """of inputs and order"""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """of the intervals"""
@@ -104,7 +104,7 @@ def parse_counts(text: str, option: str) -> tuple[int, ...]:
     """
     if not re.fullmatch(r"\s*[1-9][0-9]{0,6}\s*(,\s*[1-9][0-9]{0,6}\s*)*", text):
         raise UsageError(
-            f"{option} {text!r}: not numbers above 0 with commas between them",
+            f"{option} {brief(text, 80)!r}: not numbers above 0 with commas between them",
             hint=f"for example {option} 1,4",
         )
     return tuple(sorted({int(word) for word in text.split(",")}))

@@ -16,10 +16,11 @@ from squeeze.sweeping.cold import cold
 from squeeze.sweeping.options import SweepOptions, places
 from squeeze.sweeping.records import Point, SweepReport
 from squeeze.sweeping.texts import builtin, time_texts
+from squeeze.targets import energy as rapl
 from squeeze.targets.reach import measuring
 from squeeze.targets.subjects import Subject, find, model_bytes
 
-__all__ = ["Wanted", "run"]
+__all__ = ["Wanted", "followed", "run"]
 
 CPU = "cpu"
 LIBRARIES = ("onnxruntime", "tokenizers", "numpy")
@@ -60,7 +61,7 @@ def run(
         UsageError: nothing there that could be measured.
         SqueezeError: the model cannot be run.
     """
-    _here(options, wanted)
+    followed(options, wanted)
     subject = _subject(path, form)
     texts = wanted.texts
     timed = time_texts(subject, texts, wanted.source, options, progress) if texts else None
@@ -86,8 +87,32 @@ def run(
     )
 
 
-def _here(options: SweepOptions, wanted: Wanted) -> None:
-    """Devices are asked for a grid alone."""
+def followed(options: SweepOptions, wanted: Wanted) -> None:
+    """Refuse options that the target or the parts that are measured do not have.
+
+    Raises:
+        UsageError: an option that would have no effect, or a part that a device is not asked for.
+        MissingBackend: energy counters are asked for and cannot be read.
+    """
+    _on_devices(options, wanted)
+    timed = wanted.grid or wanted.texts is not None
+    needed = {
+        "passes": ("--passes", wanted.grid, "a grid"),
+        "repeats": ("--repeats", wanted.cold, "--cold"),
+        "min_runs": ("--min-runs", timed, "a grid or --texts"),
+        "min_seconds": ("--seconds", timed, "a grid or --texts"),
+    }
+    for name, (option, used, what) in needed.items():
+        if not used and getattr(options, name) != SweepOptions.model_fields[name].default:
+            raise UsageError(f"{option}: no effect without {what}")
+    if wanted.energy:
+        rapl.zones(rapl.POWERCAP)
+
+
+def _on_devices(options: SweepOptions, wanted: Wanted) -> None:
+    """Devices are asked for a grid alone, and have a folder for our files."""
+    if options.device_dir is not None and options.target == CPU:
+        raise UsageError("--device-dir: no effect with --target cpu", hint="it goes with adb and ssh")
     parts = {"--cold": wanted.cold, "--texts": wanted.texts is not None, "--energy": wanted.energy}
     asked = [name for name, there in parts.items() if there]
     if options.target != CPU and asked:

@@ -190,6 +190,7 @@ def request_for(
         "cores": cores(settings.threads),
         "shapes": {name: list(shape) for name, shape in settings.shapes.items()},
         "batch": settings.batch,
+        "sequence": settings.sequence,
         "lengths": shared_lengths([each for each in everyone if not each.fixed], settings.sequence),
         "even": settings.even,
         "seed": settings.seed,

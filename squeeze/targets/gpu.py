@@ -46,7 +46,7 @@ def find(subjects: Sequence[Subject], pinned: Pinned) -> Where:
 
     Raises:
         MissingBackend: no GPU, no driver, or a library that is not installed.
-        UsageError: a CUDA graph of an ONNX file.
+        UsageError: a CUDA graph or another way of waiting for an ONNX file.
     """
     onnx = [each for each in subjects if each.path.suffix not in ENGINES]
     if onnx and pinned.cuda_graph:
@@ -54,6 +54,8 @@ def find(subjects: Sequence[Subject], pinned: Pinned) -> Where:
             f"{onnx[0].path}: CUDA graphs are for plans here",
             hint="ONNX Runtime would need one shape for all calls",
         )
+    if onnx and not pinned.spin:
+        raise UsageError(f"{onnx[0].path}: --no-spin is for plans, ONNX Runtime waits as it does")
     asked: dict[str, Any] = {"gpu": asdict(pinned), "provider": PROVIDERS[pinned.provider]}
     models = [{"path": str(each.path.resolve())} for each in subjects]
     facts = ask({"role": "device", "cores": [], "models": models, **asked}, START_TIMEOUT_S)

@@ -48,8 +48,12 @@ class Spec:
 
     def __str__(self) -> str:
         """As reports show it."""
-        shape = ", ".join("?" if size is None else visible(str(size)) for size in self.shape)
-        return f"{self.kind} [{shape}]"
+        return f"{self.kind} {self.sizes}"
+
+    @property
+    def sizes(self) -> str:
+        """Its dimensions."""
+        return f"[{', '.join('?' if size is None else visible(str(size)) for size in self.shape)}]"
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,9 @@ class Slot:
     value: float = 0.0
 
 
-def slots(specs: Sequence[Spec], shapes: Mapping[str, Sequence[int]], batch: int) -> tuple[Slot, ...]:
+def slots(
+    specs: Sequence[Spec], shapes: Mapping[str, Sequence[int]], batch: int, sequence: int | None = None
+) -> tuple[Slot, ...]:
     """Settle every dimension but the length.
 
     A given shape wins, also for dimensions of the same name in other inputs. Else the input's name,
@@ -77,13 +79,20 @@ def slots(specs: Sequence[Spec], shapes: Mapping[str, Sequence[int]], batch: int
         specs: what the model declares.
         shapes: whole shapes by input name.
         batch: texts a call.
+        sequence: tokens a text that were asked for; None: whatever the model takes.
 
     Raises:
-        UsageError: a given shape contradicts the model, or the model has another, fixed batch.
+        UsageError: a given shape contradicts the model, or the model has another, fixed batch or length, or
+            none at all.
         StageFailed: an input is not a tensor of numbers, or larger than anything that could be fed.
     """
     around = Surroundings.of(specs, _named_sizes(specs, shapes), batch)
-    return tuple(_slot(spec, shapes, around) for spec in specs)
+    settled = tuple(_slot(spec, shapes, around) for spec in specs)
+    if batch > 1 and not any(batch in slot.shape for slot in settled):
+        raise UsageError(f"batch {batch}: {_no_input(specs)} has a batch", hint="leave --batch out")
+    if sequence is not None and not has_length(settled):
+        _same_length(specs, settled, sequence)
+    return settled
 
 
 def hint(specs: Sequence[Spec], filled: Sequence[Slot], values: Feed) -> str:
@@ -103,7 +112,7 @@ def hint(specs: Sequence[Spec], filled: Sequence[Slot], values: Feed) -> str:
     return f"tried {' '.join(tried[:NAMED])}{more}: give the sizes it wants{tokens}"
 
 
-def _written(shape: Sequence[int]) -> str:
+def _written(shape: Sequence[int | None]) -> str:
     return "x".join(map(str, shape))
 
 
@@ -199,7 +208,8 @@ def _slot(spec: Spec, shapes: Mapping[str, Sequence[int]], around: Surroundings)
     bytes_ = prod(DEFAULT_LENGTH if size is None else size for size in shape) * kind.itemsize
     if bytes_ > MOST_BYTES:
         limit = f"at most {MOST_BYTES / 1e9:.3g} GB"
-        raise StageFailed(f"input {_told(spec)}, {spec}, takes {bytes_ / 1e9:.3g} GB a call; {limit}")
+        wrong = StageFailed if given is None else UsageError
+        raise wrong(f"input {_told(spec)}, {spec}, takes {bytes_ / 1e9:.3g} GB a call; {limit}")
     return Slot(spec.name, kind, shape, *filling(spec, kind))
 
 
@@ -212,6 +222,34 @@ def _same_batch(spec: Spec, batch: int) -> None:
     first = spec.shape[0] if len(spec.shape) > 1 and not is_state(spec) else None
     if batch > 1 and isinstance(first, int) and first != batch:
         raise UsageError(f"batch {batch} does not fit {_told(spec)}, whose batch is fixed: {spec}")
+
+
+def _same_length(specs: Sequence[Spec], settled: Sequence[Slot], sequence: int) -> None:
+    """Refuse a length that a model whose sizes are all settled does not have."""
+    texts = [
+        (spec, slot)
+        for spec, slot in zip(specs, settled, strict=True)
+        if len(slot.shape) == 2 and slot.fill in ("ids", "ones", "zeros", "positions")
+    ]
+    if not texts:
+        raise UsageError(
+            f"seq {sequence}: {_no_input(specs)} has a length",
+            hint="leave --seq out; a sweep takes --seq own",
+        )
+    for spec, slot in texts:
+        if slot.shape[1] != sequence and not isinstance(spec.shape[1], int):
+            raise UsageError(f"seq {sequence} does not fit --shape {_told(spec)}={_written(slot.shape)}")
+        if slot.shape[1] != sequence:
+            raise UsageError(
+                f"seq {sequence} does not fit {_told(spec)}, whose length is fixed: {spec.sizes}",
+                hint="leave --seq out (a sweep takes --seq own), or export the model with a free length",
+            )
+
+
+def _no_input(specs: Sequence[Spec]) -> str:
+    """The model's inputs, as the subject of a sentence that denies something of all of them."""
+    named = "; ".join(f"{_told(spec)} {spec}" for spec in specs[:NAMED])
+    return f"no input ({named or 'it has none'})"
 
 
 def _fill(

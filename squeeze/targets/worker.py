@@ -159,8 +159,11 @@ def open_model(request: Mapping[str, Any], wanted: Mapping[str, Any], bound: int
     with guarded(path, "cannot be read"):
         declared = specs(session)
     fixed = bool(wanted.get("fixed"))
-    shapes = {} if fixed else {name: tuple(shape) for name, shape in request["shapes"].items()}
-    return Model(path, session, slots(declared, shapes, 1 if fixed else request["batch"]), bound, fixed)
+    if fixed:
+        return Model(path, session, slots(declared, {}, 1), bound, fixed)
+    shapes = {name: tuple(shape) for name, shape in request["shapes"].items()}
+    settled = slots(declared, shapes, request["batch"], request.get("sequence"))
+    return Model(path, session, settled, bound, fixed)
 
 
 def measure(request: Mapping[str, Any]) -> dict[str, Any]:

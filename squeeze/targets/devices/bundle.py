@@ -24,7 +24,7 @@ from squeeze.targets.devices import packages
 from squeeze.targets.devices.abi import ABIS, Abi, require_machine
 from squeeze.targets.devices.commands import Late, call
 
-__all__ = ["Sources", "build", "cached", "default_version", "home", "key"]
+__all__ = ["Sources", "build", "cached", "default_version", "followed", "home", "key"]
 
 RUNNER = "squeeze-runner"
 LIBRARY = "libonnxruntime.so.1"
@@ -99,10 +99,11 @@ def build(abi: Abi, sources: Sources, root: Path, progress: Progress) -> tuple[A
         The bundle, and whether it was made now.
 
     Raises:
-        UsageError: parts that are for something else.
+        UsageError: parts that are for something else, or options without effect.
         MissingBackend: a compiler or a part that is not there.
         StageFailed: the compiler refuses.
     """
+    followed(abi, sources)
     wanted = key(abi, sources)
     there = cached(root).get(abi.name)
     if there is not None and there.manifest.get("key") == wanted:
@@ -125,6 +126,27 @@ def build(abi: Abi, sources: Sources, root: Path, progress: Progress) -> tuple[A
         artifact.discard(root / abi.name)
         record = {"key": wanted, "result": _result(abi, parts, sources)}
         return artifact.commit(partial, root / abi.name, "runner", record), True
+
+
+def followed(abi: Abi, sources: Sources) -> None:
+    """Refuse options that a kind of device does not use, or that another option replaces.
+
+    Raises:
+        UsageError: an option that would have no effect.
+    """
+    android, chosen = abi.name == "android-arm64", sources.version != default_version()
+    unused = {
+        "--ndk": sources.ndk is not None and not android,
+        "--header": sources.header is not None and android,
+        "--libc": sources.libc is not None and (android or sources.device_libc),
+        "--device-libc": sources.device_libc and android,
+        "--download": sources.download and android,
+        "--version": chosen and (android or sources.library is not None or not sources.download),
+    }
+    for option, without in unused.items():
+        if without:
+            others = {"--libc": " and --device-libc", "--version": ", it goes with --download alone"}
+            raise UsageError(f"{option}: no effect with --abi {abi.name}{others.get(option, '')}")
 
 
 def _result(abi: Abi, parts: Parts, sources: Sources) -> dict[str, Any]:
@@ -173,7 +195,7 @@ def _linux(abi: Abi, sources: Sources, scratch: Path, progress: Progress) -> Par
             f"--abi {abi.name}: not given: {', '.join(lacking)}",
             hint="--download fetches them from PyPI and Debian",
         )
-    library = sources.library or _installed(abi)
+    library = sources.library or _installed(abi, sources)
     if library is None:
         progress.log(f"downloading onnxruntime {sources.version} for {abi.wheel}")
         library = packages.wheel(sources.version, abi, scratch)
@@ -190,7 +212,7 @@ def _linux(abi: Abi, sources: Sources, scratch: Path, progress: Progress) -> Par
 
 def _lacking(abi: Abi, sources: Sources) -> list[str]:
     """Options that nobody gave and that nothing here replaces."""
-    lacking = [] if sources.library or _installed(abi) else ["--library"]
+    lacking = [] if sources.library or _installed(abi, sources) else ["--library"]
     lacking += [] if sources.header else ["--header"]
     return lacking + (["--libc"] if _wants_libc(sources) and sources.libc is None else [])
 
@@ -199,8 +221,10 @@ def _wants_libc(sources: Sources) -> bool:
     return not sources.device_libc
 
 
-def _installed(abi: Abi) -> Path | None:
-    """The library of the installed onnxruntime, when this machine is such a device."""
+def _installed(abi: Abi, sources: Sources) -> Path | None:
+    """The library of the installed onnxruntime, when this machine is such a device and has that version."""
+    if sources.version != default_version():
+        return None
     package = find_spec("onnxruntime")  # found, not loaded
     if package is None or package.origin is None:
         return None

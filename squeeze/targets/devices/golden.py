@@ -84,7 +84,7 @@ def goldens(subjects: Sequence[Subject], settings: Settings, count: int) -> tupl
 def _golden(subject: Subject, rows: list[list[int]] | list[None], settings: Settings) -> Golden:
     session = open_session(subject.path, threads=1)
     declared = specs(session)
-    settled = slots(declared, settings.shapes, settings.batch)
+    settled = slots(declared, settings.shapes, settings.batch, settings.sequence)
 
     def answers(bound: int) -> tuple[tuple[Feed, ...], tuple[tuple[NDArray[Any], ...], ...]]:
         generator = np.random.default_rng(settings.seed)

@@ -17,6 +17,7 @@ SpaceName = Literal["resnet-cifar", "resnet-cifar-wide"]
 Score = Literal["parameters", "macs", "random", "diswot", "diswot_relation", "diswot_semantic"]
 COUNT = Units("", {"": 1.0, "k": 1e3, "M": 1e6})
 UNITS: Mapping[str, Units] = {"parameters": COUNT, "macs": COUNT, "size": BYTES, "p50": TIME}
+MOST_BLOCKS = 200  # of a stage; ResNet-1202, the deepest that was published for CIFAR
 EXAMPLE = "write budgets like parameters=280k, macs=40M, size=300KB or p50=3ms"
 
 
@@ -70,23 +71,23 @@ class CnnSearch(Frozen):
     """blocks of each of the teacher's stages, of 16, 32 and 64 channels"""
     batch: int = Field(default=64, ge=2, le=4096)
     """images that networks are compared on"""
-    starts: int = Field(default=5, ge=5)
+    starts: int = Field(default=5, ge=5, le=1000)
     """random starts of each network that are averaged"""
-    trials: int = Field(default=200, ge=1)
+    trials: int = Field(default=200, ge=1, le=1_000_000)
     """networks that are proposed; where the budget leaves no more than that, all of them are looked at"""
-    population: int = Field(default=30, ge=2)
+    population: int = Field(default=30, ge=2, le=100_000)
     """networks of one generation"""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=2**32 - 1)
     """of images, starts and proposals"""
-    workers: int = Field(default=1, ge=1)
+    workers: int = Field(default=1, ge=1, le=256)
     """processes that score"""
     storage: str | None = None
     """database of the trials, as an Optuna URL; a file of the output folder by default"""
 
     @model_validator(mode="after")
     def _stages_have_blocks(self) -> Self:
-        if min(self.teacher) < 1:
-            raise ValueError(f"`teacher` needs a block or more in each stage, got {self.teacher}")
+        if min(self.teacher) < 1 or max(self.teacher) > MOST_BLOCKS:
+            raise ValueError(f"`teacher` needs 1 to {MOST_BLOCKS} blocks in each stage, got {self.teacher}")
         return self
 
     @model_validator(mode="after")
