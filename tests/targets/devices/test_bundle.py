@@ -57,7 +57,7 @@ def given(tmp_path):
             file.writestr("onnxruntime/capi/libonnxruntime.so.1.32.0", elf(abi, b"library"))
             file.writestr("onnxruntime/capi/libonnxruntime_providers_shared.so", elf(abi))
         parts = {"library": wheel, "header": folder / "include", "libc": folder / "lib"}
-        return Sources(version="1.32.0", **{**parts, **changed})
+        return Sources(version=bundles.default_version(), **{**parts, **changed})
 
     return make
 
@@ -104,7 +104,9 @@ def test_with_the_devices_own_c_library(compilers, given, tmp_path):
 
 def test_nothing_is_fetched_unless_asked(compilers, tmp_path):
     with pytest.raises(MissingBackend) as caught:
-        bundles.build(find("linux-arm64"), Sources(version="1.32.0"), tmp_path / "cache", Silent())
+        bundles.build(
+            find("linux-arm64"), Sources(version=bundles.default_version()), tmp_path / "cache", Silent()
+        )
     assert caught.value.message == "--abi linux-arm64: not given: --library, --header, --libc"
     assert caught.value.hint.startswith("--download")
 
@@ -123,7 +125,10 @@ def test_parts_that_lack_something(compilers, given, tmp_path):
         bundles.build(find("linux-arm64"), sources, tmp_path / "c", Silent())
     with pytest.raises(UsageError, match=r"--header .*nowhere: no such file or folder"):
         bundles.build(
-            find("linux-arm64"), Sources("1", header=tmp_path / "nowhere"), tmp_path / "c", Silent()
+            find("linux-arm64"),
+            Sources(bundles.default_version(), header=tmp_path / "nowhere"),
+            tmp_path / "c",
+            Silent(),
         )
 
 
@@ -153,7 +158,7 @@ def android(tmp_path):
         file.writestr("jni/arm64-v8a/libonnxruntime.so", elf("android-arm64", b"android"))
         file.writestr("jni/x86_64/libonnxruntime.so", elf("linux-x86_64"))
         file.writestr("headers/onnxruntime_c_api.h", "/* header */\n")
-    return Sources(version="1.32.0", library=aar, ndk=ndk)
+    return Sources(version=bundles.default_version(), library=aar, ndk=ndk)
 
 
 def test_a_bundle_for_android(android, tmp_path):
@@ -166,8 +171,10 @@ def test_a_bundle_for_android(android, tmp_path):
 
 def test_android_needs_its_two_parts(tmp_path, android):
     with pytest.raises(UsageError, match=r"needs --ndk DIR and --library FILE.aar"):
-        bundles.build(find("android-arm64"), Sources(version="1"), tmp_path / "c", Silent())
-    other = Sources(version="1", library=android.library, ndk=tmp_path)
+        bundles.build(
+            find("android-arm64"), Sources(version=bundles.default_version()), tmp_path / "c", Silent()
+        )
+    other = Sources(version=bundles.default_version(), library=android.library, ndk=tmp_path)
     with pytest.raises(UsageError, match="no compiler for arm64 and Android API 24"):
         bundles.build(find("android-arm64"), other, tmp_path / "c", Silent())
 
