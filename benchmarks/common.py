@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from numpy.typing import ArrayLike
 
+from squeeze import latest
 from squeeze.artifact import write_json
 from squeeze.core.stats import paired_ratio
 from squeeze.errors import SqueezeError
@@ -116,8 +117,8 @@ def speedup(baseline: Measurement, model: Measurement) -> dict[str, Any]:
 def complete(folder: Path) -> bool:
     """Whether the last run in a run folder came to the end of its chain."""
     try:
-        return bool(read(folder / "latest.json")["complete"])
-    except (OSError, ValueError, KeyError):
+        return latest.read(folder).last.complete
+    except SqueezeError:
         return False
 
 

@@ -31,9 +31,11 @@ __all__ = [
     "ParityFailed",
     "ProfileError",
     "SqueezeError",
+    "SqueezeWarning",
     "StageFailed",
     "UsageError",
     "brief",
+    "masked",
     "reason",
     "visible",
 ]
@@ -55,13 +57,33 @@ def visible(text: str, keep: str = "") -> str:
     return CONTROLS.sub(lambda found: found[0] if found[0] in keep else f"\\u{ord(found[0]):04x}", text)
 
 
+SECRET_VALUES = re.compile(r"(?i)([?&;](?:\w*passw(?:or)?d|pwd|\w*token|\w*secret|api_?key)=)[^&;\s\"')]+")
+USER_INFO = re.compile(r"(?i)\b([a-z][a-z0-9+.\-]*://|ssh:)([^\s\"'<>]*)@")
+
+
+def masked(text: str) -> str:
+    """Text in which passwords of URLs are `***`; a user's name stays.
+
+    A password ends at the last `@` of its word: one that holds `@` or `/` unescaped is hidden as a whole.
+
+    >>> masked("postgresql://me:pa/ss@db/trials?sslpassword=x cannot be opened")
+    'postgresql://me:***@db/trials?sslpassword=*** cannot be opened'
+    """
+    return SECRET_VALUES.sub(r"\1***", USER_INFO.sub(_without_password, text))
+
+
+def _without_password(found: re.Match[str]) -> str:
+    name, colon, _ = found[2].partition(":")
+    return f"{found[1]}{name}{':***' if colon else ''}@"
+
+
 def brief(text: str, limit: int = 400) -> str:
     r"""A library's message on one line; of a long one the beginning and the end, where the reason stands.
 
     >>> brief("cannot load\n  " + "x" * 50 + " version 99, at most 14", 40)
     'cannot load xxxxxxx … ion 99, at most 14'
     """
-    flat = visible(" ".join(text.split()))
+    flat = visible(masked(" ".join(text.split())))
     if len(flat) <= limit:
         return flat
     begin = limit // 2
@@ -71,6 +93,10 @@ def brief(text: str, limit: int = 400) -> str:
 def reason(error: BaseException) -> str:
     """What an error of a library says, on one line; its type where it says nothing."""
     return brief(str(error)) or type(error).__name__
+
+
+class SqueezeWarning(UserWarning):
+    """Something that stops nothing and that a user should know; commands print it as a `warning:` line."""
 
 
 class SqueezeError(Exception):

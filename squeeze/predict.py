@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from squeeze import latest
 from squeeze.core.metrics import softmax
 from squeeze.errors import Corrupt, DataError, UsageError
 from squeeze.runtime import usable_cores
 from squeeze.schema import Frozen, is_text
-from squeeze.targets import reading
+from squeeze.targets import external, reading
+from squeeze.targets.files import readable
 from squeeze.targets.ort import guarded, open_session, specs
 from squeeze.targets.reading import LABELS, Labels
 from squeeze.targets.subjects import TOKENIZER, bundle_forms, shipped_form
@@ -53,7 +55,7 @@ def predict(
 
     Args:
         bundle: folder with a model, tokenizer.json and labels.json; checked against its manifest if
-            it has one.
+            it has one. The folder of a run stands for the bundle of its last complete run.
         texts: none may be empty; a single str is one text.
         form: ``fp32`` or ``int8-dynamic``; the form that ships by default.
         batch_size: texts a call, padded to the longest. One by default, because an int8 model with
@@ -65,12 +67,13 @@ def predict(
         DataError: a text that is empty, no UTF-8 or no str.
         UsageError: no bundle, no such form, or less than one text a call or one thread.
         Corrupt: the bundle has changed, or its parts do not fit together.
-        MissingBackend: onnxruntime or tokenizers is not installed.
+        MissingBackend: onnxruntime or tokenizers is not installed, or a file of weights is not there.
+        StageFailed: weights lie outside of the model's folder.
     """
     for name, value in (("batch_size", batch_size), ("threads", threads)):
         if value < 1:
             raise UsageError(f"{name}: {value}, must be at least 1")
-    bundle, listed = Path(bundle), _listed(texts)
+    bundle, listed = latest.resolve_bundle(Path(bundle))[0], _listed(texts)
     if not bundle.is_dir():
         raise UsageError(f"{bundle}: no such folder", hint="give the folder of a bundle")
     forms = bundle_forms(bundle)
@@ -79,6 +82,8 @@ def predict(
     names = reading.labels(bundle / LABELS)
     tokenizer = reading.tokenizer(bundle / TOKENIZER, names.max_length)
     path = bundle / forms[form or shipped_form(forms)]
+    readable(path)
+    external.check(path)
     session = open_session(path, threads=min(threads, usable_cores()))
     return [
         answer

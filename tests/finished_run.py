@@ -2,7 +2,7 @@
 
 run = finished_run.make(tmp_path / "runs" / "demo")
 finished_run.make(folder, until="distil")       killed before the export
-finished_run.rewrite(run, "gate", change)       a manifest that someone has changed by hand
+finished_run.rewrite(run, "gate", change)       a manifest that says something else, and has a digest for it
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from squeeze import artifact
+from squeeze import artifact, latest
 from squeeze.data.dataset import write_split, write_unlabelled
 from squeeze.distillation.config import PREDICTIONS
 from squeeze.registry import STAGES
@@ -60,7 +60,7 @@ def make(
     """Every stage up to one, and latest.json."""
     names = [name for name in CHAIN[: CHAIN.index(until) + 1] if name not in skip]
     folder.mkdir(parents=True)
-    places = {}
+    places: dict[str, artifact.Artifact] = {}
     for name in names:
         partial = folder / f"{name}.partial"
         partial.mkdir()
@@ -68,21 +68,38 @@ def make(
         config = {"task": {"type": "text-classification", "labels": list(labels), "max_length": 8}}
         record = {"stage": name, "version": 1, "key": "0" * 64, "identity": {"libraries": {"numpy": "2"}}}
         record |= {"config": config | CONFIGS.get(name, {}), "result": result, "environment": ENVIRONMENT}
-        artifact.commit(
+        places[name] = artifact.commit(
             partial, folder / f"{name}-0", KINDS[name], {**record, "seconds": 65.0, **(more or {})}
         )
-        places[name] = f"{name}-0"
-    latest = {"schema": 1, "name": folder.name, "complete": until == "gate", "verdict": None}
-    (folder / "latest.json").write_text(json.dumps({**latest, "folders": places}))
+    latest.record(folder, places, None, complete=until == "gate")
     return folder
 
 
 def rewrite(run: Path, stage: str, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change a manifest; its digest covers only the files beside it."""
-    path = run / f"{stage}-0" / artifact.MANIFEST
-    manifest = json.loads(path.read_text())
-    change(manifest)
-    path.write_text(json.dumps(manifest))
+    """Change a manifest, and have its digest say that it was so from the beginning."""
+    reseal(run / f"{stage}-0" / artifact.MANIFEST, change)
+
+
+def reseal(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change a sealed document and seal it again."""
+    document = json.loads(path.read_text())
+    document.pop("sha256", None)
+    change(document)
+    artifact.write_sealed(path, document)
+
+
+def renew(run: Path, stage: str) -> None:
+    """Compute the digests of an artefact anew, as if its files had always been so."""
+    folder = run / f"{stage}-0"
+    files = artifact.digest_files(folder)
+    digest = artifact.digest_json(files)
+    reseal(folder / artifact.MANIFEST, lambda manifest: manifest.update(files=files, digest=digest))
+
+    def change(known: dict[str, Any]) -> None:
+        for one in (known["shown"], known["last"]):
+            one["stages"][stage]["digest"] = digest
+
+    reseal(run / latest.LATEST, change)
 
 
 def _data(out: Path, labels: list[str], texts: list[str]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from squeeze import artifact
 from squeeze.errors import Corrupt
+from tests.finished_run import reseal
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4),
@@ -29,10 +31,16 @@ def committed(folder):
 
 
 def rewrite(folder, change):
+    """A manifest that says something else, sealed again: what else is wrong with it must be seen too."""
+    reseal(folder / artifact.MANIFEST, change)
+
+
+def edit(folder, before, after):
+    """A change by hand, as an editor makes it."""
     path = folder / artifact.MANIFEST
-    manifest = json.loads(path.read_text())
-    change(manifest)
-    path.write_text(json.dumps(manifest))
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
 
 
 def test_what_was_committed_is_loaded(tmp_path):
@@ -65,9 +73,14 @@ def test_the_digest_is_that_of_the_payload(tmp_path):
         (lambda f: (f / "manifest.json").write_text("{"), "no readable manifest"),
         (lambda f: (f / "manifest.json").write_bytes(b"\xff\xfe"), "no readable manifest"),
         (lambda f: (f / "manifest.json").write_text("[" * 100_000), "no readable manifest"),
-        (lambda f: (f / "manifest.json").write_text("[]"), "not a manifest of schema 1"),
-        (lambda f: (f / "manifest.json").write_text("{}"), "not a manifest of schema 1"),
-        (lambda f: rewrite(f, lambda m: m.update(schema=2)), "not a manifest of schema 1"),
+        (lambda f: (f / "manifest.json").write_text("[]"), "not a document of schema 2"),
+        (lambda f: (f / "manifest.json").write_text("{}"), "not a document of schema 2"),
+        (lambda f: rewrite(f, lambda m: m.update(schema=0)), "not a document of schema 2"),
+        (lambda f: rewrite(f, lambda m: m.update(schema=True)), "not a document of schema 2"),
+        (lambda f: edit(f, '"parameters": 3', '"parameters": 4'), "json: has changed since it was written"),
+        (lambda f: edit(f, '"sha256"', '"sha257"'), "json: has changed since it was written"),
+        (lambda f: edit(f, '"schema": 2', '"schema": 1'), "json: has changed since it was written"),
+        (lambda f: edit(f, "\n}\n", "\n} \n"), "json: has changed since it was written"),
         (lambda f: rewrite(f, lambda m: m.pop("kind")), "has no kind"),
         (lambda f: rewrite(f, lambda m: m.update(kind=3)), "has no kind, or one that is no str"),
         (lambda f: rewrite(f, lambda m: m.pop("digest")), "has no digest"),
@@ -91,6 +104,39 @@ def test_damage_is_named(damage, said, tmp_path):
     assert caught.value.hint.startswith("squeeze run makes it again")  # --fresh would train anew
 
 
+def test_a_newer_manifest_is_refused_and_an_older_one_is_read(tmp_path):
+    made = committed(tmp_path)
+    rewrite(tmp_path / "a", lambda m: m.update(schema=3))
+    with pytest.raises(Corrupt, match="has schema 3, this version reads up to 2") as caught:
+        artifact.load(tmp_path / "a")
+    assert caught.value.hint == "read it with the version that wrote it"
+    older = {**made.manifest, "schema": 1}
+    del older["sha256"]
+    artifact.write_json(tmp_path / "a" / "manifest.json", older)
+    found = artifact.load(tmp_path / "a")
+    assert (made.sealed, found.sealed, found.result) == (True, False, {"parameters": 3})
+
+
+def test_the_digest_of_a_manifest_is_that_of_its_bytes_with_zeros_in_its_place(tmp_path):
+    made = committed(tmp_path)
+    content = (tmp_path / "a" / "manifest.json").read_bytes()
+    digest = made.manifest["sha256"].encode()
+    assert content.count(digest) == 1
+    assert hashlib.sha256(content.replace(digest, b"0" * 64)).hexdigest().encode() == digest
+
+
+def test_every_flipped_bit_of_a_manifest_is_found(tmp_path):
+    committed(tmp_path)
+    path = tmp_path / "a" / "manifest.json"
+    content = path.read_bytes()
+    for place in range(len(content)):
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 8
+        path.write_bytes(changed)
+        with pytest.raises(Corrupt):
+            artifact.load(tmp_path / "a", verify=False)
+
+
 def test_a_forged_list_of_files_is_found_without_reading_them(tmp_path):
     committed(tmp_path)
     rewrite(tmp_path / "a", lambda m: m["files"].update({"weights.bin": "0" * 64}))
@@ -112,6 +158,7 @@ def test_any_value_at_any_place_is_corrupt_or_sound(tmp_path, key, value):
         pass
     else:
         assert key in ("kind", "result", "schema")
+        assert key != "schema" or value in (1, 2)
     finally:
         (folder / "manifest.json").write_text(sound)
 
@@ -158,6 +205,42 @@ def test_a_final_folder_is_not_overwritten(tmp_path):
     assert artifact.load(tmp_path / "a").kind == "encoder"
 
 
+def test_one_that_is_replaced_goes_at_the_last_moment(tmp_path):
+    old = committed(tmp_path)
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "file").write_text("new")
+    made = artifact.commit(tmp_path / "new", old.path, "encoder", {"result": {}}, replacing=True)
+    assert artifact.load(old.path) == made
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_links_are_removed_and_written_over_and_never_followed(tmp_path):
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "kept").write_text("kept")
+    for name in ("a", "a.discarded"):
+        (tmp_path / name).symlink_to(target)
+    artifact.discard(tmp_path / "a")
+    (tmp_path / "lost").symlink_to(tmp_path / "nothing")
+    artifact.discard(tmp_path / "lost")
+    for name in ("x.json", "x.json.partial"):
+        (tmp_path / name).symlink_to(target / "kept")
+    artifact.write_json(tmp_path / "x.json", {"a": 1})
+    assert json.loads((tmp_path / "x.json").read_text()) == {"a": 1}
+    assert not (tmp_path / "x.json").is_symlink()
+    assert (target / "kept").read_text() == "kept"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["target", "x.json", "x.json.partial"]
+
+
+def test_a_file_has_the_rights_that_the_umask_gives(tmp_path):
+    before = os.umask(0o027)
+    try:
+        artifact.write_text(tmp_path / "x", "x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o640
+
+
 def test_discard_removes_a_folder_and_what_an_earlier_one_left(tmp_path):
     committed(tmp_path)
     (tmp_path / "a.discarded").mkdir()
@@ -171,6 +254,11 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
     artifact.write_json(path, {"ä": 1})
     with pytest.raises(TypeError):
         artifact.write_json(path, {"a": object()})
+    artifact.write_json(tmp_path / "y.json", {"\udcff": 1})  # of a file's name that is no UTF-8
+    assert json.loads((tmp_path / "y.json").read_text()) == {"\udcff": 1}
+    (tmp_path / "y.json").unlink()
+    with pytest.raises(UnicodeEncodeError):  # half-way through the writing
+        artifact.write_text(path, "a\udcff")
     assert json.loads(path.read_text(encoding="utf-8")) == {"ä": 1}
     assert "ä" in path.read_text(encoding="utf-8")
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]

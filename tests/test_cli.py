@@ -14,11 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from squeeze import cli, pipeline
+from squeeze import cli, latest, pipeline
 from squeeze.cli import main
 from squeeze.errors import GateFailed, Inconclusive, MissingBackend, SqueezeError, StageFailed
 from squeeze.pipeline import RunResult
-from squeeze.pipeline.folders import RunFolder
 from tests import fake_stages as fake
 from tests import tiny_onnx as tiny
 
@@ -143,7 +142,7 @@ def test_bugs_are_one_line_and_a_traceback_only_on_demand(profile, monkeypatch, 
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(OSError(28, "No space left on device", "/x"), 4), (PermissionError(13, "Permission denied", "/x"), 2)],
+    [(OSError(5, "Input/output error", "/x"), 4), (PermissionError(13, "Permission denied", "/x"), 2)],
 )
 def test_system_errors_are_one_line(error, code, profile, monkeypatch, capsys):
     def fail(*_, **__):
@@ -250,9 +249,7 @@ def test_doctor_names_what_is_missing(monkeypatch, capsys):
 
 def test_gate_refuses_what_was_never_judged(tmp_path, capsys):
     result = fake_run(tmp_path)
-    RunFolder(tmp_path / "runs", "fake").write_latest(
-        {"data": result.steps[0].artifact.path.name}, None, complete=False
-    )
+    latest.record(result.folder, {"data": result.steps[0].artifact}, None, complete=True)
     assert main(["gate", str(result.folder)]) == 2
     assert "nothing was judged" in capsys.readouterr().err
     assert main(["gate", str(result.folder), "--budget", "p95=5ms"]) == 2

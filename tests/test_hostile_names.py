@@ -272,7 +272,7 @@ def test_labels_and_texts_change_nothing_in_a_report(tmp_path):
     ]
     assert kinds(drawn[0]) == kinds(drawn[1])
     runs_nothing(inert(reports_text([collect(names[0], by_kind(stages))]), "\n"))
-    html = _page({names[0]: stages}, texts=True)
+    html = _page({names[0]: stages}, [names[0]], texts=True)
     assert "script" not in re.findall(r"<([a-z0-9]+)", html)
     for tag in re.findall(r"<[a-z][^>]*>", html):
         assert not re.search(r"\son\w+\s*=", re.sub(r'"[^"]*"', '""', tag))

@@ -11,7 +11,7 @@ import typer
 from squeeze.cli import bench_table
 from squeeze.cli.estimating import PREFIX, estimated
 from squeeze.cli.options import AsJson, Budgets, checked
-from squeeze.cli.output import emit, emit_json, exit_code, note, shown, writable
+from squeeze.cli.output import emit, emit_json, exit_code, name_run, note, shown, writable
 
 if TYPE_CHECKING:
     from squeeze.bench import BenchOptions, BenchReport, Judgement
@@ -159,6 +159,8 @@ def _bench(
     writable(junit, markdown, apart=(*models, options.baseline))
     judged = bool(budgets or options.baseline)
     library.followed(options, models)
+    for path in (*models, *([options.baseline] if options.baseline else [])):
+        name_run(path)
     if library.is_functional(options):
         return _check(models, options, markdown, judged=judged, as_json=as_json)
     if options.target.startswith(PREFIX):

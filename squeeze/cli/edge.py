@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
 
 import typer
 
+from squeeze import disk
 from squeeze.cli.app import app
 from squeeze.cli.output import OutputClosed
-from squeeze.errors import SqueezeError
+from squeeze.errors import SqueezeError, SqueezeWarning, masked
 from squeeze.markup import inert
 
 __all__ = ["main"]
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+ENDING = tuple(number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)))
 OUTPUT_CLOSED = 141  # 128 + SIGPIPE
 WRONG_USAGE = 2
 FAILED = 4
@@ -37,6 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what stands after `squeeze`; None: the process's own.
     """
     words, debug = _take_debug(list(sys.argv[1:] if arguments is None else arguments))
+    with _ended_like_interrupted() as received, _warnings_as_lines():
+        code = _run(words, debug=debug)
+        return 128 + received[0] if code == INTERRUPTED and received else code
+
+
+def _run(words: list[str], *, debug: bool) -> int:
     try:
         code = app(words or ["--help"], prog_name="squeeze", standalone_mode=False)
         if code == INTERRUPTED:  # typer turns Ctrl-C into this code
@@ -44,10 +58,55 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code if isinstance(code, int) else 0
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else WRONG_USAGE
+    except KeyboardInterrupt:  # outside of what typer watches
+        return _interrupted()
     except Exception as error:  # noqa: BLE001 - the edge: whatever comes must end as a line and a code
         if debug:
-            traceback.print_exc()
+            sys.stderr.write(masked(traceback.format_exc()))
         return _explain(error)
+
+
+@contextmanager
+def _ended_like_interrupted() -> Iterator[list[int]]:
+    """Let SIGTERM and SIGHUP do what Ctrl-C does: locks are released, children ended, nothing half-written.
+
+    A signal that is ignored stays so, as `nohup` wants it.
+
+    Yields:
+        The signals that came.
+    """
+    received: list[int] = []
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        wanted = [number for number in ENDING if signal.getsignal(number) is signal.SIG_DFL]
+        before = {number: signal.signal(number, end) for number in wanted}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Print our own warnings as lines; those of libraries go where they went."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+            if issubclass(category, SqueezeWarning):
+                sys.stderr.write(f"warning: {inert(masked(str(message)))}\n")
+            else:
+                others(message, category, *rest, **more)
+
+        warnings.filterwarnings("always", category=SqueezeWarning)
+        warnings.showwarning = show  # catch_warnings puts the old one back
+        yield
 
 
 def _take_debug(words: list[str]) -> tuple[list[str], bool]:
@@ -69,6 +128,11 @@ def _explain(error: Exception) -> int:
         return _interrupted()
     if isinstance(error, typer.TyperException):
         return _usage(error)
+    full = disk.reason(error)
+    if full is not None:
+        place = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+        _say(f"{place}{full}", hint=disk.HINT)
+        return FAILED
     if isinstance(error, OSError):
         _say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         return WRONG_USAGE if isinstance(error, USER_PATH_ERRORS) else FAILED
@@ -94,4 +158,4 @@ def _say(*messages: str, hint: str = "") -> None:
     lines = [f"error: {message}" for message in messages]
     if hint:
         lines.append(f"hint: {hint}")
-    sys.stderr.write("\n".join(map(inert, lines)) + "\n")
+    sys.stderr.write("\n".join(inert(masked(line)) for line in lines) + "\n")

@@ -29,6 +29,7 @@ def find_verdict(path: Path, budgets: Sequence[str]) -> tuple[GateResult | Judge
 
     Raises:
         UsageError: nothing there was judged, or budgets do not fit what is given.
+        Corrupt: the run was changed, or an older version wrote it.
     """
     if path.is_file() and _kind(path) == "bench-report":
         if not budgets:
@@ -38,7 +39,9 @@ def find_verdict(path: Path, budgets: Sequence[str]) -> tuple[GateResult | Judge
     if budgets:
         hint = "leave --budget out, or give the report of squeeze bench --json"
         raise UsageError(f"{path}: a run is judged by the [budget] of its profile", hint=hint)
-    report = RunReport.read(path) if path.is_file() else collect(path.absolute().name, open_run(path))
+    report = (
+        RunReport.read(path) if path.is_file() else collect(path.absolute().name, open_run(path, judged=True))
+    )
     if report.gate is None:
         hint = "the profile needs a [budget], and squeeze run must have come to its end"
         raise UsageError(f"{path}: nothing was judged here", hint=hint)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from squeeze.cli.options import AsJson, Budgets
-from squeeze.cli.output import emit, emit_json, exit_code
+from squeeze.cli.output import emit, emit_json, exit_code, name_run
 from squeeze.errors import visible
 
 __all__ = ["gate", "lines_of", "predict"]
@@ -29,9 +29,10 @@ def gate(
     """
     from squeeze.cli.gating import find_verdict
 
+    line = name_run(run)
     verdict, lines = find_verdict(run, budget or ())
     if as_json:
-        emit_json(verdict.plain())
+        emit_json({**verdict.plain(), **({"run": line} if line else {})})
     else:
         emit("\n".join(lines))
     return exit_code(verdict.verdict)
@@ -39,7 +40,7 @@ def gate(
 
 def predict(
     bundle: Annotated[
-        Path, typer.Argument(metavar="BUNDLE", help="Folder with model, tokenizer and labels.")
+        Path, typer.Argument(metavar="BUNDLE", help="Folder with model, tokenizer and labels, or of a run.")
     ],
     texts: Annotated[
         list[str], typer.Argument(metavar="TEXT...", help="Texts, or - for one a line from stdin.")
@@ -54,9 +55,12 @@ def predict(
     from squeeze import predict as library
 
     lines = lines_of(sys.stdin.buffer.read()) if texts == ["-"] else texts
+    run = name_run(bundle)
     answers = library.predict(bundle, lines, form=form, threads=threads)
     if as_json:
-        emit_json({"schema": 1, "answers": [answer.plain() for answer in answers]})
+        emit_json(
+            {"schema": 1, **({"run": run} if run else {}), "answers": [answer.plain() for answer in answers]}
+        )
         return
     for text, answer in zip(lines, answers, strict=True):
         emit(f"{visible(answer.label)}\t{answer.probability:.3f}\t{visible(text)}")

@@ -13,14 +13,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from squeeze.errors import UsageError, visible
+from squeeze.errors import UsageError, masked, visible
 from squeeze.markup import inert
 from squeeze.progress import Advance, Progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-__all__ = ["OutputClosed", "emit", "emit_json", "emit_table", "exit_code", "note", "shown", "writable"]
+__all__ = [
+    "OutputClosed",
+    "emit",
+    "emit_json",
+    "emit_table",
+    "exit_code",
+    "name_run",
+    "note",
+    "shown",
+    "writable",
+]
 
 VERDICT_CODES = {"pass": 0, "fail": 1, "inconclusive": 5}
 LINES = "\n\t"  # what a text of several lines may hold; other control signs do not reach the terminal
@@ -55,7 +65,7 @@ def emit_json(value: Any) -> None:
 
 def note(line: str) -> None:
     """Write one line to stderr."""
-    sys.stderr.write(inert(line) + "\n")
+    sys.stderr.write(inert(masked(line)) + "\n")
     sys.stderr.flush()
 
 
@@ -106,6 +116,17 @@ def _require_writable(path: Path, place: Path) -> None:
             raise UsageError(f"{path}: cannot be written, {path.parent} is no folder that may be written to")
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def name_run(folder: Path) -> str:
+    """Say on stderr which run a folder stands for, and return that line; nothing where it is no run's."""
+    from squeeze import latest
+
+    if not latest.is_run(folder):
+        return ""
+    line = latest.describe(folder, latest.read(folder))
+    note(line)
+    return line
 
 
 @contextmanager
@@ -186,7 +207,7 @@ class Bars:
 
     def log(self, message: str) -> None:
         """Say one line above the bars."""
-        self._bars.console.print(inert(message), markup=False, highlight=False)
+        self._bars.console.print(inert(masked(message)), markup=False, highlight=False)
 
     def warn(self, message: str) -> None:
         """Say one line above the bars that begins with `warning:`."""

@@ -34,7 +34,7 @@ def report(
         bool, typer.Option("--no-texts", help="Quote no text of the test sets on the page.")
     ] = False,
 ) -> None:
-    """Show what the last run in each RUN has measured.
+    """Show what the last complete run in each RUN has measured.
 
     The page also asks the shipped file for all test texts, and compares its answers with the teacher's.
     """
@@ -47,23 +47,28 @@ def report(
     if no_texts and html is None:
         raise UsageError("--no-texts: no effect without --html", hint="only the page quotes texts")
     opened = dict(zip(_names(runs), map(pipeline.open_stages, runs), strict=True))
-    found = [collect(name, by_kind(stages)) for name, stages in opened.items()]
+    lines = [pipeline.describe_run(run) for run in runs]
+    found = [
+        collect(name, by_kind(stages), line)
+        for (name, stages), line in zip(opened.items(), lines, strict=True)
+    ]
     if markdown is not None:
         write_text(markdown, reports_markdown(found))
     if html is not None:
-        write_text(html, _page(opened, texts=not no_texts))
+        write_text(html, _page(opened, lines, texts=not no_texts))
     if as_json:
         emit_json(reports_json(found))
     else:
         emit(reports_text(found))
 
 
-def _page(opened: dict[str, dict[str, Artifact]], *, texts: bool) -> str:
+def _page(opened: dict[str, dict[str, Artifact]], lines: Sequence[str], *, texts: bool) -> str:
     from squeeze.report.evidence import gather
     from squeeze.report.page import to_html
 
     with shown() as progress:
-        return to_html([gather(name, stages, progress) for name, stages in opened.items()], texts=texts)
+        runs = zip(opened.items(), lines, strict=True)
+        return to_html([gather(name, stages, progress, line) for (name, stages), line in runs], texts=texts)
 
 
 def _names(runs: Sequence[Path]) -> list[str]:

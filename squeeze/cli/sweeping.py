@@ -9,7 +9,7 @@ import typer
 
 from squeeze.cli.bench_table import save_markdown
 from squeeze.cli.options import AsJson, checked
-from squeeze.cli.output import emit, emit_json, exit_code, shown, writable
+from squeeze.cli.output import emit, emit_json, exit_code, name_run, shown, writable
 
 if TYPE_CHECKING:
     from squeeze.sweeping.options import SweepOptions
@@ -111,6 +111,7 @@ def sweep(
     grid = energy or not (cold or texts) or any(part is not None for part in (threads, batch, seq, limit))
     wanted = _wanted(texts, grid=grid, cold=cold, energy=energy)
     run.followed(found, wanted)
+    name_run(model)
     with shown() as progress:
         report = run.run(model, form, wanted, found, progress)
     _write(report, markdown, as_json=as_json)

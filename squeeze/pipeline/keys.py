@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from squeeze.artifact import Artifact, digest_json
+from squeeze.errors import masked
 from squeeze.profile.model import Profile
 from squeeze.runtime import environment, versions
 from squeeze.schema import Frozen
 from squeeze.stage import Check, Stage
 
-__all__ = ["changes", "config_of", "identity", "key_of"]
+__all__ = ["changes", "config_of", "identity", "key_of", "without_passwords"]
 
 SHOWN = 4  # differences named when an artefact cannot be used again
 
@@ -28,7 +29,7 @@ def identity(stage: Stage, config: Frozen, inputs: Mapping[str, Artifact]) -> di
     folder changes nothing and a changed file changes the key.
     """
     sources = stage.sources(config)
-    plain = config.plain()
+    plain = without_passwords(config.plain())
     unnamed = {name: digest for name, digest in sources.items() if not _mentions(plain, name)}
     return {
         "stage": stage.name,
@@ -39,6 +40,15 @@ def identity(stage: Stage, config: Frozen, inputs: Mapping[str, Artifact]) -> di
         "libraries": versions(stage.libraries),
         "device": environment() if stage.per_device else None,
     }
+
+
+def without_passwords(value: Any) -> Any:
+    """JSON-ready values with `***` for passwords of URLs, which shape no result and must not be stored."""
+    if isinstance(value, dict):
+        return {name: without_passwords(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [without_passwords(entry) for entry in value]
+    return masked(value) if isinstance(value, str) else value
 
 
 def key_of(identity: Mapping[str, Any]) -> str:

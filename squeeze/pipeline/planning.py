@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from squeeze import artifact
 from squeeze.artifact import MANIFEST, Artifact
 from squeeze.errors import Corrupt, NotDownloaded, ProfileError, UsageError
 from squeeze.pipeline.folders import RunFolder, open_artifact
@@ -20,7 +20,7 @@ from squeeze.runtime import offline
 from squeeze.schema import Frozen
 from squeeze.stage import Stage
 
-__all__ = ["Pending", "Step", "chain", "inputs_of", "pending", "plan"]
+__all__ = ["Pending", "Step", "chain", "inputs_of", "pending", "plan", "stored"]
 
 State = Literal["cached", "to run", "needs earlier"]
 
@@ -146,7 +146,7 @@ def _steps(profile: Profile, where: RunFolder, active: Sequence[Stage]) -> Itera
         waits = [kind for kind in wanted if kind not in made]
         promised.add(stage.gives)
         last = _last(where, stage)
-        seconds = last.get("seconds") if last else None
+        seconds = _seconds(last)
         if waits:
             why = f"waits for {', '.join(waits)}"
             yield Step(stage.name, None, None, "needs earlier", why, seconds)
@@ -171,21 +171,40 @@ def _look(ready: Pending, folder: Path, last: Mapping[str, Any] | None) -> tuple
     """The stored artefact, or why it cannot be used."""
     if folder.exists():
         try:
-            return open_artifact(folder, ready.stage.gives, ready.key), ""
+            return stored(ready, folder), ""
         except Corrupt as error:
             return None, f"the stored one is damaged: {error.message}"
-    difference = changes(last["identity"], ready.identity) if last and "identity" in last else ""
+    before = last.get("identity") if last else None
+    difference = changes(before, ready.identity) if isinstance(before, dict) else ""
     return None, difference or "never made"
+
+
+def stored(ready: Pending, folder: Path) -> Artifact:
+    """The artefact in a folder, if it is the one that is needed and is whole.
+
+    Raises:
+        Corrupt: it is damaged, of something else, or its manifest has no digest of its own.
+    """
+    found = open_artifact(folder, ready.stage.gives, ready.key)
+    if not found.sealed:
+        raise Corrupt(f"{folder / MANIFEST}: has no digest of its own, an older version wrote it")
+    return found
 
 
 def _last(where: RunFolder, stage: Stage) -> dict[str, Any] | None:
     """Manifest of the stage's newest artefact, for telling what changed; trusted for nothing else."""
-    folders = [path for path in where.path.glob(f"{stage.name}-*/{MANIFEST}") if not path.parent.suffix]
-    for path in sorted(folders, key=lambda found: found.stat().st_mtime, reverse=True):
+    folders = [
+        path.parent for path in where.path.glob(f"{stage.name}-*/{MANIFEST}") if not path.parent.suffix
+    ]
+    for folder in sorted(folders, key=lambda path: (path / MANIFEST).stat().st_mtime, reverse=True):
         try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            return artifact.load(folder, verify=False).manifest
+        except Corrupt:
             continue
-        if isinstance(manifest, dict):
-            return manifest
     return None
+
+
+def _seconds(manifest: Mapping[str, Any] | None) -> float | None:
+    """How long the stage took, where its manifest has a number."""
+    found = manifest.get("seconds") if manifest else None
+    return float(found) if isinstance(found, int | float) else None

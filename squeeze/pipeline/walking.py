@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import shutil
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from squeeze import artifact
+from squeeze import artifact, disk, latest
 from squeeze.artifact import Artifact
-from squeeze.errors import Corrupt, MissingBackend, StageFailed, UsageError
+from squeeze.errors import Corrupt, MissingBackend, SqueezeWarning, UsageError
 from squeeze.pipeline.folders import RunFolder, open_artifact
-from squeeze.pipeline.keys import config_of
+from squeeze.pipeline.keys import config_of, without_passwords
 from squeeze.pipeline.lock import hold
-from squeeze.pipeline.planning import Pending, Step, chain, inputs_of, pending, plan
+from squeeze.pipeline.planning import Pending, Step, chain, inputs_of, pending, plan, stored
 from squeeze.profile.model import Profile
 from squeeze.progress import Progress, Silent
 from squeeze.registry import STAGES
 from squeeze.runtime import environment, give_back, usable_cores, versions
+from squeeze.schema import Frozen
 from squeeze.stage import Stage, Work
 
-__all__ = ["Done", "RunResult", "open_run", "open_stages", "run"]
+__all__ = ["Done", "RunResult", "describe_run", "open_run", "open_stages", "run"]
 
 VERDICT = "verdict"
 EXTRAS = dict.fromkeys(("torch", "transformers", "onnx", "onnxscript", "onnx-ir"), "train")
@@ -56,6 +58,11 @@ class RunResult:
     def artifacts(self) -> dict[str, Artifact]:
         """The last artefact of each kind."""
         return {done.artifact.kind: done.artifact for done in self.steps}
+
+    @property
+    def stages(self) -> dict[str, Artifact]:
+        """The artefact of each stage, in the order of the chain."""
+        return {done.stage: done.artifact for done in self.steps}
 
     @property
     def verdict(self) -> str | None:
@@ -115,8 +122,10 @@ def run(
     _check_libraries(active)
     for stage in active:
         stage.needs(config_of(stage, profile))
-    _gates(profile, plan(profile, out, until, stages), active, progress or Silent(), fresh=fresh)
     where, show = RunFolder(out, profile.name), progress or Silent()
+    where.refuse_links()
+    _gates(profile, plan(profile, out, until, stages), active, show, fresh=fresh)
+    whole = chain(profile, None, stages)
     with hold(where.path, show, wait=wait):
         where.clean()
         done: list[Done] = []
@@ -125,8 +134,10 @@ def run(
             if not done[-1].cached:
                 give_back()
             result = RunResult(profile.name, where.path, tuple(done))
-            folders = {one.stage: one.artifact.path.name for one in done}
-            where.write_latest(folders, result.verdict, complete=stage is active[-1])
+            complete = len(done) == len(whole)
+            damage = latest.record(where.path, result.stages, result.verdict, complete=complete)
+            if damage is not None:
+                show.warn(f"{damage.message}; it is written anew")
     return RunResult(profile.name, where.path, tuple(done))
 
 
@@ -167,14 +178,13 @@ def _step(
 ) -> Done:
     inputs = inputs_of(stage, {one.artifact.kind: one.artifact for one in done})
     ready = pending(stage, profile, inputs)
-    if fresh:
-        artifact.discard(where.final(stage.name, ready.key))
+    if fresh:  # what is stored stays until the new one is complete
         shutil.rmtree(where.scratch(stage.name, ready.key), ignore_errors=True)
-    stored = _stored(ready, where, progress)
-    if stored is not None:
-        progress.log(f"{stage.name}: ready ({stored.path.name})")
-        _warn(stored, progress)
-        return Done(stage.name, stored, cached=True, seconds=0.0)
+    found = None if fresh else _stored(ready, where, progress)
+    if found is not None:
+        progress.log(f"{stage.name}: ready ({found.path.name})")
+        _warn(found, progress)
+        return Done(stage.name, found, cached=True, seconds=0.0)
     progress.log(f"{stage.name}: started")
     started = time.monotonic()
     made = _make(ready, where, progress)
@@ -190,42 +200,45 @@ def _stored(ready: Pending, where: RunFolder, progress: Progress) -> Artifact | 
     if not folder.exists():
         return None
     try:
-        return open_artifact(folder, ready.stage.gives, ready.key)
+        return stored(ready, folder)
     except Corrupt as error:
         progress.log(f"{ready.stage.name}: made again, the stored one is damaged: {error.message}")
-        artifact.discard(folder)
         return None
 
 
 def _make(ready: Pending, where: RunFolder, progress: Progress) -> Artifact:
     """Run a stage beside its final place, then let the artefact appear."""
     stage, key = ready.stage, ready.key
-    work = _work(where, stage, key, progress)
     started = time.monotonic()
-    try:
+    with disk.guarded(f"stage {stage.name}"):
+        work = _work(where, stage, key, progress)
         result = stage.run(ready.config, ready.inputs, work)
-    except OSError as error:  # a full disk or a lost mount is no bug of the stage
-        raise StageFailed(
-            f"stage {stage.name}: {error}", hint="free space or rights, then run again"
-        ) from error
-    if not isinstance(result, stage.result):
-        raise TypeError(f"stage {stage.name} returned {type(result).__name__}, not {stage.result.__name__}")
-    record = {
-        "stage": stage.name,
-        "version": stage.version,
-        "key": key,
-        "identity": ready.identity,
-        "config": ready.config.plain(),
-        "inputs": {
-            name: {"folder": found.path.name, "digest": found.digest} for name, found in ready.inputs.items()
-        },
-        "result": result.plain(),
-        "environment": environment(),
-        "seconds": round(time.monotonic() - started, 3),
-    }
-    made = artifact.commit(work.out, where.final(stage.name, key), stage.gives, record)
+        if not isinstance(result, stage.result):
+            raise TypeError(
+                f"stage {stage.name} returned {type(result).__name__}, not {stage.result.__name__}"
+            )
+        record = _record(ready, result, time.monotonic() - started)
+        made = artifact.commit(work.out, where.final(stage.name, key), stage.gives, record, replacing=True)
     shutil.rmtree(work.scratch, ignore_errors=True)
     return made
+
+
+def _record(ready: Pending, result: Frozen, seconds: float) -> dict[str, Any]:
+    """What a manifest has beside the digests of its files."""
+    inputs = {
+        name: {"folder": taken.path.name, "digest": taken.digest} for name, taken in ready.inputs.items()
+    }
+    return {
+        "stage": ready.stage.name,
+        "version": ready.stage.version,
+        "key": ready.key,
+        "identity": ready.identity,
+        "config": without_passwords(ready.config.plain()),
+        "inputs": inputs,
+        "result": result.plain(),
+        "environment": environment(),
+        "seconds": round(seconds, 3),
+    }
 
 
 def _work(where: RunFolder, stage: Stage, key: str, progress: Progress) -> Work:
@@ -236,28 +249,55 @@ def _work(where: RunFolder, stage: Stage, key: str, progress: Progress) -> Work:
     return Work(out=out, scratch=scratch, cache=where.cache, threads=usable_cores(), progress=progress)
 
 
-def open_run(folder: Path) -> dict[str, Artifact]:
-    """Artefacts of the last run in a folder, the last one of each kind; every file is checked.
+def describe_run(folder: Path) -> str:
+    """One line that names the run which a folder stands for; see `squeeze.latest.describe`."""
+    return latest.describe(folder, latest.read(folder))
+
+
+def open_run(folder: Path, *, judged: bool = False) -> dict[str, Artifact]:
+    """Artefacts of the run that a folder stands for, the last one of each kind; see `open_stages`."""
+    return {found.kind: found for found in open_stages(folder, judged=judged).values()}
+
+
+def open_stages(folder: Path, *, judged: bool = False) -> dict[str, Artifact]:
+    """Artefacts of a run by stage, in the order of the chain; every file is checked.
+
+    The run is the last complete one; where none was ever complete, the one that came furthest.
+
+    Args:
+        folder: of the run.
+        judged: whether the result decides something: then every manifest must have a digest of its own.
 
     Raises:
         UsageError: the folder is not that of a run.
         Corrupt: an artefact has changed since it was written.
     """
-    return {found.kind: found for found in open_stages(folder).values()}
-
-
-def open_stages(folder: Path) -> dict[str, Artifact]:
-    """Artefacts of the last run in a folder by stage, in the order of the chain; every file is checked.
-
-    Raises:
-        UsageError: the folder is not that of a run.
-        Corrupt: an artefact has changed since it was written.
-    """
-    path = folder if folder.name not in {"", ".."} else folder.resolve()  # `.` has no name of its own
-    kinds = {known.name: known.gives for known in STAGES}
-    found: dict[str, Artifact] = {}
-    for stage, place in RunFolder(path.parent, path.name).latest().items():
+    known = latest.read(folder)
+    kinds = {stage.name: stage.gives for stage in STAGES}
+    made: dict[str, Artifact] = {}
+    for stage, entry in known.shown.stages.items():
         if stage not in kinds:
             raise UsageError(f"{folder}: stage {stage} is unknown", hint="made by another version of squeeze")
-        found[stage] = open_artifact(place, kinds[stage])
+        made[stage] = _opened(folder / entry.folder, kinds[stage], entry.digest)
+    unsealed = [stage for stage, artifact in made.items() if not artifact.sealed]
+    if not known.sealed:
+        unsealed.append(latest.LATEST)
+    if unsealed:
+        _tell_unsealed(folder, unsealed, judged=judged)
+    return made
+
+
+def _opened(folder: Path, kind: str, digest: str | None) -> Artifact:
+    found = open_artifact(folder, kind)
+    if digest is not None and found.digest != digest:
+        message = f"{folder}: is another one than this run made"
+        raise Corrupt(message, hint="squeeze run PROFILE makes the run complete again")
     return found
+
+
+def _tell_unsealed(folder: Path, names: Sequence[str], *, judged: bool) -> None:
+    """An older version wrote these: what they say may have been changed, and nobody could tell."""
+    message = f"{folder}: an older version wrote {', '.join(names)} without a digest over what is said there"
+    if judged:
+        raise Corrupt(f"{message}; nothing is judged by it", hint="run again: squeeze run PROFILE")
+    warnings.warn(f"{message}; a change would not be found", SqueezeWarning, stacklevel=3)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from squeeze.errors import masked
 from squeeze.profile.loading import Loaded
 from squeeze.profile.problems import MISSING, Place, at, dotted
 from squeeze.schema import Frozen
@@ -51,7 +52,13 @@ def _value(value: Any, place: Place, meaning: str) -> Iterator[tuple[Place, Any,
         for number, entry in enumerate(value):
             yield from _value(entry, (*place, number), meaning)
     else:
-        yield place, list(value) if isinstance(value, tuple) else value, meaning
+        yield place, _shown(value), meaning
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_shown(entry) for entry in value]
+    return masked(value) if isinstance(value, str) else value
 
 
 def _origin(loaded: Loaded, place: Place) -> Literal["profile", "--set", "default"]:

@@ -12,6 +12,8 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from squeeze.errors import masked
+
 __all__ = ["DEEPEST", "MISSING", "Place", "Problem", "at", "dotted", "nearest", "problems", "shortened"]
 
 Place = tuple[str | int, ...]
@@ -188,7 +190,8 @@ def _show(value: Any) -> str:
 
 
 def shortened(text: str) -> str:
-    """A text from the profile, cut to fit a line."""
+    """A text from the profile, cut to fit a line; passwords are masked before that."""
+    text = masked(text)
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 

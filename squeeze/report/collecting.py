@@ -38,12 +38,13 @@ InTorch = TeacherResult | EncoderResult | Measured
 TEST, TEACHER, STUDENT = "test", "teacher", "student (torch)"
 
 
-def collect(name: str, artifacts: Mapping[str, Artifact]) -> RunReport:
+def collect(name: str, artifacts: Mapping[str, Artifact], run: str = "") -> RunReport:
     """The report of a run, as far as it went.
 
     Args:
         name: what the run is called.
         artifacts: its artefacts by kind.
+        run: the line that names the run.
     """
     teacher = parsed(artifacts.get("teacher"), TeacherResult)
     encoder = _encoder(artifacts.get("encoder"))
@@ -59,6 +60,7 @@ def collect(name: str, artifacts: Mapping[str, Artifact]) -> RunReport:
     rows = with_retention(rows)
     return RunReport(
         name=name,
+        run=run,
         labels=_labels(artifacts.values()),
         splits=_splits(rows),
         rows=tuple(rows),

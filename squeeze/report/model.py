@@ -44,6 +44,8 @@ class RunReport(Document):
     kind: Literal["run-report"] = "run-report"
     version: Literal[1] = VERSION
     name: str
+    run: str = ""
+    """which run it is, in one line; empty while it is being made"""
     labels: tuple[str, ...]
     splits: tuple[str, ...]
     """splits with figures, `test` first"""

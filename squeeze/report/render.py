@@ -47,7 +47,8 @@ class Grid:
 
 def to_markdown(report: RunReport) -> str:
     """The report as Markdown, aligned so that it also reads well as plain text."""
-    parts = [f"# {literal(report.name)}", *(grid_text(grid) for grid in grids(report))]
+    named = [literal(report.run)] if report.run else []
+    parts = [f"# {literal(report.name)}", *named, *(grid_text(grid) for grid in grids(report))]
     if report.gate is not None:
         parts.append(f"Verdict on {literal(report.gate.form)}: **{MARKS[report.gate.verdict]}**")
     parts.append("\n".join(f"- {literal(line)}" for line in coverage(report)))

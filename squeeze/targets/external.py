@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import overload
 
-from squeeze.errors import StageFailed, visible
+from squeeze.errors import MissingBackend, StageFailed, visible
 
 __all__ = ["check", "locations", "weights"]
 
@@ -41,6 +41,7 @@ def check(path: Path) -> None:
 
     Raises:
         StageFailed: a path that is absolute, climbs out or is a link that does, or that is no file.
+        MissingBackend: there is no such file.
     """
     folder = path.resolve().parent
     for location in locations(path):
@@ -48,8 +49,10 @@ def check(path: Path) -> None:
         if found is None or Path(location).is_absolute() or not found.is_relative_to(folder):
             raise StageFailed(f"{path}: its weights lie outside of its folder, in {visible(location)}")
         if not found.is_file():
-            kind = "is not a file" if found.exists() else "is not there"
-            raise StageFailed(f"{path}: its weights lie in {visible(location)}, which {kind}")
+            told = f"{path}: its weights lie in {visible(location)}, which"
+            if found.exists():
+                raise StageFailed(f"{told} is not a file")
+            raise MissingBackend(f"{told} is not there", hint="put it beside the model")
 
 
 def weights(path: Path) -> list[Path]:

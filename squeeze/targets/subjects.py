@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from squeeze import artifact
-from squeeze.errors import Corrupt, StageFailed, UsageError, visible
+from squeeze import artifact, latest
+from squeeze.errors import Corrupt, SqueezeWarning, StageFailed, UsageError, visible
 from squeeze.targets import external
 from squeeze.targets.files import readable
 
@@ -65,7 +66,7 @@ def find(path: Path, form: str | None = None) -> tuple[Subject, ...]:
     """What a path on the command line stands for.
 
     Args:
-        path: a model file, or the folder of a bundle.
+        path: a model file, the folder of a bundle, or that of a run.
         form: of a bundle: the form's name, ``all``, or None for the one that ships.
 
     Raises:
@@ -77,7 +78,7 @@ def find(path: Path, form: str | None = None) -> tuple[Subject, ...]:
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
     if is_folder:
-        return _bundle(path, form)
+        return _bundle(latest.resolve_bundle(path)[0], form)
     if not os.path.lexists(path):
         raise UsageError(f"{path}: no such file or folder")
     readable(path)
@@ -98,6 +99,9 @@ def bundle_forms(folder: Path) -> dict[str, str]:
         made = artifact.load(folder)
         if made.kind != "bundle":
             raise UsageError(f"{folder}: holds a {made.kind}, not a bundle")
+        if not made.sealed:
+            old = f"{folder / artifact.MANIFEST}: an older version wrote it without a digest of its own"
+            warnings.warn(f"{old}; a change in it would not be found", SqueezeWarning, stacklevel=2)
         return _exported(made)
     forms = {name: file for name, file in FORM_FILES.items() if (folder / file).is_file()}
     if not forms:
@@ -114,7 +118,8 @@ def _exported(made: artifact.Artifact) -> dict[str, str]:
         raise Corrupt(f"{made.path / artifact.MANIFEST}: no readable forms ({error!r})") from error
     if not forms:
         raise Corrupt(f"{made.path / artifact.MANIFEST}: names no form")
-    outside = next((file for file in forms.values() if Path(file).name != file), None)
+    names = (file for file in forms.values() if Path(file).name != file or file not in made.manifest["files"])
+    outside = next(names, None)
     if outside is not None:
         raise Corrupt(f"{made.path / artifact.MANIFEST}: {visible(outside)} is not a file of this folder")
     return forms
@@ -216,6 +221,12 @@ def _known(folder: Path) -> dict[str, Any]:
     if tokenizer.is_file():
         known |= {"vocabulary": vocabulary_size(tokenizer), "tokenizer_bytes": tokenizer.stat().st_size}
     if (folder / artifact.MANIFEST).is_file():
-        result = artifact.load(folder, verify=False).result
-        known["lengths"] = tuple(result.get("lengths", ())) or None
+        known["lengths"] = _lengths(artifact.load(folder, verify=False))
     return known
+
+
+def _lengths(made: artifact.Artifact) -> tuple[int, ...] | None:
+    found = made.result.get("lengths", [])
+    if not isinstance(found, list) or not all(type(each) is int and each > 0 for each in found):
+        raise Corrupt(f"{made.path / artifact.MANIFEST}: lengths are no list of counts of tokens")
+    return tuple(found) or None

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper
 
-from squeeze.errors import StageFailed
+from squeeze.errors import MissingBackend, StageFailed
 from squeeze.targets import external
 from squeeze.targets.subjects import external_weights, model_bytes
 from tests import tiny_onnx as tiny
@@ -55,9 +55,7 @@ def test_weights_under_any_name_count(tmp_path):
         ("link.bin", "outside of its folder"),
         ("a\0b", "outside of its folder"),
         ("pipe.bin", "is not a file"),
-        ("missing.bin", "is not there"),
         (".", "is not a file"),
-        ("\x1b[31m.bin", r"in \\u001b\[31m\.bin, which is not there"),
     ],
 )
 def test_weights_where_they_must_not_lie(tmp_path, location, said):
@@ -68,6 +66,16 @@ def test_weights_where_they_must_not_lie(tmp_path, location, said):
     os.mkfifo(folder / "pipe.bin")
     with pytest.raises(StageFailed, match=said):
         external.check(hostile.external(folder / "m.onnx", location))
+
+
+@pytest.mark.parametrize(
+    ("location", "said"),
+    [("missing.bin", "is not there"), ("\x1b[31m.bin", r"in \\u001b\[31m\.bin, which is not there")],
+)
+def test_weights_that_are_missing(tmp_path, location, said):
+    with pytest.raises(MissingBackend, match=said) as caught:
+        external.check(hostile.external(tmp_path / "m.onnx", location))
+    assert caught.value.exit_code == 3
 
 
 def test_a_hundred_thousand_operators_are_walked(tmp_path):

@@ -14,6 +14,7 @@ from squeeze.graphs.readiness.facts import STANDARD
 from squeeze.graphs.readiness.issue import Issue
 from squeeze.graphs.readiness.view import DQ, Q, dtype, nodes
 from squeeze.schema import Frozen
+from squeeze.targets import external
 
 __all__ = ["RULES", "Readiness", "examine", "inspect"]
 
@@ -81,9 +82,12 @@ def examine(path: Path) -> Readiness:
 
     Raises:
         UsageError: there is no such file, or it is no ONNX model.
+        StageFailed: its weights lie outside of its folder.
+        MissingBackend: a file of its weights is not there.
     """
     if not path.is_file() or not path.stat().st_size:
         raise UsageError(f"{path}: {'empty file' if path.is_file() else 'no such file'}")
+    external.check(path)
     try:
         model = ir.load(path)
     except Exception as error:  # onnx-ir and protobuf raise whatever comes

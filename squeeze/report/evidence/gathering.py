@@ -10,10 +10,10 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from squeeze.artifact import Artifact
+from squeeze.artifact import MANIFEST, Artifact
 from squeeze.data import dataset
 from squeeze.data.dataset import Dataset
-from squeeze.errors import Corrupt
+from squeeze.errors import Corrupt, visible
 from squeeze.progress import Progress
 from squeeze.report.collecting import by_kind, collect, parsed
 from squeeze.report.comparing import shipped
@@ -61,18 +61,21 @@ class Evidence:
     origins: tuple[Origin, ...]
 
 
-def gather(name: str, stages: Mapping[str, Artifact], progress: Progress) -> Evidence:
+def gather(name: str, stages: Mapping[str, Artifact], progress: Progress, run: str = "") -> Evidence:
     """Read a run, and ask its shipped file where it has one.
 
     Args:
         name: what the run is called.
         stages: its artefacts by stage.
         progress: where the asking is shown.
+        run: the line that names the run.
 
     Raises:
         Corrupt: an artefact is not what this version writes.
+        StageFailed: weights of the shipped file lie outside of its folder.
+        MissingBackend: a file of weights is not there.
     """
-    report = collect(name, by_kind(stages))
+    report = collect(name, by_kind(stages), run)
     data, bundle = stages.get("data"), stages.get("export")
     texts = None if data is None else dataset.load(data.path)
     export = parsed(bundle, ExportResult)
@@ -81,6 +84,8 @@ def gather(name: str, stages: Mapping[str, Artifact], progress: Progress) -> Evi
     file = None
     if bundle is not None and export is not None and form is not None:
         file = (bundle.path, form, export.forms[form].file)
+        if file[2] not in bundle.manifest["files"]:
+            raise Corrupt(f"{bundle.path / MANIFEST}: {visible(file[2])} is not a file of this folder")
     return Evidence(
         report=report,
         stages=stages,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from squeeze.errors import SqueezeError
+from squeeze.errors import SqueezeError, StageFailed, reason
 from squeeze.predict import feeds
 from squeeze.runtime import need
+from squeeze.targets import external
 from squeeze.targets.ort import open_session
 from squeeze.targets.subjects import FORM_FILES
 
@@ -44,13 +46,21 @@ def look(bundle: Path, file: str, texts: Sequence[str]) -> Inside:
         bundle: its folder.
         file: its name.
         texts: real text, for the products; validation text by choice.
+
+    Raises:
+        StageFailed: weights of a file lie outside of the folder.
+        MissingBackend: a file of weights is not there.
     """
+    for name in {file, FLOAT}:
+        if (bundle / name).is_file():
+            external.check(bundle / name)
     try:
         need("onnx_ir", extra="train")
         from squeeze.graphs.weights import bytes_by_kind
 
         open_session(bundle / file, threads=1)  # says in one line what is wrong with a file, unlike onnx-ir
-        found = bytes_by_kind(bundle / file)
+        with _parsed(bundle / file):
+            found = bytes_by_kind(bundle / file)
     except SqueezeError as error:
         why = f"{file} cannot be looked into: {error}."
         return Inside({}, (), (why, why))
@@ -69,6 +79,18 @@ def _differences(bundle: Path, file: str, texts: Sequence[str]) -> tuple[Sequenc
 
     try:
         calls = feeds(bundle, texts[:INSPECTED])
-        return by_site(bundle / FLOAT, bundle / file, calls, threads=1), ""
+        with _parsed(bundle):
+            return by_site(bundle / FLOAT, bundle / file, calls, threads=1), ""
     except SqueezeError as error:
         return (), f"{file} could not be compared with {FLOAT}: {error.message}."
+
+
+@contextmanager
+def _parsed(path: Path) -> Iterator[None]:
+    """Turn what onnx-ir and protobuf raise of a broken file, which may be anything, into one line."""
+    try:
+        yield
+    except SqueezeError:
+        raise
+    except Exception as error:
+        raise StageFailed(f"{path}: {reason(error)}") from error

@@ -60,4 +60,5 @@ def _view(found: Evidence, place: int, *, texts: bool) -> RunView:
         changed(found, texts=texts),
         environment(found),
     )
-    return RunView(found.report.name, f"run{place}", cards(found), budget(found.report.gate), sections)
+    report = found.report
+    return RunView(report.name, f"run{place}", cards(found), budget(report.gate), sections, report.run)

@@ -145,6 +145,7 @@ class RunView:
     cards: tuple[Card, ...]
     budget: tuple[Part, ...]
     sections: tuple[Section, ...] = field(default=())
+    line: str = ""
 
 
 def _side(cells: Sequence[Cell]) -> str:

@@ -10,7 +10,7 @@ import torch
 
 from squeeze.artifact import Artifact, digest_json, write_json
 from squeeze.distillation.config import ARCH
-from squeeze.errors import GateFailed
+from squeeze.errors import GateFailed, masked
 from squeeze.stage import Work
 from squeeze.stages.search import finalists as last
 from squeeze.stages.search.clock import Clock
@@ -79,7 +79,9 @@ def _explore(
     """Standardise on random candidates, then evolve; every candidate that was looked at, by name."""
     search = config.search
     choices = {key: list(values) for key, values in space.items()}
-    name = digest_json([STAGE.version, config.plain(), choices])[:24]  # of a study that others may share
+    settings = config.plain()
+    settings["search"]["storage"] = search.storage and masked(search.storage)
+    name = digest_json([STAGE.version, settings, choices])[:24]  # of a study that others may share
     storage = open_storage(search.storage, work.scratch)
     _remember(judge, recorded(storage, name, Candidate))
     first = _first_generation(config, space, judge)

@@ -18,7 +18,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from squeeze.errors import UsageError
+from squeeze.errors import UsageError, masked
 from squeeze.schema import Frozen
 from squeeze.stages.search.stage import Choice
 
@@ -69,7 +69,7 @@ def open_storage(url: str | None, folder: Path, setting: str = "[search] storage
         return RDBStorage(url)
     except (SQLAlchemyError, ImportError) as error:  # no such database, or no driver for it
         raise UsageError(
-            f"{setting}: {url} cannot be opened ({str(error).splitlines()[0]})",
+            f"{setting}: {masked(url)} cannot be opened ({masked(str(error).splitlines()[0])})",
             hint="an Optuna URL such as sqlite:////folder/search.db or postgresql://user@host/name",
         ) from error
 
