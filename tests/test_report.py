@@ -103,6 +103,19 @@ def test_in_a_terminal_it_is_drawn(monkeypatch):
     assert "| model" not in text
 
 
+def test_warnings_are_in_every_form(monkeypatch):
+    lines = ("train: column 'a <b>' holds text and is not used", "teacher ./x: an order\nis assumed")
+    found = report().model_copy(update={"warnings": lines})
+    end = to_markdown(found).partition("## Warnings")[2].strip().splitlines()
+    assert len(end) == 2
+    assert end[0].startswith("- train: column 'a ")
+    assert "<b>" not in end[0]
+    assert found.plain()["warnings"] == list(lines)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "150")
+    assert "warning: train: column 'a <b>' holds text" in to_text(found)
+
+
 def test_elsewhere_it_is_markdown():
     assert to_text(report()) == to_markdown(report()).rstrip("\n")
 
@@ -235,6 +248,14 @@ def test_figures_come_from_the_results_of_the_stages():
     assert (small.name, small.size_bytes, small.p50_ms) == ("int8-dynamic", 42, None)
     assert small.retention == pytest.approx(0.75)
     assert found.labels == ("no", "yes")
+    assert found.warnings == ()
+
+
+def test_warnings_come_from_every_stage_in_their_order():
+    data = artifact("dataset", {"splits": {}, "warnings": ["few rows", "no music"]})
+    teacher = artifact("teacher", {**TEACHER, "warnings": ["an order is assumed"]})
+    found = collect("x", {"dataset": data, "teacher": teacher})
+    assert found.warnings == ("few rows", "no music", "an order is assumed")
 
 
 MOMENTS = {"before": 0.75, "rounded": 0.6, "quality": 0.74}

@@ -6,15 +6,15 @@ white space: a copy in capitals or with full-width letters teaches the test's an
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from squeeze.data.config import DataSection
 from squeeze.data.leakage import find_near_duplicates
+from squeeze.data.looks import looks
 from squeeze.data.table import Table
-from squeeze.data.wording import SHOWN, combine, listing, nearest, rows_text
+from squeeze.data.wording import SHOWN, combine, listing, nearest, rows_text, same_text
 
 __all__ = [
     "FEW_ROWS",
@@ -110,18 +110,10 @@ def inspect(
         dropped = frozenset()
     elif dropped:
         warnings.append(f"{TRAIN}: {len(dropped)} rows dropped that also stand in validation or a test")
+    warnings += looks(tables, labels, partial)
     if TRAIN in tables and TRAIN not in partial:
         problems += _unlearnable(tables[TRAIN], labels, dropped | near.dropped)
     return Findings(tuple(problems), tuple(warnings), dropped, near.dropped)
-
-
-def same_text(text: str) -> str:
-    """The form in which two texts are compared.
-
-    >>> same_text("  HELP  me ") == same_text("help me")
-    True
-    """
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def unusable(text: str) -> bool:

@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from squeeze.data.labels import class_labels
+from squeeze.data.looks import Unused
 from squeeze.data.opening import text_lines
 from squeeze.data.parquet import read_parquet
 from squeeze.data.table import Columns, Table, as_label, as_text, require_columns
@@ -51,14 +53,16 @@ def parse_delimited(
     require_columns(place, header, columns)
     at = {name: header.index(name) for name in columns.names}
     body, texts = _Body(len(header), delimiter), list[str]()
-    labels, groups = _Names(columns.label), _Names(columns.group)
+    labels, groups, unused = _Names(columns.label), _Names(columns.group), Unused(columns.names)
     for line, cells in islice(every, rows):
         if body.takes(line, cells):
+            if not unused.full:
+                unused.add(dict(zip(header, cells, strict=True)))
             texts.append(cells[at[columns.text]])
             for names in (labels, groups):
                 names.add(cells, at)
     body.refuse(place)
-    return Table(tuple(texts), labels.values, tuple(body.rows), place, groups.values)
+    return Table(tuple(texts), labels.values, tuple(body.rows), place, groups.values, unused.columns())
 
 
 class _Names:
@@ -181,6 +185,7 @@ def _read_jsonl(path: Path, columns: Columns, rows: int | None = None) -> Table:
     place = str(path)
     names: dict[str, None] = {}
     found: dict[int, dict[str, Any]] = {}
+    unused = Unused(columns.names)
     # Lines end at line feeds only: JSON strings may hold U+2028 and other characters that end lines of text.
     with text_lines(path, end="\n", sample=rows is not None) as lines:
         filled = ((row, line) for row, line in enumerate(lines, 1) if line.strip())
@@ -188,20 +193,27 @@ def _read_jsonl(path: Path, columns: Columns, rows: int | None = None) -> Table:
             item = json_object(line, place, row, set(columns.names))
             names.update(dict.fromkeys(item))
             found[row] = {name: item.get(name) for name in columns.names}
+            if not unused.full:
+                unused.add(item)
     if not found:
         raise DataError(f"{place}: the file is empty, one JSON object a line is expected")
     require_columns(place, names, columns)
     return Table(
         texts=tuple(as_text(item[columns.text], place, row) for row, item in found.items()),
-        labels=_labels(found.values(), columns.label),
+        labels=_labels(found, columns.label, place),
         rows=tuple(found),
         place=place,
-        groups=_labels(found.values(), columns.group),
+        groups=None
+        if columns.group is None
+        else tuple(as_label(item[columns.group]) for item in found.values()),
+        others=unused.columns(),
     )
 
 
-def _labels(items: Iterable[Mapping[str, Any]], column: str | None) -> tuple[str, ...] | None:
-    return None if column is None else tuple(as_label(item[column]) for item in items)
+def _labels(found: Mapping[int, Mapping[str, Any]], column: str | None, place: str) -> tuple[str, ...] | None:
+    if column is None:
+        return None
+    return class_labels([item[column] for item in found.values()], None, place, tuple(found))
 
 
 def json_object(line: str, place: str, row: int, wanted: Set[str] = frozenset()) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from types import ModuleType
 from typing import Any
 
 from squeeze.artifact import digest_files, digest_json
-from squeeze.data.labels import class_label
+from squeeze.data.labels import class_label, class_labels
+from squeeze.data.looks import ROWS, look
 from squeeze.data.opening import home
-from squeeze.data.table import Columns, Table, as_label, as_text, require_columns
+from squeeze.data.table import Column, Columns, Table, as_label, as_text, require_columns
 from squeeze.data.wording import nearest
 from squeeze.errors import DataError, MissingBackend, NotDownloaded, reason
 from squeeze.runtime import is_offline, need
@@ -165,10 +166,23 @@ def _unknown(name: str, error: Exception) -> DataError:
 def _table(data: Any, place: str, columns: Columns) -> Table:
     cells = data.select_columns(list(columns.names))[:]
     names = getattr(data.features[columns.label], "names", None) if columns.label else None
+    rows = range(1, len(data) + 1)
     return Table(
         texts=tuple(as_text(value, place, row) for row, value in enumerate(cells[columns.text], 1)),
-        labels=tuple(class_label(value, names) for value in cells[columns.label]) if columns.label else None,
-        rows=tuple(range(1, len(data) + 1)),
+        labels=class_labels(cells[columns.label], names, place, rows) if columns.label else None,
+        rows=tuple(rows),
         place=place,
         groups=tuple(map(as_label, cells[columns.group])) if columns.group else None,
+        others=_others(data, columns),
     )
+
+
+def _others(data: Any, columns: Columns) -> tuple[Column, ...]:
+    """What the columns look like that are not read: text and lists alone, others may be images."""
+    found = []
+    for name, feature in data.features.items():
+        if name not in columns.names and hasattr(feature, "feature"):
+            found.append(look(name, [[]]))
+        elif name not in columns.names and getattr(feature, "dtype", "") in {"string", "large_string"}:
+            found.append(look(name, data.select_columns([name])[:ROWS][name]))
+    return tuple(found)

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from squeeze.data.table import as_label
+from squeeze.data.wording import rows_text
+from squeeze.errors import DataError
 
-__all__ = ["class_label", "class_names", "label_names_sorted", "whole_number"]
+__all__ = ["DECIMAL", "class_label", "class_labels", "class_names", "label_names_sorted", "whole_number"]
 
 WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+DECIMAL = re.compile(r"[+-]?([0-9]{1,18}\.?[0-9]{0,30}|\.[0-9]{1,30})([eE][+-]?[0-9]{1,3})?")
+"""A number with or without a fraction."""
+NO_LABELS: tuple[tuple[tuple[type, ...], str], ...] = (
+    ((list, tuple), "lists, which looks like multi-label or token data,"),
+    ((dict,), "tables, which looks like nested data,"),
+    ((bytes,), "bytes"),
+    ((float,), "numbers with a fraction, which looks like regression data,"),
+)
+ONE_LABEL = "one label a row is expected, as text or whole number; name its column with `label`"
 HUGGINGFACE = b"huggingface"  # the key under which `datasets` keeps its features in a file's schema
 
 
@@ -53,6 +64,36 @@ def class_names(metadata: Mapping[bytes, bytes] | None, column: str) -> list[str
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return None
     return names if len(set(names)) == len(names) else None
+
+
+def class_labels(
+    values: Sequence[Any], names: list[str] | None, place: str, rows: Sequence[int]
+) -> tuple[str, ...]:
+    """The cells of a typed format's label column as label names.
+
+    Args:
+        values: one a row.
+        names: of the classes that whole numbers stand for, or None.
+        place: the source in words.
+        rows: numbers of the rows.
+
+    Raises:
+        DataError: some hold no single label; says what the data looks like.
+    """
+    for kinds, what in NO_LABELS:
+        wrong = [
+            row
+            for row, value in zip(rows, values, strict=True)
+            if isinstance(value, kinds) and _is_odd(value)
+        ]
+        if wrong:
+            raise DataError(f"{place}: the label column holds {what} in {rows_text(wrong)}", hint=ONE_LABEL)
+    known: dict[str, str] = {}
+    return tuple(known.setdefault(name, name) for name in (class_label(value, names) for value in values))
+
+
+def _is_odd(value: Any) -> bool:
+    return not isinstance(value, float) or (value == value and not value.is_integer())
 
 
 def class_label(value: Any, names: list[str] | None) -> str:

@@ -7,9 +7,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from squeeze.data.labels import class_label, class_names
+from squeeze.data.labels import class_labels, class_names
+from squeeze.data.looks import ROWS, look
 from squeeze.data.opening import open_file, require_memory
-from squeeze.data.table import Columns, Table, as_label, as_text, require_columns
+from squeeze.data.table import Column, Columns, Table, as_label, as_text, require_columns
 from squeeze.errors import DataError, reason
 from squeeze.runtime import need
 
@@ -23,6 +24,8 @@ ROW = 400
 """Bytes of memory that a row takes beside its text until all splits are checked and written."""
 SPREAD = 6
 """Bytes of memory that a byte of text takes likewise."""
+MOST_LOOKED_AT = 1 << 26
+"""Bytes of a column that is not read, above which nobody looks what it holds."""
 BATCH = 16_384
 """Rows that are decoded at once."""
 
@@ -49,17 +52,43 @@ def read_parquet(path: Path, columns: Columns, rows: int | None = None) -> Table
             wanted = list(columns.names)
             require_bounded(file, wanted, place)
             names = class_names(file.schema_arrow.metadata, columns.label) if columns.label else None
+            others = _others(arrow, file, columns)
             cells = _cells(arrow, _as_dictionaries(parquet, file, handle, wanted), wanted, place, rows)
         except (arrow.ArrowException, OSError, ValueError, OverflowError, KeyError) as error:
             raise DataError(f"{place}: not a readable Parquet file ({reason(error)})") from error
     labels = cells[columns.label] if columns.label else None
     return Table(
         texts=tuple(as_text(value, place, row) for row, value in enumerate(cells[columns.text], 1)),
-        labels=None if labels is None else tuple(class_label(value, names) for value in labels),
+        labels=None if labels is None else class_labels(labels, names, place, range(1, len(labels) + 1)),
         rows=tuple(range(1, len(cells[columns.text]) + 1)),
         place=place,
         groups=tuple(map(as_label, cells[columns.group])) if columns.group else None,
+        others=others,
     )
+
+
+def _others(arrow: ModuleType, file: Any, columns: Columns) -> tuple[Column, ...]:
+    """What the columns look like that are not read; those that are too large to look at are left out."""
+    schema = file.schema_arrow
+    fields = [f for f in schema if f.name not in columns.names and schema.names.count(f.name) == 1]
+    nested: dict[str, list[Any]] = {
+        f.name: [[]] for f in fields if arrow.types.is_list(f.type) or arrow.types.is_large_list(f.type)
+    }
+    texts = [f.name for f in fields if str(f.type) in {"string", "large_string"}]
+    flat = [name for name in texts if _first_bytes(file, name) <= MOST_LOOKED_AT]
+    batches = file.iter_batches(batch_size=ROWS, columns=flat, row_groups=[0]) if flat else iter(())
+    first = next(batches, None)
+    cells = {} if first is None else first.to_pydict()
+    return tuple(look(name, values) for name, values in (cells | nested).items())
+
+
+def _first_bytes(file: Any, name: str) -> int:
+    """Bytes of a column in the first group of rows."""
+    if not file.metadata.num_row_groups:
+        return 0
+    group = file.metadata.row_group(0)
+    chunks = [group.column(i) for i in range(group.num_columns)]
+    return sum(int(chunk.total_uncompressed_size) for chunk in chunks if chunk.path_in_schema == name)
 
 
 def require_bounded(file: Any, wanted: list[str], place: str) -> None:

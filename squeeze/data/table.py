@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from squeeze.data.wording import listing, nearest
 from squeeze.errors import DataError
 
-__all__ = ["Columns", "Table", "as_label", "as_text", "require_columns"]
+__all__ = ["Column", "Columns", "Table", "as_label", "as_text", "require_columns"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,19 @@ class Columns:
 
 
 @dataclass(frozen=True)
+class Column:
+    """A column that is not read.
+
+    Attributes:
+        name: as it stands in the source.
+        kind: what its first rows look like.
+    """
+
+    name: str
+    kind: Literal["text", "list", "other"]
+
+
+@dataclass(frozen=True)
 class Table:
     """The rows of one source.
 
@@ -44,6 +57,7 @@ class Table:
             in Parquet files and hub sets, which have no lines, it is the position of the row.
         place: the source in words.
         groups: N values of the column by which the table is split, or None.
+        others: columns that are not read.
     """
 
     texts: tuple[str, ...]
@@ -51,6 +65,7 @@ class Table:
     rows: tuple[int, ...]
     place: str
     groups: tuple[str, ...] | None = None
+    others: tuple[Column, ...] = ()
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -72,15 +87,22 @@ def require_columns(place: str, found: Iterable[str], wanted: Columns) -> None:
     """Make sure that the wanted columns are there.
 
     Raises:
-        DataError: names the missing column, the nearest name and all columns there are.
+        DataError: names the missing column, the nearest name and all columns there are; or one that is there
+            twice, or is text and label at once.
     """
     columns = list(found)
+    if wanted.text == wanted.label:
+        raise DataError(f"{place}: text and label are one column, {wanted.text!r}", hint=_named("label"))
     for key, name in (("text", wanted.text), ("label", wanted.label), ("split by", wanted.group)):
         if name is not None and name not in columns:
             raise DataError(
                 f"{place}: no {key} column {name!r}{nearest(name, columns)}; "
                 f"it has: {listing(map(repr, columns))}",
                 hint=_SPLIT if name == wanted.group else _named(key),
+            )
+        if name is not None and columns.count(name) > 1:
+            raise DataError(
+                f"{place}: {columns.count(name)} columns are called {name!r}", hint="rename all but one"
             )
 
 
@@ -103,7 +125,11 @@ def as_text(value: Any, place: str, row: int) -> str:
         return value
     # Nested values may be deeper or larger than can be shown.
     shown = "" if isinstance(value, list | dict | bytes) else f" {str(value)[:40]!r}"
-    raise DataError(f"{place}: row {row} holds {type(value).__name__}{shown} where text is expected")
+    looks = ", which looks like token data" if isinstance(value, list) else ""
+    raise DataError(
+        f"{place}: row {row} holds {type(value).__name__}{shown} where text is expected{looks}",
+        hint="one text a row is read; name its column with `text`",
+    )
 
 
 def as_label(value: Any) -> str:
@@ -118,6 +144,8 @@ def as_label(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
+    if value != value:  # NaN, by which some tools spell a missing value
+        return ""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)

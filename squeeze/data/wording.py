@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from squeeze.errors import DataError
 
-__all__ = ["SHOWN", "combine", "listing", "nearest", "rows_text"]
+__all__ = ["SHOWN", "combine", "listing", "nearest", "rows_text", "same_text"]
 
 SHOWN = 5
 """How many row numbers or names a message shows before it only counts."""
@@ -27,6 +28,15 @@ def listing(names: Iterable[str]) -> str:
     every = list(names)
     more = f" (+{len(every) - SHOWN} more)" if len(every) > SHOWN else ""
     return ", ".join(every[:SHOWN]) + more
+
+
+def same_text(text: str) -> str:
+    """The form in which two texts are compared.
+
+    >>> same_text("  HELP  me ") == same_text("help me")
+    True
+    """
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

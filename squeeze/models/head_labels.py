@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -214,14 +214,7 @@ def _by_number(head: Head, labels: Sequence[str]) -> Order | None:
 
 
 def _mapped(head: Head, labels: Sequence[str], label_map: Mapping[str, str]) -> tuple[tuple[int, ...], ...]:
-    target: dict[int, str] = {}
-    for key, label in label_map.items():
-        if key == OTHERS:
-            continue
-        output = _output(head, key)
-        if output in target:
-            raise ProfileError(f"[task.label_map] {key!r}: names an output of {head.place} a second time")
-        target[output] = label
+    target = _named(head, label_map)
     rest = [index for index in range(len(head.names)) if index not in target]
     if rest and OTHERS not in label_map:
         raise ProfileError(
@@ -247,16 +240,34 @@ def _mapped(head: Head, labels: Sequence[str], label_map: Mapping[str, str]) -> 
     return groups
 
 
-def _output(head: Head, key: str) -> int:
-    """The output that a key of the map names, by its name or, where no name is a number, by its number."""
-    for spelling in (str, same_text):
-        places = [i for i, name in enumerate(head.names) if spelling(name) == spelling(key)]
-        if len(places) == 1:
-            return places[0]
-    index = whole_number(key)
-    countable = not any(whole_number(name) is not None for name in head.names)
-    if countable and index is not None and 0 <= index < len(head.names):
-        return index
+def _named(head: Head, label_map: Mapping[str, str]) -> dict[int, str]:
+    """The label of each output that the map names."""
+    spellings = [_places(head, spelling) for spelling in (str, same_text)]
+    if not any(whole_number(name) is not None for name in head.names):
+        spellings.append({str(index): [index] for index in range(len(head.names))})
+    target: dict[int, str] = {}
+    for key, label in label_map.items():
+        if key != OTHERS:
+            output = _output(head, key, spellings)
+            if output in target:
+                raise ProfileError(f"[task.label_map] {key!r}: names an output of {head.place} a second time")
+            target[output] = label
+    return target
+
+
+def _places(head: Head, spelling: Callable[[str], str]) -> dict[str, list[int]]:
+    """The outputs of each name, as it is spelled."""
+    places: dict[str, list[int]] = {}
+    for index, name in enumerate(head.names):
+        places.setdefault(spelling(name), []).append(index)
+    return places
+
+
+def _output(head: Head, key: str, spellings: Sequence[Mapping[str, Sequence[int]]]) -> int:
+    """The output that a key of the map names: as it is, but for case, or by its number."""
+    for places, spelled in zip(spellings, (key, same_text(key), key), strict=False):
+        if len(places.get(spelled, ())) == 1:
+            return places[spelled][0]
     raise ProfileError(
         f"[task.label_map] {key!r}: not a label of {head.place}{nearest(key, head.names)}",
         hint=f"its labels are: {', '.join(head.names)}",

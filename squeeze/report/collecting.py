@@ -70,6 +70,7 @@ def collect(name: str, artifacts: Mapping[str, Artifact], run: str = "") -> RunR
         teacher_time=bench.teacher if bench else None,
         targets=tuple(dict.fromkeys(each.target for each in bench.measurements)) if bench else (),
         gate=parsed(artifacts.get("verdict"), GateResult),
+        warnings=_warnings(artifacts.values()),
         digests={kind: found.digest for kind, found in artifacts.items()},
     )
 
@@ -138,6 +139,11 @@ def with_retention(rows: Iterable[ModelRow]) -> list[ModelRow]:
         else row
         for row in listed
     ]
+
+
+def _warnings(artifacts: Iterable[Artifact]) -> tuple[str, ...]:
+    """The warnings of all stages, in the order of the chain."""
+    return tuple(str(line) for found in artifacts for line in found.result.get("warnings", ()))
 
 
 def _splits(rows: Iterable[ModelRow]) -> tuple[str, ...]:

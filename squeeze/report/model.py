@@ -61,5 +61,7 @@ class RunReport(Document):
     targets: tuple[str, ...] = ()
     """where the exported files were timed"""
     gate: GateResult | None = None
+    warnings: tuple[str, ...] = ()
+    """what the stages found that is no reason to stop"""
     digests: Mapping[str, str]
     """sha256 of every artefact by kind"""

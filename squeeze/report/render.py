@@ -52,6 +52,8 @@ def to_markdown(report: RunReport) -> str:
     if report.gate is not None:
         parts.append(f"Verdict on {literal(report.gate.form)}: **{MARKS[report.gate.verdict]}**")
     parts.append("\n".join(f"- {literal(line)}" for line in coverage(report)))
+    if report.warnings:
+        parts.append("\n".join(("## Warnings\n", *(f"- {literal(line)}" for line in report.warnings))))
     return "\n\n".join(parts) + "\n"
 
 
@@ -259,4 +261,6 @@ def _drawn(report: RunReport, width: int) -> str:
         console.print(Text.assemble(f"Verdict on {form}: ", (verdict, f"bold {color}")))
     for line in coverage(report):
         console.print(visible(line))
+    for line in report.warnings:
+        console.print(visible(f"warning: {line}"), highlight=False)
     return target.getvalue().rstrip("\n")

@@ -125,7 +125,7 @@ def hub_cache(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     original = huggingface_hub.snapshot_download
 
     def offline(*args: object, **named: object) -> str:
-        return original(*args, cache_dir=folder, local_files_only=True, **named)  # type: ignore[call-overload]
+        return original(*args, **{**named, "cache_dir": folder, "local_files_only": True})  # type: ignore[call-overload]
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
 

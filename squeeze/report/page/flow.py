@@ -57,6 +57,7 @@ def _teacher(found: Evidence) -> Iterator[Part]:
         return
     named = setting(found.stages["teacher"], "teacher", "model")
     tuned = setting(found.stages["teacher"], "teacher", "finetune") is not None
+    yield from (Words(warning, quiet=True) for warning in result.warnings[:MOST_LABELS])
     yield Table(
         ("teacher in", ""),
         (

@@ -1,0 +1,230 @@
+"""What data looks like where it is not one text and one label a row: one line for each sign of it.
+
+Nothing here is a reason to stop: it may all be intended. No line quotes a text.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from squeeze.data.labels import DECIMAL, whole_number
+from squeeze.data.table import Column, Table
+from squeeze.data.wording import listing, same_text
+
+__all__ = ["ROWS", "Unused", "column_lines", "label_lines", "look", "looks", "text_lines_of"]
+
+PAIRED = frozenset(
+    (
+        *(
+            "text_b",
+            "textb",
+            "text2",
+            "text_2",
+            "sentence2",
+            "sentence_2",
+            "sentence_b",
+            "hypothesis",
+            "premise",
+        ),
+        *("question", "answer", "query", "passage", "context", "document", "response", "reply", "candidate"),
+    )
+)
+"""Names that the second text of a pair often has."""
+TOKENS = frozenset(
+    ("tokens", "words", "ner", "ner_tags", "pos_tags", "chunk_tags", "tags", "spans", "entities")
+)
+"""Names of columns with one entry a token."""
+ROWS, CHARACTERS = 1000, 1000
+"""What is looked at of a column that is not read."""
+ENOUGH = 20
+"""Rows below which nothing is said about how a column looks."""
+WORDS = 3
+"""Words of a text, on average, from which a column holds text and no names."""
+MANY = 20
+"""Different labels from which they may be something else than labels."""
+ROWS_PER_LABEL = 10
+MOST = 0.9
+"""Share of the rows that makes a column."""
+SEPARATORS = "|;,"
+
+
+class Unused:
+    """The first values of the columns that are not read.
+
+    Args:
+        used: names of those that are.
+    """
+
+    def __init__(self, used: Iterable[str]) -> None:
+        self._used, self._rows = frozenset(used), 0
+        self._values: dict[str, list[Any]] = {}
+
+    @property
+    def full(self) -> bool:
+        """Whether more rows would tell no more."""
+        return self._rows >= ROWS
+
+    def add(self, cells: Mapping[str, Any]) -> None:
+        """Keep one row's values, cut short."""
+        self._rows += 1
+        for name, value in cells.items():
+            if name not in self._used:
+                self._values.setdefault(name, []).append(_short(value))
+
+    def columns(self) -> tuple[Column, ...]:
+        """What they look like."""
+        return tuple(look(name, values) for name, values in self._values.items())
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, list | tuple | dict):
+        return type(value)()
+    return value[:CHARACTERS] if isinstance(value, str) else value
+
+
+def look(name: str, values: Sequence[Any]) -> Column:
+    """What a column holds that the profile does not use.
+
+    Args:
+        name: of the column.
+        values: of its first rows.
+    """
+    filled = [value for value in values if value not in (None, "")]
+    if filled and all(isinstance(value, list | tuple) for value in filled):
+        return Column(name, "list")
+    texts = [value for value in filled if isinstance(value, str)]
+    return Column(name, "text" if texts and len(texts) == len(filled) and _is_prose(texts) else "other")
+
+
+def _is_prose(texts: Sequence[str]) -> bool:
+    """Whether the values are texts: several words each, more letters than digits, and not always the same."""
+    letters = sum(sum(map(str.isalpha, text)) for text in texts)
+    digits = sum(sum(map(str.isdigit, text)) for text in texts)
+    words = sum(len(text.split()) for text in texts) / len(texts)
+    differ = len(set(texts)) >= min(len(texts), max(2, 0.3 * len(texts)))
+    return words >= WORDS and digits < 0.3 * (letters + digits) and differ
+
+
+def looks(tables: Mapping[str, Table], labels: Sequence[str], partial: Collection[str] = ()) -> list[str]:
+    """Everything below, for all labelled splits.
+
+    Args:
+        tables: by split.
+        labels: of the task.
+        partial: splits of which only the first rows are known.
+    """
+    lines = list(column_lines(tables))
+    for split, table in tables.items():
+        lines += [f"{split} ({table.place}): {line}" for line in text_lines_of(table.texts)]
+    if "train" in tables:
+        place = f"train ({tables['train'].place})"
+        lines += [
+            f"{place}: {line}"
+            for line in label_lines(tables["train"].labels or (), partial="train" in partial)
+        ]
+    return lines + list(_alike(labels))
+
+
+def column_lines(tables: Mapping[str, Table]) -> Iterator[str]:
+    """Columns with text, tokens or tags that the profile does not use, each once for all its splits."""
+    splits: dict[Column, list[str]] = {}
+    for split, table in tables.items():
+        for column in table.others:
+            splits.setdefault(column, []).append(split)
+    for column, names in splits.items():
+        sign = _sign(column)
+        if sign:
+            yield f"{', '.join(names)}: {sign}"
+
+
+def _sign(column: Column) -> str:
+    name = column.name.casefold().strip()
+    if column.kind == "list" and name in TOKENS:
+        return (
+            f"column {column.name!r} holds one entry a token and is not used: looks like token classification"
+        )
+    if column.kind == "list":
+        return f"column {column.name!r} holds lists and is not used: looks like multi-label data"
+    if column.kind == "text" and name in PAIRED:
+        return (
+            f"column {column.name!r} holds text and is not used: looks like pairs, and one text a row is read"
+        )
+    return f"column {column.name!r} holds text and is not used" if column.kind == "text" else ""
+
+
+def label_lines(labels: Sequence[str], *, partial: bool = False) -> Iterator[str]:
+    """What the labels of a table look like where they are no names of classes.
+
+    Args:
+        labels: one a row.
+        partial: whether there are more rows than these, so that labels may be more frequent.
+    """
+    counts = Counter(labels)
+    if len(labels) < ENOUGH:
+        return
+    several = _several(counts)
+    if several:
+        yield several
+    elif _is_scale(counts):
+        yield f"{len(counts)} different numbers as labels: looks like regression data"
+    elif len(counts) >= MANY and len(labels) < (2 if partial else ROWS_PER_LABEL) * len(counts):
+        words = sum(len(label.split()) * rows for label, rows in counts.items()) / len(labels)
+        what = "a text" if words >= WORDS else "an id or text"
+        yield (
+            f"{len(counts):,} labels in {len(labels):,} rows, {len(labels) / len(counts):.1f} rows a label:"
+            f" looks like {what} column"
+        )
+
+
+def _several(counts: Mapping[str, int]) -> str:
+    """Labels that are lists, or joined from others that are labels too."""
+    if all(label.startswith("[") and label.endswith("]") for label in counts):
+        return "all labels are lists in text: looks like multi-label data"
+    for sign in SEPARATORS:
+        joined = [label for label in counts if sign in label]
+        parts = Counter(part.strip() for label in joined for part in label.split(sign))
+        alone = set(counts) - set(joined)
+        again = [part for part, times in parts.items() if times > 1 or part in alone]
+        if len(joined) > 1 and len(again) > MOST * len(parts) and len(parts | Counter(alone)) < len(counts):
+            return f"{len(joined)} labels are joined from others by {sign!r}: looks like multi-label data"
+    return ""
+
+
+def _is_scale(counts: Mapping[str, int]) -> bool:
+    """Whether the labels are values on a scale and no classes that were numbered."""
+    numbers = [whole_number(label) for label in counts]
+    whole = [number for number in numbers if number is not None]
+    if len(whole) == len(counts):
+        return len(whole) >= MANY and max(whole) - min(whole) + 1 > 2 * len(whole)
+    return len(counts) > 2 and all(DECIMAL.fullmatch(label) for label in counts)
+
+
+def text_lines_of(texts: Sequence[str]) -> Iterator[str]:
+    """What the texts of a table look like where they are none.
+
+    Args:
+        texts: one a row.
+    """
+    if len(texts) < ENOUGH:
+        return
+    bare = sum(not any(map(str.isalpha, text)) for text in texts)
+    named = sum(len(text.split()) == 1 and any(map(str.isdigit, text)) for text in texts)
+    if bare > MOST * len(texts):
+        yield f"{bare:,} of {len(texts):,} texts have no letter: looks like a column of numbers or ids"
+    elif named > MOST * len(texts):
+        yield f"{named:,} of {len(texts):,} texts are one word with digits: looks like a column of ids"
+    elif median(map(len, texts)) < WORDS:
+        yield f"half of {len(texts):,} texts have fewer than {WORDS} characters: is this the text column?"
+
+
+def _alike(labels: Sequence[str]) -> Iterator[str]:
+    """Labels of the task that a reader cannot tell apart."""
+    spelled: dict[str, list[str]] = {}
+    for label in labels:
+        spelled.setdefault(same_text(label), []).append(label)
+    for names in spelled.values():
+        if len(names) > 1:
+            yield f"[task] labels {listing(map(repr, names))} differ only in case, space or Unicode form"
