@@ -1,7 +1,7 @@
 """Tiny models, tokenizers and datasets: the real thing, small enough for a test of a second.
 
 model = tiny.classifier("mpnet")          a random Hugging Face classifier of one family
-tiny.save_classifier(folder, "bert")      its folder, with tokenizer.json
+tiny.save_classifier(folder, "bert")      its folder, with the files of its tokenizer
 tiny.encoder()                            a random encoder of ours, wide enough to have something to cut
 tiny.batch()                              token numbers and mask, right-padded
 tiny.dataset(folder)                      a dataset artefact whose labels can be learned
@@ -108,10 +108,24 @@ def classifier(family: str = "bert", labels: tuple[str, ...] = LABELS, seed: int
 
 
 def save_classifier(folder: Path, family: str = "bert", **more: Any) -> Path:
-    """A folder that a profile may name as its teacher: config.json, model.safetensors, tokenizer.json."""
+    """A folder that a profile may name as its teacher: config.json, model.safetensors, tokenizer files."""
     classifier(family, **more).save_pretrained(folder)
-    (folder / "tokenizer.json").write_text(json.dumps(spec()), encoding="utf-8")
+    save_tokenizer(folder)
     return folder
+
+
+def save_tokenizer(folder: Path, **settings: Any) -> None:
+    """tokenizer.json, and a tokenizer_config.json that has AutoTokenizer take it as it is.
+
+    Without the second, AutoTokenizer takes the class of the model's family: RoBERTa's reads no WordPiece.
+
+    Args:
+        folder: where to.
+        settings: further keys of tokenizer_config.json.
+    """
+    (folder / "tokenizer.json").write_text(json.dumps(spec()), encoding="utf-8")
+    told = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]", **settings}
+    (folder / "tokenizer_config.json").write_text(json.dumps(told), encoding="utf-8")
 
 
 def shape(**changes: Any) -> EncoderShape:

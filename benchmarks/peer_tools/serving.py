@@ -87,7 +87,8 @@ def _reading(model: Model, request: Mapping[str, Any]) -> Model:
 
     tokenizer = Tokenizer.from_file(request["tokenizer"])
     tokenizer.no_padding()
-    tokenizer.enable_truncation(request["longest"])
+    side = (tokenizer.truncation or {}).get("direction", "right")
+    tokenizer.enable_truncation(request["longest"], direction=side)
     return replace(model, cut=lambda text: feed(tokenizer.encode(text).ids, model.inputs))
 
 

@@ -132,7 +132,7 @@ class TeacherCache:
     def __init__(
         self, root: Path, teacher: str, texts: str, lengths: NDArray[np.int64], layout: Layout
     ) -> None:
-        key = digest_json({"version": 1, "teacher": teacher, "texts": texts, "layout": vars(layout)})
+        key = digest_json({"version": 2, "teacher": teacher, "texts": texts, "layout": vars(layout)})
         self.folder = root / "teacher" / key[:32]
         self.lengths, self.layout = lengths, layout
         self._open: dict[Feature, tuple[NDArray[np.float32], NDArray[np.int64]]] = {}

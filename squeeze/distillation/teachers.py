@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from squeeze.artifact import digest_file, digest_json
 from squeeze.data.teacher_cache import LOGITS, Feature, Known, Layout, Spent, TeacherCache
 from squeeze.models import families, storage, tokens
 from squeeze.models.encoder import Encoder, Outputs
 from squeeze.models.inference import batches_by_length, to_tensors
-from squeeze.models.teacher import average, load_classifier
-from squeeze.models.tokens import Encodings
+from squeeze.models.teacher import average, exact_head, load_classifier
+from squeeze.models.tokens import Encodings, TeacherTokenizer
 from squeeze.stage import Work
 from squeeze.training.loop import precision
 
@@ -28,19 +28,24 @@ __all__ = ["Signals", "Teacher", "load_teacher", "load_teachers", "student_as_te
 
 @dataclass(frozen=True)
 class Teacher:
-    """One teacher, read into our encoder.
+    """One teacher: who answers, and the same weights read into our encoder.
 
     Attributes:
-        encoder: its weights.
+        encoder: its weights; students come out of it, and it gives attention and states.
         spec: its tokenizer.json.
         weight: its share in the average.
-        digest: of its weights file and its shape, which says what is computed with them.
+        digest: of its weights file, its config and its shape, which say what is computed with them.
+        model: the classifier of transformers, whose forward pass gives the logits; None: a student of ours,
+            which answers for itself.
+        tokenizer: AutoTokenizer's; None: a student's, which is its spec.
     """
 
     encoder: Encoder
     spec: dict[str, Any]
     weight: float
     digest: str
+    model: nn.Module | None = None
+    tokenizer: TeacherTokenizer | None = None
 
     @property
     def layout(self) -> Layout:
@@ -50,6 +55,19 @@ class Teacher:
             shape.labels, shape.hidden, tuple(layer.heads for layer in shape.layers), shape.head_size
         )
 
+    def encode(self, texts: Sequence[str], max_length: int) -> Encodings:
+        """Its own token numbers, cut at `max_length` or where its positions end."""
+        reach = min(max_length, self.encoder.shape.positions)
+        if self.tokenizer is not None:
+            return self.tokenizer.encode(texts, reach)
+        return tokens.encode(tokens.make_tokenizer(self.spec, reach), texts)
+
+    def release(self) -> None:
+        """Let go of the weights."""
+        self.encoder.to("meta")
+        if self.model is not None:
+            self.model.to("meta")
+
 
 def load_teacher(folder: Path, labels: tuple[str, ...], *, spec_folder: Path | None = None) -> Teacher:
     """Read one teacher folder; the base teacher's tokenizer lies with the task teacher's."""
@@ -57,10 +75,11 @@ def load_teacher(folder: Path, labels: tuple[str, ...], *, spec_folder: Path | N
     model = load_classifier(folder, labels, untrained_head=spec_folder is not None)
     note = folder / "member.json"
     weight = float(json.loads(note.read_text(encoding="utf-8"))["weight"]) if note.is_file() else 1.0
-    spec = tokens.read_spec(spec_folder or folder)
-    encoder = families.read(model)
-    digest = digest_json([digest_file(folder / "model.safetensors"), encoder.shape.plain()])
-    return Teacher(encoder, spec, weight, digest)
+    tokenizer = tokens.load_tokenizer(spec_folder or folder)
+    encoder = families.read(model, share=True)
+    files = [digest_file(folder / name) for name in ("model.safetensors", "config.json")]
+    digest = digest_json([*files, encoder.shape.plain()])
+    return Teacher(encoder, tokenizer.spec, weight, digest, model, tokenizer)
 
 
 def student_as_teacher(folder: Path) -> Teacher:
@@ -88,7 +107,7 @@ class Signals:
 
     States and attention are computed on the student's own segmentation (every piece of a student is a
     piece of its teacher), so that tokens stand side by side. Logits come from the teacher's full
-    vocabulary, which is what it was trained on.
+    vocabulary, which is what it was trained on, by AutoTokenizer and transformers' own forward pass.
 
     Attributes:
         teachers: members; inside features come from the first.
@@ -109,7 +128,8 @@ class Signals:
         """Fill the cache with what is missing."""
         spent: list[Spent] = []
         inside = [feature for feature in features if feature != LOGITS]
-        own = [self._own(teacher) for teacher in self.teachers] if LOGITS in features else []
+        asked = self.teachers if LOGITS in features else ()
+        own = [teacher.encode(self.texts, self.max_length) for teacher in asked]
         first = self.teachers[0]
         if inside:
             self._inside = self._cache(first, self.aligned)
@@ -123,7 +143,7 @@ class Signals:
     def release(self) -> None:
         """Let go of the teachers' weights: all that will be read is in the cache."""
         for teacher in self.teachers:
-            teacher.encoder.to("meta")
+            teacher.release()
 
     def read(self, features: Sequence[Feature], rows: NDArray[np.int64]) -> dict[str, Tensor]:
         """The features of some rows, padded to the longest of them."""
@@ -147,10 +167,6 @@ class Signals:
         if self._inside is None:
             raise ValueError(f"{feature} was not prepared")
         return torch.from_numpy(np.concatenate(list(self._inside.read(feature, rows))).astype(np.float32))
-
-    def _own(self, teacher: Teacher) -> Encodings:
-        reach = min(self.max_length, teacher.encoder.shape.positions)
-        return tokens.encode(tokens.make_tokenizer(teacher.spec, reach), self.texts)
 
     def _cache(self, teacher: Teacher, rows: Encodings) -> TeacherCache:
         said = f"{teacher.digest} {precision()}"  # half-precision answers are other answers
@@ -177,26 +193,37 @@ class Signals:
             batch: NDArray[np.int64], wanted: Sequence[Feature]
         ) -> Mapping[Feature, list[NDArray[np.float32]]]:
             ids, mask = to_tensors(rows, batch, pad)
-            return _observe(teacher.encoder, ids, mask, wanted)
+            return _observe(teacher, ids, mask, wanted)
 
         batches = (rest[batch] for batch in batches_by_length(rows.lengths[rest]))
         return cache.ensure(features, forward, batches, self.work.progress, known)
 
 
 def _observe(
-    encoder: Encoder, ids: Tensor, mask: Tensor, wanted: Sequence[Feature]
+    teacher: Teacher, ids: Tensor, mask: Tensor, wanted: Sequence[Feature]
 ) -> dict[Feature, list[NDArray[np.float32]]]:
     """Run the teacher once and cut every feature to the real tokens."""
-    inside = any(not feature.startswith(("hidden", LOGITS)) for feature in wanted)
-    kind = precision()
     # bf16 where it is native: three times as fast, and the states are stored in half precision anyway.
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=kind == "bf16"):
-        out = encoder.observe(ids, mask, inside=inside)
-        if kind == "bf16":  # the answers are what the student learns, and the head costs nothing
-            with torch.autocast("cpu", enabled=False):
-                out.logits = encoder.classify(out.hidden[-1].float())
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision() == "bf16"):
+        out = _outputs(teacher, ids, mask, wanted)
     lengths = mask.sum(1).tolist()
     return {feature: _cut(_pick(out, feature).float(), lengths, feature) for feature in wanted}
+
+
+def _outputs(teacher: Teacher, ids: Tensor, mask: Tensor, wanted: Sequence[Feature]) -> Outputs:
+    """Logits of the teacher's own forward pass, and its states with them; the rest comes from our encoder."""
+    deep = any(not feature.startswith(("hidden", LOGITS)) for feature in wanted)
+    if teacher.model is None or LOGITS not in wanted:
+        out = teacher.encoder.observe(ids, mask, inside=deep)
+        with torch.autocast("cpu", enabled=False):  # the answers are learned, and the head costs nothing
+            out.logits = teacher.encoder.classify(out.hidden[-1].float())
+        return out
+    states = not deep and any(feature.startswith("hidden") for feature in wanted)
+    with exact_head(teacher.model):
+        found: Any = teacher.model(input_ids=ids, attention_mask=mask, output_hidden_states=states)
+    if not deep:
+        return Outputs(found.logits, list(found.hidden_states or ()))
+    return replace(teacher.encoder.observe(ids, mask, inside=True), logits=found.logits)
 
 
 def _pick(out: Outputs, feature: Feature) -> Tensor:

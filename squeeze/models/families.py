@@ -1,7 +1,7 @@
 """Hugging Face encoder classifiers, read into our encoder weight for weight.
 
 One table a family says how its tensors are called; what is computed is the same. The copy gives
-the original's logits, and everything after it (importance, carving, teacher outputs) knows one
+the original's logits, and everything after it (importance, carving, states and attention) knows one
 architecture only. Adding a family is one entry in FAMILIES and one row in its test.
 """
 
@@ -20,16 +20,27 @@ from squeeze.models.huggingface import transformers
 from squeeze.models.layout import BERT_LAYER, FAMILIES, Family, family_of
 from squeeze.models.support import ACTIVATION_NAMES, activation_key, config_problem
 
-__all__ = ["FAMILIES", "Family", "family_of", "fits_bert", "read", "shape_of", "write_bert"]
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "can_start_earlier",
+    "family_of",
+    "fits_bert",
+    "read",
+    "shape_of",
+    "uncounted",
+    "write_bert",
+]
 
 Tensors = Mapping[str, Tensor]
 
 
-def read(model: Any) -> Encoder:
+def read(model: Any, *, share: bool = False) -> Encoder:
     """Copy a Hugging Face sequence classifier into our encoder.
 
     Args:
         model: an instance of one of the families' ``...ForSequenceClassification`` classes.
+        share: whether tensors that both have are one in memory, for two that are only read.
 
     Returns:
         An encoder in evaluation mode that gives the same logits on right-padded text with one segment.
@@ -38,7 +49,7 @@ def read(model: Any) -> Encoder:
     shape = shape_of(model)
     encoder = Encoder(shape)
     tensors: Tensors = {name: value.detach() for name, value in model.state_dict().items()}
-    encoder.load_state_dict(_convert(family, tensors, shape, model))
+    encoder.load_state_dict(_convert(family, tensors, shape, model), assign=share)
     return encoder.eval()
 
 
@@ -76,6 +87,19 @@ def shape_of(model: Any) -> EncoderShape:
         epsilon=family.epsilon or float(config.layer_norm_eps),
         relative_bias=family.relative is not None,
     )
+
+
+def uncounted(model: Any) -> int | None:
+    """Number of the piece whose position a family does not count, whatever the mask says; None: all count."""
+    family = family_of(model.config.model_type)
+    if family.first_position is None:
+        return int(model.config.pad_token_id)
+    return family.first_position - 1 if family.first_position else None
+
+
+def can_start_earlier(model: Any) -> bool:
+    """Whether the config says from where positions are counted, and not the family's code."""
+    return family_of(model.config.model_type).first_position is None
 
 
 def _first_position(config: Any, family: Family) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from squeeze.models.huggingface import first_line
 from squeeze.models.model_folder import refuse_unloadable
 from squeeze.runtime import is_offline, need
 
-__all__ = ["BUILTIN", "fingerprint", "resolve"]
+__all__ = ["BUILTIN", "fingerprint", "resolve", "tokenizer_files"]
 
 BUILTIN = {
     # name: (distribution, folder inside it, sha256 of model.safetensors). The distribution's code
@@ -25,6 +26,17 @@ BUILTIN = {
     ),
 }
 
+TOKENIZER_FILES = (
+    "tokenizer*",
+    "*vocab*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "*.model",
+    "*.spm",
+)
+"""Patterns of the files that decide how a text is cut."""
+
 PATTERNS = (
     "config.json",
     "adapter_config.json",  # says that it is no whole model
@@ -32,11 +44,7 @@ PATTERNS = (
     "encoder.json",  # the shape of a student of ours
     "*.safetensors",
     "*.safetensors.index.json",
-    "tokenizer*",
-    "vocab*",
-    "merges.txt",
-    "special_tokens_map.json",
-    "*.model",
+    *TOKENIZER_FILES,
 )
 FILES = {
     ".onnx": "an ONNX file",
@@ -104,8 +112,16 @@ def _refuse_no_name(name: str, folder: Path) -> None:
 def fingerprint(name: str) -> str:
     """Digest of the names and contents of a model's files."""
     folder = resolve(name)
-    files = sorted({path for pattern in PATTERNS for path in folder.glob(pattern) if path.is_file()})
-    return digest_json({path.name: _digest(path) for path in files})
+    return digest_json({path.name: _digest(path) for path in _files(folder, PATTERNS)})
+
+
+def tokenizer_files(folder: Path) -> list[Path]:
+    """The files of a model's folder that decide how it cuts a text."""
+    return _files(folder, TOKENIZER_FILES)
+
+
+def _files(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    return sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
 
 
 def _digest(path: Path) -> str:

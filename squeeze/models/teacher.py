@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from squeeze.models.shapes import Groups
 from squeeze.models.support import refuse_config
 from squeeze.runtime import need
 
-__all__ = ["SummedHead", "average", "load_classifier", "save_classifier"]
+__all__ = ["SummedHead", "average", "exact_head", "load_classifier", "save_classifier"]
 
 MAP = "squeeze_label_map"
 """Field of a saved config.json: our label for each of the model's own."""
@@ -94,6 +95,27 @@ class SummedHead(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         """(..., inputs) -> (..., labels) logarithms of probabilities."""
         return sum_outputs(super().forward(input), self.groups)
+
+
+@contextmanager
+def exact_head(model: Any) -> Iterator[None]:
+    """Have the head of a classifier computed in single precision, also where its body is in half.
+
+    The head costs nothing, and its answers are what is learned.
+    """
+    head = model.get_submodule(family_of(model.config.model_type).head_dense)
+
+    def single(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        torch.set_autocast_enabled("cpu", False)  # until the caller's own context ends
+        return tuple(value.float() for value in inputs)
+
+    hook = head.register_forward_pre_hook(single)
+    before = torch.is_autocast_enabled("cpu")
+    try:
+        yield
+    finally:
+        hook.remove()
+        torch.set_autocast_enabled("cpu", before)
 
 
 def save_classifier(model: Any, folder: Path) -> None:

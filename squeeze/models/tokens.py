@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,15 @@ from tokenizers import Tokenizer
 from squeeze.artifact import write_json
 from squeeze.data.batches import parts
 from squeeze.errors import ProfileError
+from squeeze.models.hub import tokenizer_files
 from squeeze.models.huggingface import first_line, transformers
 
 __all__ = [
     "Encodings",
+    "TeacherTokenizer",
+    "cut_side",
     "encode",
+    "load_tokenizer",
     "make_tokenizer",
     "pad_id",
     "read_spec",
@@ -28,6 +33,8 @@ __all__ = [
     "write_spec",
     "write_transformers",
 ]
+
+LONG = 1 << 20  # tokens, where the longest input is not known yet
 
 
 @dataclass(frozen=True)
@@ -85,49 +92,138 @@ class Encodings:
         return Encodings(values, offsets)
 
 
+@dataclass(frozen=True)
+class TeacherTokenizer:
+    """A teacher's tokenizer as transformers makes it of all files of the folder.
+
+    Attributes:
+        folder: of the teacher.
+        auto: what AutoTokenizer gave.
+        spec: the same as the content of one tokenizer.json, which students are made of.
+    """
+
+    folder: Path
+    auto: Any
+    spec: dict[str, Any]
+
+    def encode(self, texts: Sequence[str], max_length: int) -> Encodings:
+        """AutoTokenizer's token numbers, special tokens included, cut at the teacher's own side."""
+        rows: list[list[int]] = []
+        for part in parts(texts):
+            found = self.auto(
+                list(part), truncation=True, max_length=max_length, return_attention_mask=False, verbose=False
+            )
+            rows += found["input_ids"]
+        return Encodings.of(rows)
+
+    def piece(self, number: int) -> str:
+        """The piece of a number."""
+        return str(self.auto.convert_ids_to_tokens(number))
+
+    def copy(self, target: Path) -> None:
+        """Write the files that it was made of into another folder, as they are."""
+        for path in tokenizer_files(self.folder):
+            shutil.copyfile(path, target / path.name)
+
+
+def load_tokenizer(folder: Path) -> TeacherTokenizer:
+    """The tokenizer of a Hugging Face folder: AutoTokenizer's, and nobody's else.
+
+    It knows what a tokenizer.json alone does not say: `do_lower_case` and the like in
+    tokenizer_config.json, tokens of added_tokens.json, the side on which long texts are cut.
+
+    Raises:
+        ProfileError: there is none, or one whose ids a tokenizer.json cannot give.
+    """
+    try:
+        auto = transformers().AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # the library raises no narrower type
+        whole = (folder / "tokenizer.json").is_file()
+        what = "its tokenizer cannot be loaded" if whole else "no tokenizer.json, and none can be made"
+        raise ProfileError(f"{folder}: {what} ({first_line(error)})") from error
+    if not hasattr(auto, "backend_tokenizer"):
+        raise ProfileError(
+            f"{folder}: its tokenizer ({type(auto).__name__}) has no form as a tokenizer.json, which ships"
+        )
+    _refuse_no_vocabulary(folder, auto)
+    _refuse_settings(folder, auto)
+    spec: dict[str, Any] = json.loads(auto.backend_tokenizer.to_str())
+    side = {"direction": "Left", "max_length": LONG, "strategy": "LongestFirst", "stride": 0}
+    left = auto.truncation_side == "left"
+    return TeacherTokenizer(folder, auto, {**spec, "padding": None, "truncation": side if left else None})
+
+
+def _refuse_no_vocabulary(folder: Path, auto: Any) -> None:
+    """Refuse a folder without a vocabulary, for which the library makes one of special pieces alone."""
+    names = [name for key, name in auto.vocab_files_names.items() if key in ("vocab_file", "tokenizer_file")]
+    if not any((folder / name).is_file() for name in names):
+        raise ProfileError(
+            f"{folder}: no tokenizer.json, and none can be made ({' and '.join(names)} are missing)",
+            hint="copy the tokenizer's files into the folder of the model",
+        )
+
+
+def _refuse_settings(folder: Path, auto: Any) -> None:
+    """Refuse what a tokenizer.json does not hold."""
+    if auto.split_special_tokens:
+        raise ProfileError(
+            f"{folder}: split_special_tokens of its tokenizer_config.json is not supported",
+            hint="special tokens in a text would be cut into letters, and a tokenizer.json cannot say so",
+        )
+    if any(auto("a").get("token_type_ids", ())):
+        raise ProfileError(
+            f"{folder}: its tokenizer puts a single text into segment 1 (token_type_ids), and students read"
+            " segment 0",
+            hint="let the post_processor of its tokenizer.json give type_id 0",
+        )
+
+
 def read_spec(folder: Path) -> dict[str, Any]:
-    """The content of a model folder's tokenizer.json; made from older files where it is absent.
+    """The content of a tokenizer.json: of a teacher as AutoTokenizer makes it, of a student as it stands.
 
     Raises:
         ProfileError: there is no tokenizer in the folder, or none that can be read.
     """
     path = folder / "tokenizer.json"
-    if not path.is_file():
-        return _from_slow(folder)
+    if (folder / "config.json").is_file() or not path.is_file():
+        return load_tokenizer(folder).spec
     try:
         spec: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ProfileError(f"{path}: not a readable tokenizer ({first_line(error)})") from error
     if not isinstance(spec, dict) or not isinstance(spec.get("model"), dict):
         raise ProfileError(f"{path}: not a tokenizer (no `model` in it)")
     return dict(spec)
 
 
-def _from_slow(folder: Path) -> dict[str, Any]:
-    try:
-        fast = transformers().AutoTokenizer.from_pretrained(
-            folder, use_fast=True, local_files_only=True, trust_remote_code=False
-        )
-        spec: dict[str, Any] = json.loads(fast.backend_tokenizer.to_str())
-    except (OSError, ValueError, TypeError, AttributeError, ImportError) as error:
-        raise ProfileError(
-            f"{folder}: no tokenizer.json, and none can be made from its files ({first_line(error)})"
-        ) from error
-    return spec
-
-
-def write_spec(path: Path, spec: dict[str, Any]) -> None:
+def write_spec(path: Path, spec: dict[str, Any], max_length: int | None = None) -> None:
     """Write a tokenizer.json without spaces: it ships with the model and its bytes count.
 
-    Truncation and padding are left out; whoever encodes decides about them.
+    Padding is left out, and truncation too: whoever encodes decides about them. The exception is a tokenizer
+    that cuts long texts at their beginning, since no program does so by itself.
+
+    Args:
+        path: of the file.
+        spec: its content.
+        max_length: longest input in tokens, for a tokenizer that cuts at the beginning.
     """
-    path.write_text(spec_text(spec), encoding="utf-8")
+    path.write_text(spec_text(spec, max_length), encoding="utf-8")
 
 
-def spec_text(spec: dict[str, Any]) -> str:
+def spec_text(spec: dict[str, Any], max_length: int | None = None) -> str:
     """The text that `write_spec` writes."""
-    bare = {**spec, "truncation": None, "padding": None}
+    cut = None
+    if cut_side(spec) == "left":
+        cut = {**spec["truncation"], "max_length": max_length or spec["truncation"]["max_length"]}
+    bare = {**spec, "truncation": cut, "padding": None}
     return json.dumps(bare, ensure_ascii=False, separators=(",", ":"))
+
+
+def cut_side(spec: dict[str, Any]) -> str:
+    """Where a text that is too long loses tokens: `left`, its beginning, or `right`, its end."""
+    return str((spec.get("truncation") or {}).get("direction", "Right")).lower()
 
 
 def write_transformers(folder: Path, spec: dict[str, Any], max_length: int) -> None:
@@ -141,15 +237,17 @@ def write_transformers(folder: Path, spec: dict[str, Any], max_length: int) -> N
         spec: content of the tokenizer.json.
         max_length: longest input in tokens.
     """
-    write_spec(folder / "tokenizer.json", spec)
+    write_spec(folder / "tokenizer.json", spec, max_length)
     said: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": max_length}
+    if cut_side(spec) == "left":
+        said["truncation_side"] = "left"
     if padding := _padding(spec):
         said["pad_token"] = padding["content"]
     write_json(folder / "tokenizer_config.json", said)
 
 
 def make_tokenizer(spec: dict[str, Any], max_length: int) -> Tokenizer:
-    """A tokenizer that cuts at `max_length` tokens and does not pad.
+    """A tokenizer that cuts at `max_length` tokens, on the side that its content names, and does not pad.
 
     Raises:
         ProfileError: it is not the content of a tokenizer.json.
@@ -158,7 +256,7 @@ def make_tokenizer(spec: dict[str, Any], max_length: int) -> Tokenizer:
         tokenizer = Tokenizer.from_str(json.dumps({**spec, "truncation": None, "padding": None}))
     except Exception as error:  # the library raises no narrower type
         raise ProfileError(f"tokenizer.json: not a tokenizer ({first_line(error)})") from error
-    tokenizer.enable_truncation(max_length)
+    tokenizer.enable_truncation(max_length, direction=cut_side(spec))
     return tokenizer
 
 

@@ -45,7 +45,7 @@ def labels(path: Path) -> Labels:
 
 
 def tokenizer(path: Path, max_length: int) -> Any:
-    """A tokenizer that cuts at max_length and pads a batch to its longest text.
+    """A tokenizer that cuts at max_length, on the side that the file names, and pads a batch to its longest.
 
     Raises:
         Corrupt: the file is not a tokenizer's.
@@ -54,11 +54,12 @@ def tokenizer(path: Path, max_length: int) -> Any:
     library = installed("tokenizers")
     try:
         document = path.read_text(encoding="utf-8")
-        padding = json.loads(document).get("padding") or {}
+        content = json.loads(document)
+        padding, cut = content.get("padding") or {}, content.get("truncation") or {}
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise Corrupt(f"{path}: not a readable tokenizer ({error})", hint=AGAIN) from error
     made = _parse(library, document, path)
-    made.enable_truncation(max_length)
+    made.enable_truncation(max_length, direction=str(cut.get("direction", "Right")).lower())
     # Padded places are masked, so any id that exists does: the tokenizer's own, or the first.
     made.enable_padding(pad_id=int(padding.get("pad_id", 0)), pad_token=padding.get("pad_token", "[PAD]"))
     return made

@@ -49,9 +49,9 @@ def passes(monkeypatch) -> list[int]:
     seen: list[int] = []
     original = teachers._observe
 
-    def counted(encoder: Encoder, ids: torch.Tensor, *rest: Any) -> Any:
+    def counted(teacher: teachers.Teacher, ids: torch.Tensor, *rest: Any) -> Any:
         seen.append(len(ids))
-        return original(encoder, ids, *rest)
+        return original(teacher, ids, *rest)
 
     monkeypatch.setattr(teachers, "_observe", counted)
     return seen

@@ -65,7 +65,7 @@ def test_a_classifier_is_taken_as_it_is(stage, data, tmp_path):
     assert {path.name for path in out.iterdir()} == {"members", "predictions.safetensors"}
     member = out / "members" / "0"
     assert {path.name for path in member.iterdir()} == {
-        "config.json", "model.safetensors", "tokenizer.json", "member.json"
+        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "member.json"
     }  # fmt: skip
     assert json.loads((member / "member.json").read_text()) == {"model": str(folder), "weight": 1.0}
     model = tiny.classifier()
@@ -155,7 +155,7 @@ def test_every_family_is_fine_tuned_on_the_pieces_that_are_read(family, stage, d
 def test_a_model_without_head_is_given_one(stage, tmp_path):
     folder = tmp_path / "body"
     tiny.classifier().bert.save_pretrained(folder)
-    tokens.write_spec(folder / "tokenizer.json", tiny.spec())
+    tiny.save_tokenizer(folder)
     first, out = stage("first", model=str(folder), finetune=FINETUNE)
     assert first.quality["validation"].macro_f1 > 0.7
     _, again = stage("again", model=str(folder), finetune=FINETUNE)

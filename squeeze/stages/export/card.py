@@ -24,8 +24,9 @@ Made by squeeze: a student distilled from {family} ({teacher:,} parameters), {st
 
 ## How to use
 
-Input is one text of at most {length} tokens; `tokenizer.json` makes `input_ids` and `attention_mask`
-(int64, batch x sequence), the output `logits` stands in the order of `labels.json`. `{file}` ships.
+Input is one text of at most {length} tokens; a longer one loses its {loses}. `tokenizer.json` makes
+`input_ids` and `attention_mask` (int64, batch x sequence), the output `logits` stands in the order of
+`labels.json`. `{file}` ships.
 
 ```sh
 pip install squeeze-ondevice
@@ -83,9 +84,21 @@ TEST = "test"
 
 
 def model_card(
-    config: ExportConfig, inputs: Mapping[str, Artifact], result: ExportResult, max_length: int
+    config: ExportConfig,
+    inputs: Mapping[str, Artifact],
+    result: ExportResult,
+    max_length: int,
+    side: str = "right",
 ) -> str:
-    """The card as Markdown, filled from the run's own figures; max_length in tokens, as in labels.json."""
+    """The card as Markdown, filled from the run's own figures.
+
+    Args:
+        config: settings of the stage.
+        inputs: its inputs.
+        result: what it made.
+        max_length: in tokens, as in labels.json.
+        side: where longer texts are cut.
+    """
     teacher, student = inputs["teacher"].result, inputs["encoder"].result
     shipped = list(result.forms.values())[-1]
     labels = [literal(label) for label in config.task.labels]
@@ -96,6 +109,7 @@ def model_card(
         student=student["parameters"],
         origin=_origin(inputs["teacher"]),
         length=max_length,
+        loses="beginning" if side == "left" else "end",
         file=shipped.file,
     )
     parts = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,7 +172,7 @@ def run(config: ExportConfig, inputs: Mapping[str, Artifact], work: Work) -> Exp
     rows, truth = ground.encoded["validation"], ground.data.splits["validation"].labels
     built = engine.make(config.export.tensorrt, forms, rows, truth, ground.reach, work)
     lengths, said = tuple(int(length) for length in rows.lengths), _said(inputs["encoder"].path)
-    tokenizer_bytes = _tokenizer(inputs["encoder"].path, work.out)
+    tokenizer_bytes = _tokenizer(inputs["encoder"].path, work.out, ground.reach)
     result = ExportResult(
         forms=forms,
         tokenizer_bytes=tokenizer_bytes,
@@ -304,9 +303,10 @@ def _ground(config: ExportConfig, inputs: Mapping[str, Artifact], student: Encod
     return Ground(data, encoded, tokenizer, load_file(inputs["teacher"].path / PREDICTIONS), reach, work)
 
 
-def _tokenizer(encoder: Path, out: Path) -> int:
-    """Copy tokenizer.json beside the model files; returns its bytes."""
-    return Path(shutil.copyfile(encoder / TOKENIZER, out / TOKENIZER)).stat().st_size
+def _tokenizer(encoder: Path, out: Path, reach: int) -> int:
+    """Write tokenizer.json beside the model files, with the length where it cuts; returns its bytes."""
+    tokens.write_spec(out / TOKENIZER, tokens.read_spec(encoder), reach)
+    return (out / TOKENIZER).stat().st_size
 
 
 def _bundle(
@@ -315,6 +315,7 @@ def _bundle(
     """Labels and card beside the model files."""
     out = ground.work.out
     write_json(out / "labels.json", {"labels": list(config.task.labels), "max_length": ground.reach})
-    card = model_card(config, inputs, result, ground.reach)
+    side = tokens.cut_side(tokens.read_spec(out))
+    card = model_card(config, inputs, result, ground.reach, side)
     (out / "MODEL_CARD.md").write_text(card, encoding="utf-8")
     return result

@@ -300,7 +300,7 @@ def _tensorrt() -> str:
 STAGE = Stage(
     name="export",
     section="export",
-    version=4,
+    version=5,
     takes={"dataset": "dataset", "teacher": "teacher", "encoder": "encoder"},
     gives="bundle",
     config=ExportConfig,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,17 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 from squeeze.artifact import Artifact, write_json
 from squeeze.core.metrics import quality
 from squeeze.data.dataset import Dataset, load
+from squeeze.data.table import Table
 from squeeze.distillation.config import PREDICTIONS
-from squeeze.errors import ProfileError
-from squeeze.models import families, hub, tokens
+from squeeze.errors import StageFailed
+from squeeze.models import families, guard, hub, tokens
 from squeeze.models.encoder import Encoder, embedding_parameters, parameters
+from squeeze.models.guard import Logits
 from squeeze.models.head_labels import load_head
 from squeeze.models.inference import logits, to_tensors
 from squeeze.models.label_order import check_order
 from squeeze.models.teacher import average, load_classifier, save_classifier
-from squeeze.models.tokens import Encodings
+from squeeze.models.tokens import Encodings, TeacherTokenizer
 from squeeze.stage import Work
 from squeeze.stages.teacher.stage import FineTune, Member, TeacherConfig, TeacherResult
 from squeeze.task import TaskSection
@@ -34,6 +36,8 @@ from squeeze.training.loop import Job, train
 from squeeze.training.rows import rows_read
 
 __all__ = ["run"]
+
+HELD = 16  # validation texts on which the copy of a teacher is compared with it once more
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,10 @@ def run(config: TeacherConfig, inputs: Mapping[str, Artifact], work: Work) -> Te
 
 
 def _member(ground: Ground, index: int, member: Member) -> Taught:
-    """One teacher: its folder is written, its encoder and its logits come back."""
+    """One teacher: its folder is written, its encoder and its logits come back.
+
+    Token numbers are AutoTokenizer's, and logits those of transformers' own forward pass.
+    """
     config, data, work = ground.config, ground.data, ground.work
     folder = hub.resolve(member.model)
     finetune = config.teacher.finetune
@@ -103,23 +110,25 @@ def _member(ground: Ground, index: int, member: Member) -> Taught:
     model = load_classifier(
         folder, config.task.labels, untrained_head=finetune is not None, label_map=label_map
     )
-    spec = tokens.read_spec(folder)
+    tokenizer = tokens.load_tokenizer(folder)
+    uncounted = guard.settle_positions(folder, model, tokenizer)
+    shape = families.shape_of(model)
     # No tokenizer reaches further than the teacher's own positions.
-    reach = min(config.task.max_length, families.shape_of(model).positions)
-    tokenizer = tokens.make_tokenizer(spec, reach)
-    encoded = {name: tokens.encode(tokenizer, split.texts) for name, split in data.splits.items()}
-    _check_pieces(folder, encoded, families.shape_of(model).vocabulary)
-    pad = tokens.pad_id(spec)
+    reach = min(config.task.max_length, shape.positions)
+    encoded = {name: tokenizer.encode(split.texts, reach) for name, split in data.splits.items()}
+    for name, rows in encoded.items():
+        guard.refuse_strangers(folder, rows, shape.vocabulary)
+        guard.refuse_uncounted(folder, tokenizer, uncounted, _table(name, data.splits[name].texts), rows)
+    pad = tokens.pad_id(tokenizer.spec)
     if index == 0 and config.teacher.keep_base:
         save_classifier(model, work.out / "base")
     if finetune is not None:
         _finetune(ground, f"teacher-{index}", model, finetune, encoded, pad)
-    out = work.out / "members" / str(index)
-    save_classifier(model, out)
-    tokens.write_spec(out / "tokenizer.json", spec)
-    write_json(out / "member.json", {"model": member.model, "weight": member.weight})
+    _write(work.out / "members" / str(index), model, tokenizer, member)
     encoder, labels = families.read(model), len(config.task.labels)
-    said = {n: logits(encoder, rows, pad, labels) for n, rows in encoded.items() if n != "train"}
+    said = {n: logits(Logits(model), rows, pad, labels) for n, rows in encoded.items() if n != "train"}
+    some = guard.rows_counted(encoded["validation"], uncounted)[:HELD]
+    _hold(member, encoder, said, encoded["validation"], some)
     warnings = () if finetune else _check_order(member, config.task, said["validation"], data)
     return Taught(str(model.config.model_type), encoder, said, warnings)
 
@@ -136,13 +145,49 @@ def _check_order(
     return check_order(head, said, data.splits["validation"].labels, task.labels, member.map_to(task))
 
 
-def _check_pieces(folder: Path, encoded: Mapping[str, Encodings], rows: int) -> None:
-    """Refuse a tokenizer that names pieces which the model has no row for: it belongs to another model."""
-    highest = max((int(split.values.max(initial=0)) for split in encoded.values()), default=0)
-    if highest >= rows:
-        raise ProfileError(
-            f"{folder}: its tokenizer gives piece {highest}, its table has {rows} rows",
-            hint="tokenizer.json and model.safetensors must belong together",
+def _table(split: str, texts: Sequence[str]) -> Table:
+    return Table(tuple(texts), None, tuple(range(1, len(texts) + 1)), split)
+
+
+def _write(out: Path, model: Any, tokenizer: TeacherTokenizer, member: Member) -> None:
+    """The member's folder, which AutoTokenizer reads as it reads the teacher's own.
+
+    Raises:
+        StageFailed: it does not.
+    """
+    save_classifier(model, out)
+    tokenizer.copy(out)
+    write_json(out / "member.json", {"model": member.model, "weight": member.weight})
+    if tokens.load_tokenizer(out).spec != tokenizer.spec:
+        raise StageFailed(
+            f"{member.model}: AutoTokenizer reads the copy of its tokenizer's files otherwise",
+            hint=guard.REPORT,
+        )
+
+
+def _hold(
+    member: Member,
+    encoder: Encoder,
+    said: Mapping[str, NDArray[np.float32]],
+    validation: Encodings,
+    some: NDArray[np.int64],
+) -> None:
+    """Hold the copy that students are carved from to the teacher's own answers on some validation text.
+
+    Raises:
+        StageFailed: it gives others, or the teacher's are not finite.
+    """
+    if not all(np.isfinite(rows).all() for rows in said.values()):
+        raise StageFailed(
+            f"teacher {member.model}: its answers are not finite", hint="lower the learning rate"
+        )
+    rows = Encodings.of([validation[row].tolist() for row in some])
+    copied = logits(encoder, rows, 0, encoder.shape.labels)
+    found = guard.largest_difference(said["validation"][some], copied).max(initial=0.0)
+    if found > guard.TOLERANCE:
+        raise StageFailed(
+            f"teacher {member.model}: the copy that students are carved from differs by {found:.2g}",
+            hint=guard.REPORT,
         )
 
 
@@ -159,19 +204,6 @@ class _Supervised(nn.Module):
         return F.cross_entropy(out.logits.float(), batch["labels"])
 
 
-class _Logits(nn.Module):
-    """A Hugging Face classifier as (token numbers, mask) -> logits."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """(B, T), (B, T) -> (B, K)."""
-        found: Tensor = self.model(input_ids=ids, attention_mask=mask).logits
-        return found
-
-
 def _finetune(
     ground: Ground, name: str, model: Any, schedule: FineTune, encoded: Mapping[str, Encodings], pad: int
 ) -> None:
@@ -184,7 +216,7 @@ def _finetune(
 
     def evaluate() -> dict[str, float]:
         model.eval()
-        found = logits(_Logits(model), encoded["validation"], pad, len(ground.config.task.labels))
+        found = logits(Logits(model), encoded["validation"], pad, len(ground.config.task.labels))
         measured = quality(found, labels["validation"])
         return {"score": measured.macro_f1, "macro_f1": measured.macro_f1, "accuracy": measured.accuracy}
 

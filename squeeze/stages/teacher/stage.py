@@ -9,13 +9,22 @@ from pydantic import Field, model_validator
 
 from squeeze.artifact import Artifact
 from squeeze.core.metrics import Quality
+from squeeze.data.config import DataSection
 from squeeze.progress import Progress
 from squeeze.schema import Frozen
 from squeeze.stage import Check, Stage, Work
 from squeeze.task import TaskSection
 from squeeze.training.config import Schedule
 
-__all__ = ["STAGE", "FineTune", "Member", "TeacherConfig", "TeacherResult", "TeacherSection"]
+__all__ = [
+    "STAGE",
+    "FineTune",
+    "Member",
+    "PreflightConfig",
+    "TeacherConfig",
+    "TeacherResult",
+    "TeacherSection",
+]
 
 
 class Member(Frozen):
@@ -111,6 +120,22 @@ def check_heads(config: HeadsConfig, progress: Progress) -> tuple[str, ...]:  # 
     return heads.check(config.teacher, config.task)
 
 
+class PreflightConfig(Frozen):
+    """What the check before a run looks at."""
+
+    seed: int
+    task: TaskSection
+    data: DataSection
+    teacher: TeacherSection
+
+
+def preflight(config: PreflightConfig, progress: Progress) -> tuple[str, ...]:
+    """See preflight.py."""
+    from squeeze.stages.teacher import preflight as implementation
+
+    return implementation.run(config, progress)
+
+
 def sources(config: TeacherConfig) -> dict[str, str]:
     """Digest of every model the section names."""
     from squeeze.models.hub import fingerprint
@@ -121,7 +146,7 @@ def sources(config: TeacherConfig) -> dict[str, str]:
 STAGE = Stage(
     name="teacher",
     section="teacher",
-    version=3,
+    version=4,
     takes={"dataset": "dataset"},
     gives="teacher",
     config=TeacherConfig,
@@ -130,4 +155,5 @@ STAGE = Stage(
     libraries=("torch", "transformers", "tokenizers"),
     sources=sources,
     at_plan=Check(HeadsConfig, check_heads),
+    preflight=Check(PreflightConfig, preflight),
 )
