@@ -12,16 +12,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from squeeze.artifact import MANIFEST, Artifact, parse_sealed, write_sealed
+from squeeze.artifact import MANIFEST, Artifact, load, parse_sealed, write_sealed
 from squeeze.errors import Corrupt, UsageError
 from squeeze.schema import Frozen
 
-__all__ = ["LATEST", "Latest", "Recorded", "Stored", "describe", "is_run", "read", "record", "resolve_bundle"]
+__all__ = [
+    "LATEST",
+    "Latest",
+    "Recorded",
+    "Stored",
+    "describe",
+    "is_run",
+    "judged_form",
+    "read",
+    "record",
+    "resolve_bundle",
+]
 
 LATEST = "latest.json"
 SCHEMA = 2
 AGAIN = "squeeze run writes it again"
-EXPORT = "export"
+EXPORT, GATE = "export", "gate"
 
 
 class Stored(Frozen):
@@ -145,7 +156,7 @@ def resolve_bundle(path: Path) -> tuple[Path, str | None]:
 
     Raises:
         UsageError: the run has exported nothing.
-        Corrupt: latest.json has changed since it was written.
+        Corrupt: latest.json has changed since it was written, or the bundle is gone.
     """
     if not is_run(path):
         return path, None
@@ -156,7 +167,22 @@ def resolve_bundle(path: Path) -> tuple[Path, str | None]:
             f"{path}: this run has no bundle, it ended after {latest.shown.last_stage}",
             hint="squeeze run PROFILE, or squeeze export PROFILE, makes one",
         )
+    if not (path / bundle.folder).is_dir():
+        raise Corrupt(f"{path / bundle.folder}: has gone missing", hint="squeeze run PROFILE makes it again")
     return path / bundle.folder, describe(path, latest)
+
+
+def judged_form(path: Path) -> str | None:
+    """The form of a run's bundle that its gate judged; None where nothing was judged, or for no run.
+
+    Raises:
+        Corrupt: latest.json or the gate's manifest has changed since it was written.
+    """
+    gate = read(path).shown.stages.get(GATE) if is_run(path) else None
+    if gate is None:
+        return None
+    form = load(path / gate.folder).result.get("form")
+    return form if isinstance(form, str) else None
 
 
 def _records(document: Mapping[str, Any], path: Path) -> tuple[Recorded, Recorded]:

@@ -57,7 +57,8 @@ def predict(
         bundle: folder with a model, tokenizer.json and labels.json; checked against its manifest if
             it has one. The folder of a run stands for the bundle of its last complete run.
         texts: none may be empty; a single str is one text.
-        form: ``fp32`` or ``int8-dynamic``; the form that ships by default.
+        form: ``fp32`` or ``int8-dynamic``; by default the form that the run's gate judged, of a bundle the
+            last one that was exported.
         batch_size: texts a call, padded to the longest. One by default, because an int8 model with
             dynamic ranges scales a call as a whole: in a batch, a text's figures would depend a
             little on its neighbours.
@@ -73,7 +74,8 @@ def predict(
     for name, value in (("batch_size", batch_size), ("threads", threads)):
         if value < 1:
             raise UsageError(f"{name}: {value}, must be at least 1")
-    bundle, listed = latest.resolve_bundle(Path(bundle))[0], _listed(texts)
+    given, listed = Path(bundle), _listed(texts)
+    bundle, form = latest.resolve_bundle(given)[0], form or latest.judged_form(given)
     if not bundle.is_dir():
         raise UsageError(f"{bundle}: no such folder", hint="give the folder of a bundle")
     forms = bundle_forms(bundle)

@@ -230,6 +230,24 @@ def test_all_commands_show_the_complete_run_and_name_it(demo, capsys):
     assert predict(str(demo), ["the river"]) == predict(demo / "export-0", ["the river"])
 
 
+def test_a_run_stands_for_the_form_that_was_judged(demo):
+    finished_run.rewrite(demo, "gate", lambda known: known["result"].update(form="fp32"))
+    (subject,) = find(demo)
+    assert subject.path == demo / "export-0" / "model.onnx"
+    assert predict(demo, ["the river"]) == predict(demo / "export-0", ["the river"], form="fp32")
+    (subject,) = find(demo, "int8-dynamic")
+    assert subject.form == "int8-dynamic"
+    (subject,) = find(demo / "export-0")  # a bundle alone: the last form
+    assert subject.form == "int8-dynamic"
+
+
+@pytest.mark.parametrize("command", ["predict", "bench", "report", "gate"])
+def test_a_bundle_that_is_gone_is_found_by_every_command(demo, command, capsys):
+    shutil.rmtree(demo / "export-0")
+    assert main([command, str(demo), *({"predict": ["river"]}.get(command, []))]) == 4
+    assert f"error: {demo / 'export-0'}" in capsys.readouterr().err
+
+
 def test_bench_measures_the_bundle_of_a_run(demo, capsys):
     words = ["bench", str(demo), "--seconds", "0", "--min-runs", "10", "--json"]
     assert main(words) == 0

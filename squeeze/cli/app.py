@@ -53,7 +53,7 @@ COMMANDS = (
     (inspect.plan, "Example: squeeze plan profiles/smoke.toml"),
     (inspect.explain, "Example: squeeze explain profiles/smoke.toml --set seed=7"),
     (setup.init, "Example: squeeze init --teacher builtin:minilm-l6 --train train.csv --test test.csv"),
-    (measure.predict, "Example: squeeze predict runs/smoke/export-0123456789ab 'we need water'"),
+    (measure.predict, "Example: squeeze predict runs/smoke 'we need water'"),
     (reporting.report, "Example: squeeze report runs/smoke --html report.html"),
     (setup.doctor, "Example: squeeze doctor model.onnx"),
 )

@@ -40,18 +40,19 @@ def gate(
 
 def predict(
     bundle: Annotated[
-        Path, typer.Argument(metavar="BUNDLE", help="Folder with model, tokenizer and labels, or of a run.")
+        Path,
+        typer.Argument(metavar="RUN|BUNDLE", help="Folder of a run, or with model, tokenizer and labels."),
     ],
     texts: Annotated[
         list[str], typer.Argument(metavar="TEXT...", help="Texts, or - for one a line from stdin.")
     ],
     form: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Form to run; the smallest by default.")
+        str | None, typer.Option(metavar="NAME", help="Form to run; the judged one by default.")
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads inside one operator.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Answer texts with an exported bundle."""
+    """Classify texts with an exported bundle."""
     from squeeze import predict as library
 
     lines = lines_of(sys.stdin.buffer.read()) if texts == ["-"] else texts

@@ -67,7 +67,8 @@ def find(path: Path, form: str | None = None) -> tuple[Subject, ...]:
 
     Args:
         path: a model file, the folder of a bundle, or that of a run.
-        form: of a bundle: the form's name, ``all``, or None for the one that ships.
+        form: of a bundle: the form's name, ``all``, or None for the one that ships, which is the one that
+            was judged where the path is that of a run.
 
     Raises:
         UsageError: nothing there that could be measured, or no such form.
@@ -78,7 +79,7 @@ def find(path: Path, form: str | None = None) -> tuple[Subject, ...]:
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
     if is_folder:
-        return _bundle(latest.resolve_bundle(path)[0], form)
+        return _bundle(latest.resolve_bundle(path)[0], form or latest.judged_form(path))
     if not os.path.lexists(path):
         raise UsageError(f"{path}: no such file or folder")
     readable(path)
