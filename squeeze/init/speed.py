@@ -2,7 +2,7 @@
 
 The time of a run is
 
-    seconds = FIXED + (teacher / TEACHER + student / STUDENT + tables) / (rate * cores ** SPREAD)
+    seconds = FIXED + table / rate + (teacher / TEACHER + student / STUDENT) / (rate * cores ** SPREAD)
 
 where the rate is measured: multiplications and additions of one core a second, in small float32 matrix
 products. Work is counted in the same unit, 2 for each weight of a layer and each token: one pass forward, and
@@ -23,10 +23,10 @@ __all__ = ["Machine", "Recipe", "Texts", "Widths", "measure", "seconds"]
 
 TEACHER, STUDENT = 0.85, 0.65
 """Share of the measured rate that a training or a forward pass reaches; a narrow student less."""
-FIXED = 60.0
+FIXED = 45.0
 """Seconds that every run takes: starting, exporting, checking and measuring the files and the teacher."""
-TABLE_PASSES = 25
-"""Passes over the table by which its codebooks are found, each against all codewords."""
+TABLE_PASSES = 230
+"""Time of finding codebooks, on one core, in products of the table with all codewords."""
 CODEWORDS = 256
 TRAINED = 3
 """A training step costs a forward pass and twice that backward."""
@@ -145,4 +145,4 @@ def seconds(
     learned = student.forward((TRAINED * pool + held_out / 2) * passes * texts.tokens, texts.tokens) / STUDENT
     tables = 2.0 * table[0] * table[1] * CODEWORDS * TABLE_PASSES
     threads = math.pow(min(machine.cores, MOST), SPREAD)
-    return FIXED + (taught + learned + tables) / (machine.rate * threads)
+    return FIXED + tables / machine.rate + (taught + learned) / (machine.rate * threads)
