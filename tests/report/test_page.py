@@ -65,6 +65,19 @@ def test_every_section_is_there_and_answers_stand_first(html):
     )
 
 
+def test_warnings_of_all_stages_stand_first(tmp_path):
+    run = finished_run.make(tmp_path / "demo")
+    finished_run.rewrite(run, "data", lambda known: known["result"].update(warnings=["no <music> here"]))
+    slow = [f"the teacher was not timed: reason {place}" for place in range(40)]
+    finished_run.rewrite(run, "bench", lambda known: known["result"].update(warnings=slow))
+    text = page_checks.read(page_of(run)).text
+    assert "41 warnings below." in text
+    assert text.index("Warning: no <music> here") < text.index("Warning: the teacher was not timed: reason 0")
+    assert text.index("reason 38") < text.index("1 more warning not listed.")
+    assert "reason 39" not in text
+    assert text.index("1 more warning not listed.") < text.index("text in")
+
+
 def test_figures_are_those_of_the_run(html):
     text = page_checks.read(html).text
     assert "36 times smaller than the teacher's 9.00 MB" in text  # 9 MB / (250 kB + 500 B)

@@ -61,4 +61,4 @@ def _view(found: Evidence, place: int, *, texts: bool) -> RunView:
         environment(found),
     )
     report = found.report
-    return RunView(report.name, f"run{place}", cards(found), budget(report.gate), sections, report.run)
+    return RunView(report.name, f"run{place}", cards(found), budget(report), sections, report.run)

@@ -47,7 +47,6 @@ def _data(found: Evidence) -> Iterator[Part]:
     more = (Words(f"{left:,} more labels are not listed.", quiet=True),) if left else ()
     table = Table(("label", *found.data.splits), shown)
     yield Fold(f"Rows of each of the {len(labels):,} labels", (table, *more))
-    yield from (Words(warning, quiet=True) for warning in found.data.warnings[:MOST_LABELS])
 
 
 def _teacher(found: Evidence) -> Iterator[Part]:
@@ -57,7 +56,6 @@ def _teacher(found: Evidence) -> Iterator[Part]:
         return
     named = setting(found.stages["teacher"], "teacher", "model")
     tuned = setting(found.stages["teacher"], "teacher", "finetune") is not None
-    yield from (Words(warning, quiet=True) for warning in result.warnings[:MOST_LABELS])
     yield Table(
         ("teacher in", ""),
         (

@@ -6,7 +6,7 @@ from collections import Counter
 
 from squeeze.report.coverage import NOTHING, coverage, outcome
 from squeeze.report.evidence import Evidence
-from squeeze.report.model import ModelRow
+from squeeze.report.model import ModelRow, RunReport
 from squeeze.report.page import words
 from squeeze.report.page.parts import Card, Cell, Part, Table, Tone, Words, row
 from squeeze.report.teacher_time import of_one
@@ -17,6 +17,7 @@ __all__ = ["budget", "cards", "shipped_measurement", "shipped_row", "verdict"]
 
 TEST = "test"
 CPU = "cpu"  # the target that the teacher is timed on
+MOST_WARNINGS = 40
 VERDICTS: dict[str, tuple[str, Tone]] = {
     "pass": ("Yes", "good"),
     "fail": ("No", "bad"),
@@ -122,15 +123,21 @@ def _ship(found: Evidence) -> Card:
     if gate is None:
         return Card("May I ship it?", "Not judged", (NOTHING,), "unsure")
     answer, tone = VERDICTS[gate.verdict]
-    return Card("May I ship it?", answer, (outcome(gate), *coverage(found.report)), tone)
+    lines = [outcome(gate), *coverage(found.report)]
+    if found.report.warnings:
+        lines.append(f"{words.things(len(found.report.warnings), 'warning')} below.")
+    return Card("May I ship it?", answer, tuple(lines), tone)
 
 
-def budget(gate: GateResult | None) -> tuple[Part, ...]:
-    """Every limit with what was measured."""
-    if gate is None:
-        return (Words(NOTHING, quiet=True),)
-    rows = tuple(_limit(each) for each in gate.checks)
-    return (Table(("limit", "measured", "allowed", "verdict", "note"), rows),)
+def budget(report: RunReport) -> tuple[Part, ...]:
+    """Every limit with what was measured, and what the stages warn of."""
+    warnings = tuple(Words(f"Warning: {line}") for line in report.warnings[:MOST_WARNINGS])
+    if left := len(report.warnings) - len(warnings):
+        warnings += (Words(f"{words.things(left, 'more warning')} not listed.", quiet=True),)
+    if report.gate is None:
+        return (Words(NOTHING, quiet=True), *warnings)
+    rows = tuple(_limit(each) for each in report.gate.checks)
+    return (Table(("limit", "measured", "allowed", "verdict", "note"), rows), *warnings)
 
 
 def _limit(check: Check) -> tuple[Cell, ...]:
