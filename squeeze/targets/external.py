@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import overload
 
-from squeeze.errors import MissingBackend, StageFailed, visible
+from squeeze.errors import MissingBackend, StageFailed, brief
 
 __all__ = ["check", "locations", "weights"]
 
@@ -47,10 +47,11 @@ def check(path: Path) -> None:
     for location in locations(path):
         found = _resolved(folder, location)
         if found is None or Path(location).is_absolute() or not found.is_relative_to(folder):
-            raise StageFailed(f"{path}: its weights lie outside of its folder, in {visible(location)}")
-        if not found.is_file():
-            told = f"{path}: its weights lie in {visible(location)}, which"
-            if found.exists():
+            raise StageFailed(f"{path}: its weights lie outside of its folder, in {brief(location)}")
+        is_file, exists = _state(found)
+        if not is_file:
+            told = f"{path}: its weights lie in {brief(location)}, which"
+            if exists:
                 raise StageFailed(f"{told} is not a file")
             raise MissingBackend(f"{told} is not there", hint="put it beside the model")
 
@@ -58,7 +59,15 @@ def check(path: Path) -> None:
 def weights(path: Path) -> list[Path]:
     """The files that hold weights of a model, each once; those that are there."""
     found = (_resolved(path.resolve().parent, location) for location in locations(path))
-    return [each for each in dict.fromkeys(found) if each is not None and each.is_file()]
+    return [each for each in dict.fromkeys(found) if each is not None and _state(each)[0]]
+
+
+def _state(path: Path) -> tuple[bool, bool]:
+    """Whether a path is a file, and whether it is anything; a name that is too long is neither."""
+    try:
+        return path.is_file(), path.exists()
+    except OSError:
+        return False, False
 
 
 def locations(path: Path) -> list[str]:

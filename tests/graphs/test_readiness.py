@@ -10,9 +10,10 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from squeeze.errors import UsageError
+from squeeze.errors import MissingBackend, UsageError
 from squeeze.graphs.readiness import RULES, Readiness, examine, inspect
 from squeeze.graphs.readiness.facts import OPERATORS, REFUSED
+from squeeze.graphs.readiness.view import called
 from tests import tiny_onnx
 from tests.graphs.qdq import HIDDEN, Sketch, int4, matrix, pair, save, sound, to_int8, widened
 
@@ -253,10 +254,29 @@ def test_weights_in_another_file(tmp_path):
     found = examine(path)
     assert found.ready
     assert "external-data" in rules(found, "note")
-    (tmp_path / "model.onnx.data").unlink()
+    (tmp_path / "model.onnx.data").write_bytes(b"")
     lost = examine(path)
     assert not lost.ready
     assert "external-data" in rules(lost, "error")
+    (tmp_path / "model.onnx.data").unlink()
+    with pytest.raises(MissingBackend, match=r"its weights lie in model\.onnx\.data, which is not there"):
+        examine(path)
+
+
+def test_a_graph_that_reads_what_nobody_makes_is_refused(tmp_path, capsys):
+    path = tmp_path / "model.onnx"
+    ir.save(sound(), path)
+    model = onnx.load(path)
+    model.graph.node[0].input[0] = "a\n::error::x"
+    onnx.save(model, path)
+    with pytest.raises(UsageError, match="not a valid ONNX model \\(Input ") as caught:
+        examine(path)
+    assert "\n" not in caught.value.message
+    assert capsys.readouterr().err == ""
+
+
+def test_a_node_without_a_name_and_outputs_is_called_something():
+    assert called(ir.Node("", "Relu", [], num_outputs=0)) == "Relu -> nothing"
 
 
 def test_functions_of_the_model_are_looked_into_and_not_taken_for_foreign():

@@ -40,7 +40,7 @@ def nodes(model: ir.Model, *kinds: str) -> Iterator[ir.Node]:
 
 def called(node: ir.Node) -> str:
     """A node's name, or its kind and output where it has none."""
-    return node.name or f"{node.op_type} -> {node.outputs[0].name}"
+    return node.name or f"{node.op_type} -> {node.outputs[0].name if node.outputs else 'nothing'}"
 
 
 def input_of(node: ir.Node, place: int) -> ir.Value | None:
