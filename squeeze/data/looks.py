@@ -96,15 +96,17 @@ def look(name: str, values: Sequence[Any]) -> Column:
     if filled and all(isinstance(value, list | tuple) for value in filled):
         return Column(name, "list")
     texts = [value for value in filled if isinstance(value, str)]
-    return Column(name, "text" if texts and len(texts) == len(filled) and _is_prose(texts) else "other")
+    share = 0.0 if name.casefold().strip() in PAIRED else 0.3  # one query stands beside many documents
+    is_text = bool(texts) and len(texts) == len(filled) and _is_prose(texts, share)
+    return Column(name, "text" if is_text else "other")
 
 
-def _is_prose(texts: Sequence[str]) -> bool:
-    """Whether the values are texts: several words each, more letters than digits, and not always the same."""
+def _is_prose(texts: Sequence[str], share: float) -> bool:
+    """Whether the values are texts: several words each, few digits, and a share of different ones."""
     letters = sum(sum(map(str.isalpha, text)) for text in texts)
     digits = sum(sum(map(str.isdigit, text)) for text in texts)
     words = sum(len(text.split()) for text in texts) / len(texts)
-    differ = len(set(texts)) >= min(len(texts), max(2, 0.3 * len(texts)))
+    differ = len(set(texts)) >= min(len(texts), max(2, share * len(texts)))
     return words >= WORDS and digits < 0.3 * (letters + digits) and differ
 
 

@@ -97,13 +97,33 @@ def require_columns(place: str, found: Iterable[str], wanted: Columns) -> None:
         if name is not None and name not in columns:
             raise DataError(
                 f"{place}: no {key} column {name!r}{nearest(name, columns)}; "
-                f"it has: {listing(map(repr, columns))}",
+                f"it has: {listing(map(repr, columns))}{_other_task(columns)}",
                 hint=_SPLIT if name == wanted.group else _named(key),
             )
         if name is not None and columns.count(name) > 1:
             raise DataError(
                 f"{place}: {columns.count(name)} columns are called {name!r}", hint="rename all but one"
             )
+
+
+OTHER_TASKS = (
+    ({"tokens", "tags"}, "token classification"),
+    ({"tokens", "ner_tags"}, "token classification"),
+    ({"text_a", "text_b", "score"}, "sentence similarity"),
+    ({"sentence1", "sentence2", "score"}, "sentence similarity"),
+    ({"query", "document"}, "text ranking"),
+    ({"text_a", "text_b"}, "text pairs"),
+    ({"sentence1", "sentence2"}, "text pairs"),
+    ({"premise", "hypothesis"}, "text pairs"),
+    ({"text", "labels"}, "multi-label classification"),
+)
+"""Columns that data for something else than one label a text has."""
+
+
+def _other_task(columns: Sequence[str]) -> str:
+    names = {name.casefold() for name in columns}
+    tasks = [task for wanted, task in OTHER_TASKS if wanted <= names]
+    return f", which looks like {tasks[0]}" if tasks else ""
 
 
 _SPLIT = '[data] split by is "random", "event", "date" or the name of a column'

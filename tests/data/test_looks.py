@@ -264,6 +264,30 @@ def test_two_columns_of_one_name_in_parquet(tmp_path: Path) -> None:
     assert read(str(path), "train", SECTION).others == ()
 
 
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("tokens,tags", "it has: 'tokens', 'tags', which looks like token classification"),
+        ("text_a,text_b,score", "which looks like sentence similarity"),
+        ("Query,Document,relevance", "which looks like text ranking"),
+        ("premise,hypothesis,label", "which looks like text pairs"),
+        ("text,labels", "which looks like multi-label classification"),
+        ("message,kind", "it has: 'message', 'kind'"),
+    ],
+)
+def test_missing_columns_name_the_task_that_the_others_belong_to(
+    header: str, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"{header}\n{','.join('x' for _ in header.split(','))}\n")
+    assert fails(path).message.endswith(said)
+
+
+def test_a_query_beside_many_documents_is_text_all_the_same() -> None:
+    values = [text for text in prose(3) for _ in range(20)]
+    assert (look("title", values).kind, look("Query", values).kind) == ("other", "text")
+
+
 def test_text_and_label_in_one_column(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\nx,y\n")
     section = SECTION.model_copy(update={"label": "text"})

@@ -18,7 +18,8 @@ from squeeze.models import tokens
 from squeeze.models.inference import logits
 from squeeze.progress import Silent
 from squeeze.stages.teacher import STAGE
-from squeeze.stages.teacher.stage import HeadsConfig, TeacherConfig
+from squeeze.stages.teacher import labels as teacher_labels
+from squeeze.stages.teacher.stage import HeadsConfig, PreflightConfig, TeacherConfig
 from tests import tiny
 
 COUNT = 12
@@ -146,7 +147,6 @@ def test_plan_knows_it_all_from_config_json(teacher):
     assert plan(folder, ["a", "b"], finetune={}) == ()
     with pytest.raises(ProfileError, match=r"'LABEL_99': not a label of .* \(nearest: 'LABEL_9'\)"):
         plan(folder, ["a", "b"], {"LABEL_99": "a", "*": "b"})
-    assert plan("org/not-here", ["a", "b"]) == ()
     assert plan("builtin:minilm-l6", ["a", "b"], finetune={}) == ()
 
 
@@ -162,3 +162,37 @@ def test_each_teacher_may_have_a_map_of_its_own(teacher, tmp_path):
 def test_the_answers_are_those_of_the_model(teacher, tmp_path):
     _, averaged = run(tmp_path, teacher, AS_TEXT, {int(label): label for label in AS_TEXT})
     assert np.array_equal(averaged["test"].argmax(1), [AS_TEXT.index(str(n)) for n in teacher[1]["test"]])
+
+
+def before(tmp_path, teacher, labels, truth, *, split=False, extra=(), **section):
+    """The preflight on files whose labels are right where output n stands for `truth[n]`."""
+    folder, answers = teacher
+    data = {} if split else {"validation": str(tmp_path / "validation.csv"), "test": str(tmp_path / "no.csv")}
+    for name in ("train", "validation"):
+        texts = tiny.texts(*SIZES[name])[0]
+        lines = [f"{text},{truth[n]}" for text, n in zip(texts, answers[name], strict=True)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["text,label", *lines, *extra]) + "\n")
+    config = {
+        "seed": 0,
+        "task": {"labels": labels, "max_length": 24},
+        "data": {"train": str(tmp_path / "train.csv"), **data, **({"split": {}} if split else {})},
+        "teacher": {"model": str(folder), **section},
+    }
+    assert STAGE.preflight is not None
+    return STAGE.preflight.run(PreflightConfig.parse(config), Silent())
+
+
+def test_a_wrong_order_is_refused_before_anything_is_written(teacher, tmp_path, monkeypatch):
+    truth = [NAMES[(5 * n + 3) % COUNT] for n in range(COUNT)]
+    extra = (",kind a", "some text,kind z")  # which the data stage refuses, and says why
+    with pytest.raises(ProfileError, match=r"of 120 labelled rows, with its .* order 100\.0 % are") as caught:
+        before(tmp_path, teacher, NAMES, truth, extra=extra)
+    assert '"LABEL_0" = "kind d"' in caught.value.hint
+    assert before(tmp_path, teacher, NAMES, NAMES) == ()
+    assert before(tmp_path, teacher, NAMES, truth, finetune={}) == ()
+    with pytest.raises(ProfileError, match="of 40 labelled rows"):
+        before(tmp_path, teacher, NAMES, truth, split=True)
+    monkeypatch.setattr(teacher_labels, "WORK", 1.0)
+    monkeypatch.setattr(teacher_labels, "LEAST", 60)
+    with pytest.raises(ProfileError, match="of 60 labelled rows"):
+        before(tmp_path, teacher, NAMES, truth)

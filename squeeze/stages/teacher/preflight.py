@@ -8,9 +8,11 @@ from squeeze.data.config import DataSection
 from squeeze.data.sources import as_source, read, sample
 from squeeze.data.table import Table
 from squeeze.models import guard, hub, tokens
+from squeeze.models.head_labels import load_head
 from squeeze.models.teacher import load_classifier
 from squeeze.progress import Progress
 from squeeze.runtime import usable_cores
+from squeeze.stages.teacher.labels import labelled_rows, refuse_order
 from squeeze.stages.teacher.stage import PreflightConfig
 
 __all__ = ["run"]
@@ -25,21 +27,24 @@ def run(config: PreflightConfig, progress: Progress) -> tuple[str, ...]:
 
     Raises:
         ProfileError: a teacher cannot be read, or is read otherwise; the first text that shows it is named.
+            Or its outputs stand for other labels than they are taken for.
         DataError: the training text cannot be read.
     """
     torch.set_num_threads(usable_cores())
-    texts = _texts(config.data)
+    texts, trained = _texts(config.data), config.teacher.finetune is not None
+    held = None if trained else labelled_rows(config)
     members, warnings = config.teacher.members, list[str]()
     with progress.task("compare the teacher with transformers", total=len(members)) as advance:
         for index, member in enumerate(members):
             folder = hub.resolve(member.model)
             torch.manual_seed(config.seed + index)  # as in the stage: of a fresh head
-            trained = config.teacher.finetune is not None
             model = load_classifier(
                 folder, config.task.labels, untrained_head=trained, label_map=member.map_to(config.task)
             )
             tokenizer = tokens.load_tokenizer(folder)
             warnings += guard.prove(folder, model, tokenizer, texts, config.task.max_length)
+            if held is not None:
+                refuse_order(config, member, load_head(folder), model, tokenizer, held)
             advance(1, note=member.model)
     return tuple(warnings)
 
