@@ -19,7 +19,7 @@ from markdown_it import MarkdownIt
 
 from squeeze import bench_formats, cli, pipeline
 from squeeze.bench import BenchReport, Judgement, judge, parse_budget
-from squeeze.cli import edge, output
+from squeeze.cli import bench_table, edge, output
 from squeeze.cli.reporting import _page
 from squeeze.errors import UsageError, visible
 from squeeze.markup import code, inert, literal, table
@@ -289,6 +289,29 @@ def test_a_file_with_a_hostile_name_is_one_line_of_the_log(tmp_path, capsys, mon
     err = capsys.readouterr().err
     runs_nothing(err)
     assert "pwned" in err
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is one."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("name", ["\x1b[5mred", "[bold]x[/] [/]"])
+def test_our_colours_reach_a_terminal_and_those_of_a_name_do_not(name, monkeypatch, tmp_path):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    bench_table.show(reports(name), judged(name))
+    run = finished_run.make(tmp_path / "run", labels=[name, "b", "c"])
+    output.emit(reports_text([collect(name, by_kind(pipeline.open_stages(run)))]), drawn=True)
+    drawn = terminal.getvalue()
+    assert "\x1b[" in drawn
+    assert "\x1b[5m" not in drawn
+    flat = drawn.replace("\n", "").replace(" ", "")
+    assert visible(name).replace(" ", "")[:8] in flat
 
 
 def test_bars_take_names_as_they_are(monkeypatch):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from squeeze.cli.output import emit
+from squeeze.errors import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,7 +38,7 @@ def show(report: BenchReport, judgement: Judgement | None) -> None:
     if not sys.stdout.isatty():
         emit(bench_formats.markdown(report, judgement).rstrip("\n"))
         return
-    emit(draw(report, judgement, shutil.get_terminal_size().columns, sys.stdout.encoding))
+    emit(draw(report, judgement, shutil.get_terminal_size().columns, sys.stdout.encoding), drawn=True)
 
 
 def save(report: BenchReport, judgement: Judgement | None, junit: Path | None, markdown: Path | None) -> None:
@@ -81,9 +82,9 @@ def draw(report: BenchReport, judgement: Judgement | None, width: int, encoding:
         console.print(bench_formats.comparison(report, each).replace("`", "").replace("**", ""))
     if judgement is not None:
         _print_checks(console, judgement)
-    console.print(bench_formats.setting(report.measurements[0]), style="dim")
+    console.print(visible(bench_formats.setting(report.measurements[0])), style="dim")
     for line in bench_formats.notes(report):
-        console.print(f"- {line}", style="dim")
+        console.print(f"- {visible(line)}", style="dim")
     return target.getvalue().rstrip("\n")
 
 
@@ -96,7 +97,7 @@ def _print_checks(console: Console, judgement: Judgement) -> None:
 def _line(check: Check) -> str:
     from squeeze.bench_formats import told
 
-    return f"{told(check)}; {check.note}" if check.note else told(check)
+    return visible(f"{told(check)}; {check.note}" if check.note else told(check))
 
 
 def _tables(report: BenchReport, heights: str, *, plain: bool) -> Iterator[Table]:
@@ -113,7 +114,7 @@ def _tables(report: BenchReport, heights: str, *, plain: bool) -> Iterator[Table
 
 def _figures(each: Measurement) -> tuple[str, ...]:
     return (
-        each.name,
+        visible(each.name),
         *(_estimate(figure) for figure in (each.p50, each.p95, each.p99)),
         f"{each.load_ms:.3g}",
         f"{each.rss_bytes / 1e6:.1f}",
@@ -138,7 +139,9 @@ def _calls(sampled: list[Measurement], heights: str, *, plain: bool) -> Table:
     for each in sampled:
         medians = [float(np.median(block)) for block in each.blocks()]
         over_time = f"{sparkline(medians, heights=heights)}\n{min(medians):.3g} to {max(medians):.3g}"
-        rows.append((each.name, over_time, histogram(each.samples_ms, (least, most), heights=heights)))
+        rows.append(
+            (visible(each.name), over_time, histogram(each.samples_ms, (least, most), heights=heights))
+        )
     head = ("model", "medians over time, ms", f"calls, {least:.3g} to {most:.3g} ms")
     return _table(head, rows, justify="left", plain=plain)
 

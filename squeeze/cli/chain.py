@@ -80,6 +80,6 @@ def _walk(
     if as_json:
         emit_json({**result.plain(), "report": report.plain()})
     else:
-        emit(to_text(report))
+        emit(to_text(report), drawn=True)
         emit(f"\nartefacts: {result.folder}")
     return exit_code(result.verdict)

@@ -34,6 +34,7 @@ __all__ = [
 
 VERDICT_CODES = {"pass": 0, "fail": 1, "inconclusive": 5}
 LINES = "\n\t"  # what a text of several lines may hold; other control signs do not reach the terminal
+ESCAPE = "\x1b"  # begins the colours that we draw ourselves
 LEAST_SHOWN_S = 0.5  # shorter steps would fill a log with nothing
 
 
@@ -46,11 +47,17 @@ def exit_code(verdict: str | None) -> int:
     return 0 if verdict is None else VERDICT_CODES[verdict]
 
 
-def emit(text: str) -> None:
-    """Write a result to stdout, at once; what its encoding has no word for is written as an escape."""
+def emit(text: str, *, drawn: bool = False) -> None:
+    """Write a result to stdout, at once; what its encoding has no word for is written as an escape.
+
+    Args:
+        text: of one or more lines.
+        drawn: whether it was drawn for a terminal, with colours, and names in it are already visible.
+    """
+    keep = LINES + ESCAPE if drawn and sys.stdout.isatty() else LINES
     encoding = sys.stdout.encoding or "utf-8"
     try:
-        sys.stdout.write(inert(text, LINES).encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        sys.stdout.write(inert(text, keep).encode(encoding, "backslashreplace").decode(encoding) + "\n")
         sys.stdout.flush()
     except BrokenPipeError as error:
         raise OutputClosed from error

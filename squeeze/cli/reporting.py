@@ -59,7 +59,7 @@ def report(
     if as_json:
         emit_json(reports_json(found))
     else:
-        emit(reports_text(found))
+        emit(reports_text(found), drawn=True)
 
 
 def _page(opened: dict[str, dict[str, Artifact]], lines: Sequence[str], *, texts: bool) -> str:
