@@ -8,8 +8,10 @@ import sys
 
 import pytest
 from onnx import helper
+from pydantic import ValidationError
 
 from squeeze.cli import main
+from squeeze.stages.bench.stage import BenchSection
 from tests import finished_run
 from tests import tiny_onnx as tiny
 
@@ -239,3 +241,9 @@ def test_a_summary_is_added_to_and_never_replaced(capsys, tmp_path, monkeypatch)
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "none" / "summary.md"))
     words = ["bench", "m.onnx", "--markdown", str(tmp_path / "none" / "summary.md")]
     assert refused(capsys, words).endswith("is no folder that may be written to")
+
+
+def test_a_section_for_a_gpu_alone_has_no_threads():
+    assert BenchSection(targets=("gpu", "cpu"), threads=2).threads == 2
+    with pytest.raises(ValidationError, match="no effect on a GPU, the only one of `targets`"):
+        BenchSection(targets=("gpu",), threads=2)

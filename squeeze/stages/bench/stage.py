@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from squeeze.artifact import Artifact, digest_json
 from squeeze.errors import MissingBackend, StageFailed
@@ -46,6 +46,12 @@ class BenchSection(Frozen):
     @classmethod
     def _have_latencies(cls, targets: tuple[str, ...]) -> tuple[str, ...]:
         return timed(targets)
+
+    @model_validator(mode="after")
+    def _a_target_has_threads(self) -> Self:
+        if self.threads > 1 and set(self.targets) == {"gpu"}:
+            raise ValueError(f"`threads` {self.threads}: no effect on a GPU, the only one of `targets`")
+        return self
 
 
 class BenchConfig(Frozen):
