@@ -79,6 +79,10 @@ def seeds(profiles: Path, folder: Path) -> list[dict[str, Any]]:
 def draw(rng: random.Random, sources: list[dict[str, Any]]) -> Case:
     """One case, the same for the same state of the generator."""
     data = copy.deepcopy(rng.choice(sources))
+    if rng.random() < GENTLE:  # reaches the checks behind those of types
+        for _ in range(rng.choice((1, 1, 2, 3))):
+            _choose(rng, data)
+        return Case(_document(data).encode(), ())
     for _ in range(rng.choice((0, 1, 1, 1, 2, 2, 3, 5))):
         rng.choice(MUTATIONS)(rng, data)
     content = _document(data).encode("utf-8", "surrogatepass")
@@ -103,6 +107,18 @@ def _above(data: Any, place: Place) -> Any:
 
 def _tables(data: Any) -> list[Any]:
     return [data, *(t for p in _places(data) if isinstance(t := _above(data, (*p, "")), dict))]
+
+
+def _choose(rng: random.Random, data: dict[str, Any]) -> None:
+    """A value of the right kind for a key that there is, or could be."""
+    place = rng.choice(list(PLAUSIBLE))
+    here: Any = data
+    *above, key = place.split(".")
+    for step in above:
+        below = here[int(step)] if isinstance(here, list) and here else here
+        here = below if below is not here else here.setdefault(step, {}) if isinstance(here, dict) else {}
+    if isinstance(here, dict):
+        here[key] = copy.deepcopy(rng.choice(PLAUSIBLE[place]))
 
 
 def _set_value(rng: random.Random, data: dict[str, Any]) -> None:
@@ -161,6 +177,84 @@ def _swap(rng: random.Random, data: dict[str, Any]) -> None:
         _above(data, one)[one[-1]] = value
 
 
+GENTLE = 0.4
+"""Share of the cases whose values have the right types."""
+PLAUSIBLE: dict[str, tuple[Any, ...]] = {
+    "task.labels": (["offer", "request"], ["request", "offer"], ["offer", "request", "other"], ["0", "1"]),
+    "task.max_length": (8, 32, 40, 128, 4096),
+    "task.label_map": ({}, {"offer": "offer", "*": "request"}, {"0": "offer", "1": "request"}),
+    "data.train": ("train.csv", "test.csv", "link.csv", "wide.csv", "lines.jsonl", "empty.csv", "binary.csv"),
+    "data.test": (
+        "test.csv",
+        "train.csv",
+        "link.csv",
+        {"name": "test.csv", "label": "text"},
+        "broken.parquet",
+    ),
+    "data.split": ({"by": "random"}, {"by": "event"}, {"by": "text", "test": 0.5}, {"validation": 0.9}),
+    "data.duplicates": ("drop", "refuse"),
+    "data.near_duplicates": ("drop", "refuse", "keep"),
+    "data.unlabelled": ([], ["test.csv"], ["train.csv"], ["lines.jsonl"], ["hf:org/set"]),
+    "data.limit": (1, 10, 10**9),
+    "teacher.model": ("teacher", "short", "odd", "huge", "deep", "plain", "builtin:minilm-l6", "org/model"),
+    "teacher.finetune": ({}, {"epochs": 1}, {"patience": 1}),
+    "teacher.keep_base": (True, False),
+    "student.init": ("carve", "random", "path"),
+    "student.path": ("teacher", "short", "none"),
+    "student.layers": (1, 2, 3, 4, 1000, [0], [2, 1], [0, 0], [0, 3], list(range(500))),
+    "student.heads": (1, 3, 4, 5, 1024, [1, 2], [4, 5, 4]),
+    "student.ffn": (1, 64, 65, 10**6, [1, 64]),
+    "student.head_size": (8, 4, 16_384),
+    "student.hidden": (1, 16, 32, 33, 384, 65_536),
+    "student.max_positions": (8, 32, 40, 65_536),
+    "student.vocabulary": ({"trim": True}, {"trim": True, "pieces": 50}, {"pieces": 1}),
+    "student.embedding": ({"kind": "product", "subvectors": 65_536}, {"kind": "factorised", "rank": 32}, {}),
+    "distil.phases.0.losses": (
+        [{"name": "relation_kl", "heads": 3}],
+        [{"name": "topk_kd", "k": 2}, {"name": "cross_entropy"}],
+        [{"name": "hidden_mse", "layers": "uniform"}, {"name": "attention_kl", "layers": "last"}],
+        [{"name": "diswot_semantic"}] * 64,
+    ),
+    "distil.phases.0.teacher": ("task", "base"),
+    "distil.phases.0.data": ("all", "labelled", "unlabelled"),
+    "distil.phases.0.patience": (1, 100_000),
+    "distil.phases.0.alpha": (0.0, 0.5, "auto", 1),
+    "prune.layers": (1, 2, 3, [0], [1, 1], [5], 1000),
+    "prune.hidden": (1, 16, 32, 65_536),
+    "prune.rank": (1, 31, 32, 65_536),
+    "prune.pieces": (1, 99, 100, 10**7),
+    "prune.share": (0.0, 0.5, 0.99),
+    "prune.latency_share": (0.5,),
+    "prune.pattern": ("2:4", "unstructured"),
+    "quantize.scheme": ("auto", "int8-dynamic", "int8-static", "int4-weight"),
+    "quantize.method": ("ptq", "qat"),
+    "quantize.against": ("teacher", "student", "labels"),
+    "quantize.keep": (
+        "auto",
+        [],
+        ["*"],
+        ["layers.0.*"],
+        ["layers.9.up"],
+        ["["],
+        ["*" * 1000],
+        ["?*" * 50 + "x"],
+    ),
+    "search.space": ("carve-tiny", "carve-small", "tiny", "small", "base"),
+    "search.layers": ([1], [1, 1000], list(range(1, 65))),
+    "search.ffn": ([1, 64], [0.01], [2.0, 1e6], list(range(1, 65))),
+    "search.hidden": ([0], [16, 32], [65_536], list(range(64))),
+    "search.embedding": (["dense"], ["product-8"], ["product-65536"], ["factorised-9", "product-1"]),
+    "search.pieces": ([0], [1], [50, 10**7]),
+    "search.score": ({"random": 1.0}, {"carved_kl": -1.0}, {"w_pca": 1e6}),
+    "export.forms": (["fp32"], ["int4-weight"], ["int8-static", "int8-dynamic"], ["fp32", "fp32"]),
+    "export.formats": ([], ["openvino"], ["ncnn", "litert"]),
+    "export.quantizer": ("squeeze", "onnxruntime", "nncf"),
+    "bench.sequence": (1, 32, 4096),
+    "bench.targets": (["cpu"], ["gpu"], ["cpu", "cpu"], ["ssh:h"], ["adb"]),
+    "budget.form": ("fp32", "int8-dynamic", "int8-static", "int4-weight"),
+    "budget.target": ("cpu", "gpu"),
+    "budget.recall": ({"offer": 1.0}, {"other": 0.1}, {}),
+}
 MUTATIONS: tuple[Callable[[random.Random, dict[str, Any]], None], ...] = (
     _set_value,
     _set_value,
