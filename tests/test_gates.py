@@ -251,6 +251,29 @@ def test_what_only_the_hub_knows_is_left_to_the_run(home, capsys, monkeypatch):
     assert not (home / "hub").exists()
 
 
+def test_a_table_of_codes_that_saves_nothing_is_warned_of(home, capsys):
+    path = write(home, put("student.embedding", {"kind": "product", "subvectors": 32}))
+    assert main(["plan", path]) == 0
+    sizes = "0.01 MB in int8, a dense one 0.00 MB"
+    said = f"warning: distil: [student.embedding] subvectors: with 32 codes a piece the table has {sizes}"
+    assert said in capsys.readouterr().err
+
+
+def test_an_earlier_student_has_the_pieces_of_this_profile(home, capsys):
+    from squeeze.models.storage import save_student
+
+    layers = tiny.shape().layers[:2]
+    save_student(home / "student", tiny.encoder(layers=layers, positions=32, vocabulary=50))
+    path = write(home, put("student", {"init": "path", "path": "student"}))
+    assert main(["plan", path]) == 2
+    assert "student has 50 pieces, this profile's vocabulary has" in capsys.readouterr().err
+    data = {"init": "path", "path": "student", "vocabulary": {"trim": True}}
+    assert main(["plan", write(home, put("student", data))]) == 0
+    (home / "student" / "student.safetensors").write_bytes(b"")
+    assert main(["plan", path]) == 2
+    assert "student.safetensors: not a readable safetensors file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", ["init = path", "prune", "quantize", "search"])
 def test_stages_that_change_a_student_plan(kind, home):
     from squeeze.models.storage import save_student

@@ -16,7 +16,7 @@ from squeeze.errors import NotDownloaded
 from squeeze.models import headers, hub
 from squeeze.models.model_folder import read_config
 from squeeze.models.outline import outline
-from squeeze.models.shapes import WEIGHTS, EncoderShape, load_shape
+from squeeze.models.shapes import WEIGHTS, EmbeddingShape, EncoderShape, load_shape
 from squeeze.models.vocabulary.families import family
 
 __all__ = ["Teacher", "both", "check_distil", "refuse_untrimmable", "student_of", "teacher_of"]
@@ -101,7 +101,17 @@ def check_distil(plan: StudentPlan) -> tuple[str, ...]:
         return ()
     if plan.student.vocabulary.trim:
         refuse_untrimmable(teacher.folder)
-    return ()
+    return _larger_table(shapes.carved_table(plan.student, teacher.shape), teacher.shape.vocabulary)
+
+
+def _larger_table(table: EmbeddingShape, pieces: int) -> tuple[str, ...]:
+    """Warn of a table of codes that is no smaller than a dense one in int8, of so many pieces at most."""
+    stored = pieces * table.subvectors + table.codewords * table.width  # codes and codebooks
+    dense = pieces * table.width
+    if table.kind != "product" or stored < dense:
+        return ()
+    sizes = f"{stored / 1e6:.2f} MB in int8, a dense one {dense / 1e6:.2f} MB"
+    return (f"[student.embedding] subvectors: with {table.subvectors} codes a piece the table has {sizes}",)
 
 
 def both(teacher: EncoderShape) -> Mapping[str, EncoderShape]:
