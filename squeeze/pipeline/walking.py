@@ -119,12 +119,13 @@ def run(
         SqueezeError: whatever a stage refuses or fails with.
     """
     active = chain(profile, until, stages)
+    where, show = RunFolder(out, profile.name), progress or Silent()
+    where.refuse_links()
+    steps = plan(profile, out, until, stages)  # first: what `plan` refuses, a run refuses alike
     _check_libraries(active)
     for stage in active:
         stage.needs(config_of(stage, profile))
-    where, show = RunFolder(out, profile.name), progress or Silent()
-    where.refuse_links()
-    _gates(profile, plan(profile, out, until, stages), active, show, fresh=fresh)
+    _gates(profile, steps, active, show, fresh=fresh)
     whole = chain(profile, None, stages)
     with hold(where.path, show, wait=wait):
         where.clean()
