@@ -275,6 +275,14 @@ def test_a_graph_that_reads_what_nobody_makes_is_refused(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_a_file_without_a_graph_is_no_model(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(
+        b"\x80\x02." * 9
+    )  # a pickle, which protobuf takes for unknown fields
+    with pytest.raises(UsageError, match=r"not a valid ONNX model \(it holds no graph\)"):
+        examine(tmp_path / "model.onnx")
+
+
 def test_a_node_without_a_name_and_outputs_is_called_something():
     assert called(ir.Node("", "Relu", [], num_outputs=0)) == "Relu -> nothing"
 

@@ -97,6 +97,8 @@ def examine(path: Path) -> Readiness:
         raise UsageError(
             f"{path}: not a readable ONNX model ({reason(error)})", hint="give an .onnx file"
         ) from error
+    if not len(model.graph) and not model.graph.outputs:
+        found.append("it holds no graph")
     if found:
         raise UsageError(f"{path}: not a valid ONNX model ({brief(found[0])})", hint="export the model again")
     return inspect(model, path.name)
