@@ -86,6 +86,10 @@ class DataSection(Frozen):
     limit: int | None = Field(default=None, ge=1, le=1_000_000_000)
     """keep only so many rows of each split (a quick try)"""
 
+    def duplicates_in_use(self) -> str:
+        """What happens to equal texts: nobody can take out of a split what is made here."""
+        return self.duplicates if self.split is None else "drop"
+
 
 def source_key(slot: str, source: Source | str, section: DataSection) -> tuple[str | None, ...]:
     """What says that two sources are one: the file or the split, and the column of the text."""

@@ -33,7 +33,7 @@ def check(config: DataConfig) -> tuple[str, ...]:
     _refuse_same_file(section)
     seen = _look(section)
     near = "refuse" if section.near_duplicates == "refuse" else "keep"  # the run finds them all
-    findings = inspect(seen.tables, labels, section.duplicates, near, seen.partial)
+    findings = inspect(seen.tables, labels, section.duplicates_in_use(), near, seen.partial)
     if seen.unreadable or findings.problems:
         advice = seen.unreadable[0].hint if seen.unreadable else hint(labels)
         raise combine([*(error.message for error in seen.unreadable), *findings.problems], advice)

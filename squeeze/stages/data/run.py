@@ -36,9 +36,7 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], work: Work) -> DataR
     _require_split_names(section)
     tables, extra, unreadable = _read_all(section, work.progress)
     tables, split_warnings = _split(config, tables, unreadable)
-    # Nobody can take out of a split what is made here.
-    duplicates = section.duplicates if section.split is None else "drop"
-    findings = inspect(tables, labels, duplicates, section.near_duplicates)
+    findings = inspect(tables, labels, section.duplicates_in_use(), section.near_duplicates)
     if unreadable or findings.problems:
         advice = unreadable[0].hint if unreadable else hint(labels)
         raise combine([*(error.message for error in unreadable), *findings.problems], advice)
