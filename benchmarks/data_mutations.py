@@ -15,9 +15,8 @@ __all__ = ["ENDINGS", "Case", "draw", "sound"]
 ENDINGS = ("csv", "tsv", "jsonl", "parquet")
 LABELS = ("request", "offer", "other")
 ROWS = 120
-WORDS = (
-    "we need clean water food and tents at the school near bridge seven people waiting for help now".split()
-)
+SENTENCE = "we need clean water food and tents at the school near bridge seven people waiting for help now"
+WORDS = SENTENCE.split()
 HUGE = "9" * 5000
 Row = dict[str, Any]
 
@@ -106,15 +105,19 @@ def _nested(depth: int) -> Any:
 
 
 ODD_TEXTS: tuple[Any, ...] = (
-    "", " ", "\0", "\ud83d", "a\u2028b", 'a "quoted" text', "line\nbreak", "tab\there", "a;b,c|d", "\ufeffBOM", "=1+1",
-    "x" * 140_000, "ü" * 3000, "\u202e reversed", "é", "e\u0301", "🌊" * 50, "nan", "NULL", HUGE, "\r", "'", '"', "```",
+    "", " ", "\0", "\ud83d", "a\u2028b", 'a "quoted" text', "line\nbreak", "tab\there",
+    "a;b,c|d", "\ufeffBOM", "=1+1",
+    "x" * 140_000, "ü" * 3000, "\u202e reversed", "é", "e\u0301", "🌊" * 50, "nan", "NULL", HUGE, "\r",
+    "'", '"', "```",
 )  # fmt: skip
 ODD_VALUES: tuple[Any, ...] = (
-    None, 0, -1, 1.5, 1e308, float("nan"), float("inf"), True, [], {}, ["a", "b"], {"a": 1}, [[[]]], 10**18, "", "Request",
-    "request ", "re\u0301quest", "ofer", "label" * 1000, "0", "1", "1.0", "-0", "\0", "other\n",
+    None, 0, -1, 1.5, 1e308, float("nan"), float("inf"), True, [], {}, ["a", "b"], {"a": 1}, [[[]]], 10**18,
+    "", "Request", "request ", "re\u0301quest", "ofer", "label" * 1000, "0", "1", "1.0", "-0", "\0",
+    "other\n",
 )  # fmt: skip
 ODD_DATES: tuple[Any, ...] = (
-    "", None, "yesterday", "2026-13-01", "0000-00-00", "9" * 400, 1e308, -1, "2026-01-01T00:00:00Z", "2026-W01-1", "nan", 0,
+    "", None, "yesterday", "2026-13-01", "0000-00-00", "9" * 400, 1e308, -1, "2026-01-01T00:00:00Z",
+    "2026-W01-1", "nan", 0,
 )  # fmt: skip
 
 ROW_KINDS: dict[str, Callable[[list[Row], random.Random], list[Row]]] = {
@@ -126,23 +129,27 @@ ROW_KINDS: dict[str, Callable[[list[Row], random.Random], list[Row]]] = {
     "deep value": lambda rows, pick: _some(
         rows, pick, pick.choice(("text", "label", "id")), [_nested(pick.choice((50, 300, 900)))]
     ),
-    "huge number": lambda rows, pick: _some(rows, pick, pick.choice(("label", "id", "text")), [2**62, 10**300]),
-    "no rows": lambda rows, pick: [],
-    "one row": lambda rows, pick: rows[:1],
-    "one label": lambda rows, pick: [{**row, "label": "offer"} for row in rows],
-    "all labels differ": lambda rows, pick: [{**row, "label": f"label {row['id']}"} for row in rows],
-    "all texts equal": lambda rows, pick: [{**row, "text": "the same words again and again in this text"} for row in rows],
-    "one template": lambda rows, pick: [
+    "huge number": lambda rows, pick: _some(
+        rows, pick, pick.choice(("label", "id", "text")), [2**62, 10**300]
+    ),
+    "no rows": lambda _, __: [],
+    "one row": lambda rows, _: rows[:1],
+    "one label": lambda rows, _: [{**row, "label": "offer"} for row in rows],
+    "all labels differ": lambda rows, _: [{**row, "label": f"label {row['id']}"} for row in rows],
+    "all texts equal": lambda rows, _: [
+        {**row, "text": "the same words again and again in this text"} for row in rows
+    ],
+    "one template": lambda rows, _: [
         {**row, "text": f"the same words again and again in number {row['id']} of this text"} for row in rows
     ],
-    "doubled rows": lambda rows, pick: rows + rows,
+    "doubled rows": lambda rows, _: rows + rows,
     "renamed column": lambda rows, pick: _columns(
-        rows, pick, pick.choice((str.upper, lambda name: f" {name} ", lambda name: f"\ufeff{name}", lambda name: f"{name}\u200b", lambda _: ""))
+        rows, pick, pick.choice((str.upper, " {} ".format, "\ufeff{}".format, "{}\u200b".format, "".format))
     ),
-    "column lost": lambda rows, pick: [
+    "column lost": lambda rows, _: [
         {name: value for name, value in row.items() if name != "text"} for row in rows
     ],
-    "many columns": lambda rows, pick: [{**row, **{f"c{i}": i for i in range(400)}} for row in rows[:40]],
+    "many columns": lambda rows, _: [{**row, **{f"c{i}": i for i in range(400)}} for row in rows[:40]],
 }  # fmt: skip
 
 
@@ -220,10 +227,10 @@ TEXT_KINDS: dict[str, Callable[[str, random.Random], str]] = {
     "a lone quote": lambda text, pick: _put(text, '"', pick),
     "many quotes": lambda text, pick: _put(text, '"' * pick.choice((2, 3, 1000, 200_000)), pick),
     "many separators": lambda text, pick: _put(text, "," * pick.choice((1, 10, 100_000)), pick),
-    "other Unicode form": lambda text, pick: unicodedata.normalize("NFD", text.replace("label", "lábel")),
-    "no header": lambda text, pick: text.partition("\n")[2],
-    "header alone": lambda text, pick: text.partition("\n")[0],
-    "header twice": lambda text, pick: text.partition("\n")[0] + "\n" + text,
+    "other Unicode form": lambda text, _: unicodedata.normalize("NFD", text.replace("label", "lábel")),
+    "no header": lambda text, _: text.partition("\n")[2],
+    "header alone": lambda text, _: text.partition("\n")[0],
+    "header twice": lambda text, _: text.partition("\n")[0] + "\n" + text,
     "blank lines": lambda text, pick: "\n" * pick.choice((1, 1000)) + text.replace("\n", "\n\n"),
     "a cell of 2 million letters": lambda text, pick: _put(text, "x" * 2_000_000, pick),
     "a line of 20 million letters": lambda text, pick: _put(text, "x" * 20_000_000, pick),
@@ -340,16 +347,16 @@ CLASSES = json.dumps(
 ).encode()
 TABLES: dict[str, Callable[[Any, random.Random], Any]] = {
     **{f"column of type {name}": _typed(name) for name in (
-        "binary", "list", "struct", "map", "timestamp", "year 200,000", "date", "decimal", "float", "half", "null", "bool",
-        "large string", "dictionary", "duration", "uint", "list of 100,000",
+        "binary", "list", "struct", "map", "timestamp", "year 200,000", "date", "decimal", "float", "half",
+        "null", "bool", "large string", "dictionary", "duration", "uint", "list of 100,000",
     )},
     "200,000 copies": _copies(200_000, "request"),
     "2 million copies": _copies(2_000_000, "request"),
     "30 million copies": _copies(30_000_000, "request"),
     "60,000 copies of 50,000 letters": _copies(60_000, "x" * 50_000),
     "column twice": _twice,
-    "no columns": lambda table, pick: table.select([]),
-    "no rows": lambda table, pick: table.slice(0, 0),
+    "no columns": lambda table, _: table.select([]),
+    "no rows": lambda table, _: table.slice(0, 0),
     "class names": _described(CLASSES),
     "broken class names": _described(b'{"info": [' * 500),
 }  # fmt: skip

@@ -1,12 +1,12 @@
-"""Two thousand mutated data files through plan and the data stage: no internal error, no wrong code, none slow.
+"""Mutated data files through plan and the data stage: no internal error, no wrong code, none slow or large.
 
     python -m benchmarks.mutated_data --count 2000 --seed 0
 
-Each case is a small CSV, TSV, JSONL or Parquet file with some of it changed (benchmarks/data_mutations.py), named
-as train, test, unlabelled or the single file of a split. `squeeze plan` and `squeeze run --until data` run on it,
-each in a fork of one process that has loaded the libraries, whose processor seconds and peak memory are
-measured. Right are 0 and 2; and what plan refuses the data stage must refuse as well. A case of a number is the
-same for the same seed: `--only NUMBER` shows it and what happens.
+Each case is a small CSV, TSV, JSONL or Parquet file with some of it changed (benchmarks/data_mutations.py),
+named as train, test, unlabelled or the single file of a split. `squeeze plan` and `squeeze run --until data`
+run on it, each in a fork of one process that has loaded the libraries; its processor seconds and its peak
+memory are measured. Right are 0 and 2, and what plan refuses the data stage must refuse as well. A case of a
+number is the same for the same seed: `--only NUMBER` shows it and what happens.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,7 +35,7 @@ from benchmarks.common import RESULTS, Results, cli, write
 from benchmarks.data_mutations import LABELS, Case, draw, sound
 from squeeze.errors import StageFailed
 
-__all__ = ["Done", "main", "tried"]
+__all__ = ["Done", "faults_of", "main", "tried", "write_sound"]
 
 RIGHT = frozenset({0, 2})
 LIMIT_S, LIMIT_BYTES = 2.0, 1_000_000_000
@@ -72,15 +72,37 @@ def main(
     seed: Annotated[int, typer.Option(help="Of all cases.")] = 0,
     first: Annotated[int, typer.Option(help="Number of the first case.")] = 0,
     only: Annotated[int | None, typer.Option(help="Show this case and what happens.")] = None,
+    kept: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Cases that are done: a cut campaign goes on.")
+    ] = None,
     results: Results = RESULTS,
 ) -> None:
     """Try all cases; writes mutated-data.json."""
+    cases = _read(kept)
     numbers = [only] if only is not None else range(first, first + count)
     with TemporaryDirectory() as name:
         _warm(Path(name))
-        cases = [_case(number, seed, Path(name), show=only is not None) for number in numbers]
+        for number in numbers:
+            if number not in cases:
+                cases[number] = _case(number, seed, Path(name), show=only is not None)
+                _keep(kept, cases[number])
     if only is None:
-        write(results, "mutated-data", {"seed": seed, **_summary(cases)})
+        write(
+            results, "mutated-data", {"seed": seed, **_summary([cases[number] for number in sorted(cases)])}
+        )
+
+
+def _read(kept: Path | None) -> dict[int, dict[str, Any]]:
+    if kept is None or not kept.exists():
+        return {}
+    records = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()]
+    return {record["case"]: record for record in records}
+
+
+def _keep(kept: Path | None, record: dict[str, Any]) -> None:
+    if kept is not None:
+        with kept.open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps(record) + "\n")
 
 
 def _case(number: int, seed: int, folder: Path, *, show: bool) -> dict[str, Any]:
@@ -90,13 +112,13 @@ def _case(number: int, seed: int, folder: Path, *, show: bool) -> dict[str, Any]
         "case": number,
         "kinds": case.kinds,
         "slot": case.slot,
-        "codes": [each.code for each in done],
-        "seconds": max(each.seconds for each in done),
-        "peak": max(each.peak for each in done),
-        "faults": _faults(done),
+        "codes": [result.code for result in done],
+        "seconds": max(result.seconds for result in done),
+        "peak": max(result.peak for result in done),
+        "faults": faults_of(done),
     }
     if show or record["faults"]:
-        said = "".join(each.err for each in done)
+        said = "".join(result.err for result in done)
         typer.echo(
             f"{json.dumps(record)}\n{case.ending} {case.by}: {case.content[:300]!r}\n{said[-1500:]}", err=True
         )
@@ -105,25 +127,33 @@ def _case(number: int, seed: int, folder: Path, *, show: bool) -> dict[str, Any]
     return record
 
 
-def _faults(done: Sequence[Done]) -> list[str]:
+def faults_of(done: Sequence[Done]) -> list[str]:
+    """What is wrong with how plan and run ended."""
     plan, run = done
     faults = []
-    for name, each in zip(("plan", "run"), done, strict=True):
-        if each.internal:
+    for name, result in zip(("plan", "run"), done, strict=True):
+        if result.internal:
             faults.append(f"{name}: internal error")
-        elif each.code not in RIGHT:
-            faults.append(f"{name}: code {each.code}")
-        if each.seconds > LIMIT_S:
-            faults.append(f"{name}: {each.seconds:.1f} s")
-        if each.peak > LIMIT_BYTES:
-            faults.append(f"{name}: {each.peak / 1e6:.0f} MB")
+        elif result.code not in RIGHT:
+            faults.append(f"{name}: code {result.code}")
+        if result.seconds > LIMIT_S:
+            faults.append(f"{name}: {result.seconds:.1f} s")
+        if result.peak > LIMIT_BYTES:
+            faults.append(f"{name}: {result.peak / 1e6:.0f} MB")
     if plan.code == 2 and run.code == 0:
         faults.append("plan refuses what the data stage takes")
     return faults
 
 
-def tried(case: Case, folder: Path) -> list[Done]:
-    """Both commands on one case."""
+def tried(case: Case, folder: Path, start: Callable[[Sequence[str], Path], Done] | None = None) -> list[Done]:
+    """Both commands on one case.
+
+    Args:
+        case: the file.
+        folder: holds train.csv, validation.csv and test.csv.
+        start: runs one command: (words, folder); in a fork by default.
+    """
+    run = start or _forked
     path = folder / f"case.{case.ending}"
     path.write_bytes(case.content)
     slots = {name: f"{name}.csv" for name in ("train", "validation", "test")}
@@ -134,7 +164,7 @@ def tried(case: Case, folder: Path) -> list[Done]:
         data = {"train": path.name, "split": {"by": case.by}}
     profile = _write_profile(folder, data)
     try:
-        return [_forked([*words, str(profile), "--out", str(folder / "runs")], folder) for words in COMMANDS]
+        return [run([*words, str(profile), "--out", str(folder / "runs")], folder) for words in COMMANDS]
     finally:
         path.unlink()
 
@@ -163,12 +193,7 @@ def _warm(folder: Path) -> None:
     from squeeze import cli as squeeze
     from squeeze.stages.data import run  # noqa: F401
 
-    for split in ("train", "validation", "test"):
-        rows = sound(random.Random(split))
-        with (folder / f"{split}.csv").open("w", encoding="utf-8", newline="") as handle:
-            writer = csv.DictWriter(handle, list(rows[0]))
-            writer.writeheader()
-            writer.writerows({**row, "text": f"{split} {row['text']}"} for row in rows)
+    write_sound(folder)
     sources = {name: f"{name}.csv" for name in ("train", "validation", "test")}
     # The threads that rensa starts would not be there in a fork.
     _write_profile(folder, {**sources, "near_duplicates": "keep"})
@@ -179,6 +204,16 @@ def _warm(folder: Path) -> None:
         if code:
             raise StageFailed(f"{words[0]} refuses sound files: {err.getvalue()}")
     gc.freeze()
+
+
+def write_sound(folder: Path) -> None:
+    """Write train.csv, validation.csv and test.csv, with which nothing is wrong."""
+    for split in ("train", "validation", "test"):
+        rows = sound(random.Random(split))
+        with (folder / f"{split}.csv").open("w", encoding="utf-8", newline="") as handle:
+            writer = csv.DictWriter(handle, list(rows[0]))
+            writer.writeheader()
+            writer.writerows({**row, "text": f"{split} {row['text']}"} for row in rows)
 
 
 def _forked(words: Sequence[str], folder: Path) -> Done:

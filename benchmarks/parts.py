@@ -112,6 +112,7 @@ PARTS: Mapping[str, Part] = {
     "mobile_formats": _module("mobile_formats", needs="the extras of the formats"),
     "faults": _module("faults", "{data}/../faults"),
     "near_duplicates": _module("near_duplicates", "{data}"),
+    "mutated_data": _module("mutated_data"),
     "kill": _module("kill"),
     "startup": _module("startup"),
     "offline": Part(("offline.sh",), "unshare and strace; it writes to benchmarks/results"),
@@ -119,7 +120,7 @@ PARTS: Mapping[str, Part] = {
 }
 """In the order in which they are run."""
 SIDE_BY_SIDE = ("students", "speed", "forms", "peers", "training_peers", "front")
-CAMPAIGNS = ("faults",)
+CAMPAIGNS = ("faults", "mutated_data")
 """What `make acceptance` runs: many inputs through the commands, each held against the right behaviour."""
 ALL, ACCEPTANCE = "all", "acceptance"
 

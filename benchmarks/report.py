@@ -20,6 +20,7 @@ from benchmarks.forms_section import forms
 from benchmarks.front_section import fronts
 from benchmarks.gate_section import gate
 from benchmarks.mobile_section import mobile_formats
+from benchmarks.mutated_section import mutated_data
 from benchmarks.near_section import near_duplicates
 from benchmarks.peers_section import peers
 from benchmarks.prune_section import prune
@@ -110,6 +111,7 @@ SECTIONS = (
     Section("Agreement", "agreement", agreement, "python -m benchmarks.agreement"),
     Section("Start", "startup", sections.startup, "python -m benchmarks.startup"),
     Section("Inputs read wrongly once", "faults", faults, "python -m benchmarks.faults ../shared/faults"),
+    Section("Mutated data files", "mutated-data", mutated_data, "python -m benchmarks.mutated_data"),
     Section(
         "Near-duplicates",
         "near-duplicates",

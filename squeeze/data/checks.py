@@ -14,7 +14,7 @@ from squeeze.data.config import DataSection
 from squeeze.data.leakage import find_near_duplicates
 from squeeze.data.looks import looks
 from squeeze.data.table import Table
-from squeeze.data.wording import SHOWN, combine, listing, nearest, rows_text, same_text
+from squeeze.data.wording import SHOWN, combine, listing, nearest, rows_text, same_text, shown
 
 __all__ = [
     "FEW_ROWS",
@@ -148,7 +148,7 @@ def _unknown_labels(name: str, table: Table, labels: Sequence[str]) -> list[str]
         if label not in labels:
             unknown.setdefault(label, []).append(row)
     lines = [
-        f"{name}: unknown label {label!r}{nearest(label, labels)} in {rows_text(rows)}"
+        f"{name}: unknown label {shown(label)}{nearest(label, labels)} in {rows_text(rows)}"
         for label, rows in unknown.items()
     ]
     more = len(lines) - SHOWN
@@ -245,6 +245,8 @@ def _unlearnable(table: Table, labels: Sequence[str], dropped: frozenset[int]) -
     if len(kept) < least:
         return [f"{name}: {len(kept)} rows{after}, at least {least} are needed ({LEAST_PER_LABEL} a label)"]
     if len(counts) == 1:
-        return [f"{name}: all {counts.total()} rows with a known label have {next(iter(counts))!r}{after}"]
+        return [
+            f"{name}: all {counts.total()} rows with a known label have {shown(next(iter(counts)))}{after}"
+        ]
     missing = [label for label in labels if not counts[label]]
     return [f"{name}: no row has label {listing(map(repr, missing))}{after}"] if missing else []

@@ -15,7 +15,7 @@ from squeeze.data.looks import Unused
 from squeeze.data.opening import text_lines
 from squeeze.data.parquet import read_parquet
 from squeeze.data.table import Columns, Table, as_label, as_text, require_columns
-from squeeze.data.wording import listing, rows_text
+from squeeze.data.wording import listing, rows_text, shown
 from squeeze.errors import DataError
 
 __all__ = ["READERS", "Reader", "json_object", "parse_delimited", "records", "require_separator"]
@@ -144,7 +144,7 @@ def require_separator(place: str, header: Sequence[str], delimiter: str, text: s
         )
         raise DataError(
             f"{place}: no text column {text!r}; the file looks separated by {SEPARATORS[other]}, "
-            f"not {SEPARATORS[delimiter]}: its columns would be {listing(map(repr, names))}",
+            f"not {SEPARATORS[delimiter]}: its columns would be {listing(map(shown, names))}",
             hint=hint,
         )
 

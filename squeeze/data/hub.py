@@ -10,7 +10,8 @@ from typing import Any
 from squeeze.artifact import digest_files, digest_json
 from squeeze.data.labels import class_label, class_labels
 from squeeze.data.looks import ROWS, look
-from squeeze.data.opening import home
+from squeeze.data.opening import home, open_file, require_memory
+from squeeze.data.parquet import ROW, SPREAD, require_bounded
 from squeeze.data.table import Column, Columns, Table, as_label, as_text, require_columns
 from squeeze.data.wording import nearest
 from squeeze.errors import DataError, MissingBackend, NotDownloaded, reason
@@ -38,6 +39,8 @@ def read(name: str, subset: str | None, split: str, columns: Columns) -> Table:
     data = _open(name, subset, split)
     place = f"{name} ({split})"
     require_columns(place, data.column_names, columns)
+    chosen = data.select_columns(list(columns.names)).data
+    require_memory(place, f"{len(data):,} rows", ROW * len(data) + SPREAD * chosen.nbytes)
     return _table(data, place, columns)
 
 
@@ -69,9 +72,27 @@ def _open(name: str, subset: str | None, split: str) -> Any:
     datasets = need("datasets", extra="train")
     datasets.disable_progress_bars()
     folder = local_folder(name)
+    if folder is not None:
+        _require_bounded(folder)
     if folder is not None and _is_saved(folder):
         return _load_saved(datasets, folder, split, name)
     return _load(datasets, str(folder or name.removeprefix(PREFIX)), subset, split, name)
+
+
+def _require_bounded(folder: Path) -> None:
+    """Refuse a folder with a Parquet file that would be unpacked to far more than it holds.
+
+    Raises:
+        DataError: names the file.
+    """
+    parquet, arrow = need("pyarrow.parquet", extra="train"), need("pyarrow", extra="train")
+    for path in sorted(folder.rglob("*.parquet")):
+        with open_file(path) as handle:
+            try:
+                file = parquet.ParquetFile(handle, pre_buffer=False)
+                require_bounded(file, file.schema_arrow.names, str(path))
+            except (arrow.ArrowException, OSError) as error:
+                raise DataError(f"{path}: not a readable Parquet file ({reason(error)})") from error
 
 
 def fingerprint(name: str) -> str:

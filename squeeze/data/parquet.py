@@ -14,7 +14,7 @@ from squeeze.data.table import Column, Columns, Table, as_label, as_text, requir
 from squeeze.errors import DataError, reason
 from squeeze.runtime import need
 
-__all__ = ["read_parquet", "require_bounded"]
+__all__ = ["ROW", "SPREAD", "read_parquet", "require_bounded"]
 
 MANY_ROWS = 100_000
 """Below so many rows nothing can expand to much."""

@@ -18,15 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from squeeze.data.checks import same_text
-from squeeze.data.config import SplitSection
+from squeeze.data.config import RANDOM, SplitSection
 from squeeze.data.near_duplicates import groups
 from squeeze.data.table import Table
 from squeeze.data.wording import listing, rows_text
 from squeeze.errors import DataError
 
-__all__ = ["PARTS", "dates", "split_table"]
+__all__ = ["DATE", "PARTS", "dates", "split_table"]
 
 PARTS = ("train", "validation", "test")
+DATE = "date"
 TRAIN, VALIDATION, TEST = range(3)
 LEAST_GROUPS = len(PARTS)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,11 +54,12 @@ def split_table(table: Table, split: SplitSection, seed: int) -> tuple[dict[str,
     labels = table.labels or ("",) * len(table)
     generator = np.random.default_rng([seed, SEED])
     warnings: list[str] = []
-    if split.by == "random":
+    if split.by == RANDOM:
         members = groups(table.texts, [same_text(text) for text in table.texts])
         where = _stratified(members, labels, split, generator)
-    elif split.by == "date":
+    elif split.by == DATE:
         members = dates(table)
+        _require_groups(table, len(set(members.tolist())), DATE)
         where = _by_date(members, split)
     else:
         members, blank = _values(table, split.by)
@@ -74,17 +76,13 @@ def dates(table: Table) -> Ints:
     Dates are ISO 8601 or all of them numbers, such as years or seconds since 1970.
 
     Raises:
-        DataError: a value is neither, dates with and without a time zone are mixed, or there are fewer than
-            three dates.
+        DataError: a value is neither, or dates with and without a time zone are mixed.
     """
     values = table.groups or ()
     numbers = [_number(value) for value in values]
-    if None not in numbers:
-        ranks = np.unique(np.array(numbers, dtype=np.float64), return_inverse=True)[1]
-    else:
-        ranks = np.unique(_seconds(table, values, numbers), return_inverse=True)[1]
-    _require_groups(table, len(set(ranks.tolist())), "date")
-    return ranks.astype(np.int64)
+    if None in numbers:
+        return np.unique(_seconds(table, values, numbers), return_inverse=True)[1].astype(np.int64)
+    return np.unique(np.array(numbers, dtype=np.float64), return_inverse=True)[1].astype(np.int64)
 
 
 def _number(value: str) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from squeeze.data.wording import listing, nearest
+from squeeze.data.wording import listing, nearest, shown
 from squeeze.errors import DataError
 
 __all__ = ["Column", "Columns", "Table", "as_label", "as_text", "require_columns"]
@@ -97,7 +97,7 @@ def require_columns(place: str, found: Iterable[str], wanted: Columns) -> None:
         if name is not None and name not in columns:
             raise DataError(
                 f"{place}: no {key} column {name!r}{nearest(name, columns)}; "
-                f"it has: {listing(map(repr, columns))}{_other_task(columns)}",
+                f"it has: {listing(map(shown, columns))}{_other_task(columns)}",
                 hint=_SPLIT if name == wanted.group else _named(key),
             )
         if name is not None and columns.count(name) > 1:

@@ -8,8 +8,10 @@ from difflib import get_close_matches
 
 from squeeze.errors import DataError
 
-__all__ = ["SHOWN", "combine", "listing", "nearest", "rows_text", "same_text"]
+__all__ = ["SHOWN", "combine", "listing", "nearest", "rows_text", "same_text", "shown"]
 
+LONGEST = 60
+"""How many characters of a name a message shows."""
 SHOWN = 5
 """How many row numbers or names a message shows before it only counts."""
 
@@ -21,6 +23,15 @@ def rows_text(rows: Sequence[int]) -> str:
     ('row 7', 'rows 2, 3, 5, 8, 13 (+2 more)')
     """
     return f"{'row' if len(rows) == 1 else 'rows'} {listing(str(row) for row in rows)}"
+
+
+def shown(name: str) -> str:
+    """A name in quotes, cut where it is long.
+
+    >>> shown("label"), len(shown("x" * 1000))
+    ("'label'", 63)
+    """
+    return repr(name if len(name) <= LONGEST else f"{name[:LONGEST]}…")
 
 
 def listing(names: Iterable[str]) -> str:
@@ -40,14 +51,27 @@ def same_text(text: str) -> str:
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """A remark naming the valid name that looks most like this one, or nothing.
+    r"""A remark naming the valid name that looks most like this one, or nothing.
 
     >>> nearest("reqest", ["request", "offer"]), nearest("zzz", ["request"])
     (" (nearest: 'request')", '')
+    >>> nearest("caf\u00e9", ["cafe\u0301"])
+    " (looks like 'cafe\\u0301', and is spelled 'caf\\xe9')"
     """
-    by_folded = {choice.strip().casefold(): choice for choice in valid}
+    names = [choice[:LONGEST] for choice in valid]
+    name = name[:LONGEST]
+    twins = [choice for choice in names if choice != name and _looks(choice) == _looks(name)]
+    if twins:
+        return f" (looks like {twins[0]!a}, and is spelled {name!a})"
+    by_folded = {choice.strip().casefold(): choice for choice in names}
     found = get_close_matches(name.strip().casefold(), by_folded, n=1, cutoff=0.6)
     return f" (nearest: {by_folded[found[0]]!r})" if found else ""
+
+
+def _looks(name: str) -> str:
+    """The name without what cannot be seen: Unicode form, and signs of no width such as a byte order mark."""
+    plain = unicodedata.normalize("NFKC", name)
+    return "".join(sign for sign in plain if unicodedata.category(sign) != "Cf")
 
 
 def combine(problems: Sequence[str], hint: str = "") -> DataError:

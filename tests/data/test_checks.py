@@ -152,6 +152,15 @@ def test_overlap_and_the_form_texts_are_compared_in() -> None:
     assert overlap(table(("TEST 3", ""), ("new", ""), ("train 0", "")), {"test": many("test")}) == {0}
 
 
+def test_labels_that_look_alike_or_are_long() -> None:
+    rows = [("a", "re\u0301quest"), ("b", "x" * 5000), ("c", "offer"), ("d", "request")]
+    found = inspect({"test": table(*rows)}, ("r\u00e9quest", "offer", "request"), "refuse").problems
+    assert found[0].startswith(
+        "test (x.csv): unknown label 're\u0301quest' (looks like 'r\\xe9quest', and is spelled"
+    )
+    assert len(found[1]) < 120
+
+
 def test_the_nearest_name_is_a_valid_one() -> None:
     assert nearest("OFFERS", LABELS) == " (nearest: 'offer')"
     assert nearest("zebra", LABELS) == ""

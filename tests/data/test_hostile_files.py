@@ -229,3 +229,29 @@ def test_a_parquet_text_column_of_another_type(tmp_path: Path) -> None:
     assert refusal(path).message.endswith(
         "row 1 holds list where text is expected, which looks like token data"
     )
+
+
+def test_names_that_look_alike_are_shown_as_they_are_spelled(tmp_path: Path) -> None:
+    decomposed = write(tmp_path / "a.csv", "te\u0301xt,label\na,b\n")
+    section = SECTION.model_copy(update={"text": "t\u00e9xt"})
+    with pytest.raises(DataError) as caught:
+        read(str(decomposed), "train", section)
+    assert (
+        "no text column 'téxt' (looks like 'te\\u0301xt', and is spelled 't\\xe9xt')" in caught.value.message
+    )
+    marked = write(tmp_path / "b.csv", b"\xef\xbb\xbf\xef\xbb\xbftext,label\na,b\n")
+    assert "(looks like '\\ufefftext', and is spelled 'text')" in refusal(marked).message
+
+
+def test_long_names_are_cut_in_messages(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "x" * 50_000 + ",label\na,b\n")
+    assert len(refusal(path).message) < 300 + len(str(path))
+
+
+def test_a_folder_of_data_files_is_bounded_too(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "train.parquet", copies(3_000_000))
+    with pytest.raises(DataError, match="nearly all of them are copies of each other"):
+        read(Source(name=f"hf:{tmp_path}"), "train", SECTION)
+    write(tmp_path / "train.parquet", b"PAR1")
+    with pytest.raises(DataError, match="not a readable Parquet file"):
+        read(Source(name=f"hf:{tmp_path}"), "train", SECTION)

@@ -8,6 +8,7 @@ import pytest
 
 from squeeze.data.dataset import load
 from squeeze.errors import DataError, ProfileError
+from squeeze.progress import Silent
 from squeeze.stage import Work
 from squeeze.stages.data import STAGE
 from squeeze.stages.data.stage import DataConfig, DataResult
@@ -214,6 +215,9 @@ def test_equal_texts_of_two_events_leave_the_training_part(tmp_path: Path) -> No
 def test_a_split_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "all.csv"
     path.write_text("text,label,date\na,offer,2026\nb,other,soon\n", encoding="utf-8")
-    with pytest.raises(DataError, match="1 rows have no date, such as 'soon': row 3"):
-        run(tmp_path, {"train": str(path), "split": {"by": "date"}})
+    data = {"train": str(path), "split": {"by": "date"}}
+    assert STAGE.at_plan is not None
+    for refuse in (lambda: run(tmp_path, data), lambda: STAGE.at_plan.run(config(data), Silent())):
+        with pytest.raises(DataError, match="1 rows have no date, such as 'soon': row 3"):
+            refuse()
     assert list((tmp_path / "out").iterdir()) == []

@@ -8,6 +8,7 @@ from squeeze.data.checks import hint, inspect
 from squeeze.data.config import DataSection, Source
 from squeeze.data.opening import PREFIX, home
 from squeeze.data.sources import SAMPLE, UNLABELLED, Table, as_source, named_sources, sample
+from squeeze.data.splitting import DATE, dates
 from squeeze.data.wording import combine
 from squeeze.errors import DataError
 from squeeze.stages.data.stage import DataConfig
@@ -63,6 +64,8 @@ def _look(section: DataSection) -> _Seen:
     for slot, source in sources:
         try:
             table = sample(source, slot, section, rows)
+            if table is not None and slot == "train" and section.split and section.split.by == DATE:
+                dates(table)  # refuses what is none
         except DataError as error:
             seen.unreadable.append(error)
             continue
