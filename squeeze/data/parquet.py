@@ -16,8 +16,10 @@ from squeeze.runtime import need
 
 __all__ = ["ROW", "SPREAD", "read_parquet", "require_bounded"]
 
-MANY_ROWS = 100_000
-"""Below so many rows nothing can expand to much."""
+MANY_ROWS = 5_000
+"""Below so many rows few bytes say nothing."""
+MANY_BYTES, REPEATS = 1 << 28, 50
+"""Texts of that many bytes are refused where each of them stands in so many rows, on average."""
 MOST_ROWS = 20_000_000
 """Rows of one source."""
 ROW = 400
@@ -26,7 +28,7 @@ SPREAD = 6
 """Bytes of memory that a byte of text takes likewise."""
 MOST_LOOKED_AT = 1 << 26
 """Bytes of a column that is not read, above which nobody looks what it holds."""
-BATCH = 16_384
+BATCH = 4_096
 """Rows that are decoded at once."""
 
 
@@ -50,7 +52,7 @@ def read_parquet(path: Path, columns: Columns, rows: int | None = None) -> Table
             file = parquet.ParquetFile(handle, pre_buffer=False, buffer_size=1 << 16)
             require_columns(place, file.schema_arrow.names, columns)
             wanted = list(columns.names)
-            require_bounded(file, wanted, place)
+            require_bounded(file, wanted, place, columns.text)
             names = class_names(file.schema_arrow.metadata, columns.label) if columns.label else None
             others = _others(arrow, file, columns)
             cells = _cells(arrow, _as_dictionaries(parquet, file, handle, wanted), wanted, place, rows)
@@ -91,29 +93,46 @@ def _first_bytes(file: Any, name: str) -> int:
     return sum(int(chunk.total_uncompressed_size) for chunk in chunks if chunk.path_in_schema == name)
 
 
-def require_bounded(file: Any, wanted: list[str], place: str) -> None:
+def require_bounded(file: Any, wanted: list[str], place: str, text: str | None = None) -> None:
     """Refuse by the footer a file whose rows would fill the memory, before one of them is read.
 
     N different texts take more than N bits, however they are packed: a column with less holds copies.
 
+    Args:
+        file: an open `pyarrow.parquet.ParquetFile`.
+        wanted: names of the columns that would be read.
+        place: the file in words.
+        text: the column of texts; None: any of the columns may hold them.
+
     Raises:
         DataError: too many rows, or rows that are nearly all copies of each other.
     """
-    footer = file.metadata
-    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
-    chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
-    chunks = [chunk for chunk in chunks if _belongs(chunk.path_in_schema, wanted)]
+    footer, chunks = file.metadata, _chunks(file, wanted)
     values = max(footer.num_rows, sum(chunk.num_values for chunk in chunks) // max(len(wanted), 1))
-    packed = sum(chunk.total_compressed_size for chunk in chunks)
     if values > MOST_ROWS:
         raise DataError(f"{place}: {values:,} rows, at most {MOST_ROWS:,} are read from one source")
+    packed = sum(chunk.total_compressed_size for chunk in (_chunks(file, [text]) if text else chunks))
     if values > MANY_ROWS and packed * 8 < values:
-        raise DataError(
-            f"{place}: {values:,} rows in {packed:,} bytes: nearly all of them are copies of each other",
-            hint="keep one row of each text",
-        )
-    unpacked = sum(chunk.total_uncompressed_size for chunk in chunks)
-    require_memory(place, f"{values:,} rows", ROW * values + SPREAD * unpacked)
+        raise _copies(place, values, packed)
+    require_memory(place, f"{values:,} rows", ROW * values + SPREAD * _unpacked(chunks))
+
+
+def _copies(place: str, rows: int, size: int) -> DataError:
+    return DataError(
+        f"{place}: {rows:,} rows in {size:,} bytes: nearly all of them are copies of each other",
+        hint="keep one row of each text",
+    )
+
+
+def _chunks(file: Any, wanted: list[str]) -> list[Any]:
+    """What the footer says of every piece of the columns."""
+    groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
+    chunks = (group.column(i) for group in groups for i in range(group.num_columns))
+    return [chunk for chunk in chunks if _belongs(chunk.path_in_schema, wanted)]
+
+
+def _unpacked(chunks: list[Any]) -> int:
+    return sum(chunk.total_uncompressed_size for chunk in chunks)
 
 
 def _belongs(path: str, wanted: list[str]) -> bool:
@@ -133,16 +152,19 @@ def _cells(
 ) -> dict[str, list[Any]]:
     """The values of each column, decoded in parts whose size is known before."""
     cells: dict[str, list[Any]] = {name: [] for name in wanted}
-    size = 0
+    total, unpacked, size, seen = file.metadata.num_rows, _unpacked(_chunks(file, wanted)), 0, 0
     for batch in _batches(file, wanted, rows):
         batch.validate(full=True)
-        for name in wanted:
-            column = batch.column(batch.schema.names.index(name))
-            size += _decoded(column)
-            require_memory(place, f"the first {len(cells[name]) + len(column):,} rows", SPREAD * size)
-            if arrow.types.is_dictionary(column.type):
-                column = column.dictionary_decode()
-            cells[name] += column.to_pylist()
+        columns = {name: batch.column(batch.schema.names.index(name)) for name in wanted}
+        size, seen = size + sum(map(_decoded, columns.values())), seen + len(batch)
+        # What all rows take if they go on like the first ones.
+        whole = size * max(total, seen) // max(seen, 1)
+        if whole > MANY_BYTES and whole > REPEATS * unpacked:
+            raise _copies(place, total, unpacked)
+        require_memory(place, f"{total:,} rows", SPREAD * (size if rows else whole))
+        for name, column in columns.items():
+            plain = column.dictionary_decode() if arrow.types.is_dictionary(column.type) else column
+            cells[name] += plain.to_pylist()
     return cells
 
 

@@ -90,6 +90,20 @@ def test_a_parquet_file_that_expands_is_refused_by_its_footer(tmp_path: Path) ->
     assert time.process_time() - started < 1
 
 
+def test_long_copies_are_refused_before_they_are_decoded(tmp_path: Path) -> None:
+    texts = pa.array([f"{i} " + "x" * 50_000 for i in range(2)])
+    column = pa.DictionaryArray.from_arrays(pa.array([i % 7 % 2 for i in range(60_000)], pa.int32()), texts)
+    path = write_parquet(tmp_path / "a.parquet", pa.table({"text": column, "label": column}))
+    assert "nearly all of them are copies of each other" in refusal(path).message
+
+
+def test_equal_texts_are_refused_whatever_their_labels_are(tmp_path: Path) -> None:
+    labels = pa.array([str(i * i % 1009) for i in range(300_000)])
+    path = write_parquet(tmp_path / "a.parquet", copies(300_000).set_column(1, "label", labels))
+    assert path.stat().st_size * 8 > 300_000
+    assert "nearly all of them are copies of each other" in refusal(path).message
+
+
 def test_a_parquet_file_with_too_many_rows_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,7 +121,7 @@ def test_text_that_does_not_fit_the_memory_is_refused(
         read(str(write(tmp_path / "a.csv", lines)), "train", SECTION)
     # Its dictionary is small, the rows that it expands to are not.
     long = write_parquet(tmp_path / "a.parquet", copies(500, "x" * 2000))
-    with pytest.raises(DataError, match=r"the first 500 rows take about 0\.0 GB of memory"):
+    with pytest.raises(DataError, match=r"500 rows take about 0\.0 GB of memory"):
         read(str(long), "train", SECTION)
 
 
