@@ -218,11 +218,15 @@ def test_teachers_that_cannot_be_are_refused(teacher, tmp_path):
     data, out = str(write_csv(tmp_path / "a.csv")), tmp_path / "p.toml"
     (tmp_path / "model.onnx").write_bytes(b"x")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "st").mkdir()
+    (tmp_path / "st" / "modules.json").write_text("[]")
     cases = {
         str(tmp_path / "none"): "no such folder",
-        str(tmp_path / "model.onnx"): "model.onnx",
+        str(tmp_path / "model.onnx"): "an ONNX file, not a folder",
         str(tmp_path / "empty"): "config.json",
         edited(teacher, tmp_path / "bad", hidden_size="wide"): "hidden_size",
+        edited(teacher, tmp_path / "other", model_type="gpt2"): "teacher family 'gpt2' is not supported",
+        str(tmp_path / "st"): "sentence-transformers",
         "builtin:none": "no built-in model",
     }
     for name, message in cases.items():
