@@ -111,6 +111,7 @@ PARTS: Mapping[str, Part] = {
     "estimates": _module("estimates"),
     "mobile_formats": _module("mobile_formats", needs="the extras of the formats"),
     "faults": _module("faults", "{data}/../faults"),
+    "readers": _module("readers"),
     "near_duplicates": _module("near_duplicates", "{data}"),
     "mutated_data": _module("mutated_data"),
     "kill": _module("kill"),
@@ -120,7 +121,7 @@ PARTS: Mapping[str, Part] = {
 }
 """In the order in which they are run."""
 SIDE_BY_SIDE = ("students", "speed", "forms", "peers", "training_peers", "front")
-CAMPAIGNS = ("faults", "mutated_data")
+CAMPAIGNS = ("faults", "readers", "mutated_data")
 """What `make acceptance` runs: many inputs through the commands, each held against the right behaviour."""
 ALL, ACCEPTANCE = "all", "acceptance"
 

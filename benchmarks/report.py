@@ -24,6 +24,7 @@ from benchmarks.mutated_section import mutated_data
 from benchmarks.near_section import near_duplicates
 from benchmarks.peers_section import peers
 from benchmarks.prune_section import prune
+from benchmarks.readers_section import readers
 from benchmarks.reference_section import reference_units
 from benchmarks.tables import Record, source
 from benchmarks.training_section import training_peers
@@ -111,6 +112,7 @@ SECTIONS = (
     Section("Agreement", "agreement", agreement, "python -m benchmarks.agreement"),
     Section("Start", "startup", sections.startup, "python -m benchmarks.startup"),
     Section("Inputs read wrongly once", "faults", faults, "python -m benchmarks.faults ../shared/faults"),
+    Section("Random teachers", "readers", readers, "python -m benchmarks.readers"),
     Section("Mutated data files", "mutated-data", mutated_data, "python -m benchmarks.mutated_data"),
     Section(
         "Near-duplicates",

@@ -113,6 +113,54 @@ def test_the_teacher_is_asked_once(bert, tmp_path, passes):
     assert again.digest == first.digest
 
 
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_logits_are_those_of_transformers_with_whatever_else_is_asked(family, tmp_path):
+    """Also where our own copy of the teacher would answer otherwise."""
+    folder = tiny.save_classifier(tmp_path / "teacher", family, initializer_range=0.5)
+    teacher = load_teacher(folder, tiny.LABELS)
+    bias = teacher.encoder.head_out.bias.detach()
+    teacher.encoder.head_out.bias = torch.nn.Parameter(bias + 7.0)
+    ids, mask = tiny.batch(pad=1)
+    model = tiny.classifier(family, initializer_range=0.5)
+    with torch.no_grad():
+        expected = model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+        inside = teacher.encoder.observe(ids, mask, inside=True)
+    for wanted in (["logits"], ["hidden-2", "logits"], ["logits", "relations-1", "hidden-2"]):
+        found = teachers._observe(teacher, ids, mask, wanted)
+        assert list(found) == wanted
+        np.testing.assert_allclose(np.stack(found["logits"]), expected.logits, atol=1e-5)
+        for row, length in enumerate(mask.sum(1)):
+            if "hidden-2" in wanted:
+                states = expected.hidden_states[2][row, :length]
+                np.testing.assert_allclose(found["hidden-2"][row], states, atol=1e-5)
+            if "relations-1" in wanted:
+                queries = inside.relations[0][0][row, :length]
+                np.testing.assert_allclose(found["relations-1"][row][:, 0], queries, atol=1e-5)
+    alone = teachers._observe(teacher, ids, mask, ["hidden-2"])["hidden-2"]
+    np.testing.assert_allclose(alone[0], expected.hidden_states[2][0], atol=1e-5)
+
+
+def test_a_head_stays_in_single_precision_where_the_body_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(teachers, "precision", lambda: "bf16")
+    teacher = load_teacher(tiny.save_classifier(tmp_path, initializer_range=0.5), tiny.LABELS)
+    seen = []
+    head = teacher.model.classifier  # type: ignore[union-attr]
+    head.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0].dtype, output.dtype)))  # type: ignore[union-attr]
+    ids, mask = tiny.batch()
+    found = teachers._observe(teacher, ids, mask, ["logits"])
+    assert seen == [(torch.float32, torch.float32)]
+    exact = tiny.classifier(initializer_range=0.5)(input_ids=ids, attention_mask=mask).logits
+    difference = np.abs(np.stack(found["logits"]) - exact.detach().numpy()).max()
+    assert 1e-5 < difference < 0.2  # so the body was in half precision
+    assert not torch.is_autocast_enabled("cpu")
+
+
+def test_a_teacher_and_its_copy_share_what_they_can(tmp_path):
+    teacher = load_teacher(tiny.save_classifier(tmp_path), tiny.LABELS)
+    table = teacher.model.get_input_embeddings().weight  # type: ignore[union-attr, operator]
+    assert teacher.encoder.embedding.table().data_ptr() == table.data_ptr()
+
+
 def test_the_same_weights_under_another_config_are_another_teacher(tmp_path):
     folder = tiny.save_classifier(tmp_path)
     first = load_teacher(folder, tiny.LABELS)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ from scipy.special import log_softmax, logsumexp
 
 from squeeze.core.metrics import quality
 from squeeze.data.dataset import load
-from squeeze.errors import ProfileError
-from squeeze.models import families, tokens
+from squeeze.errors import ProfileError, StageFailed
+from squeeze.models import families, guard, tokens
 from squeeze.models.inference import logits
 from squeeze.models.teacher import load_classifier
+from squeeze.progress import Silent
 from squeeze.stages.teacher import STAGE
 from squeeze.stages.teacher import run as implementation
 from squeeze.stages.teacher.stage import TeacherConfig, TeacherResult
@@ -206,6 +208,105 @@ def test_a_tokenizer_of_another_model_is_refused(stage, tmp_path):
     folder = tiny.save_classifier(tmp_path / "model", vocab_size=60)
     with pytest.raises(ProfileError, match=r"its tokenizer gives piece \d+, its table has 60 rows"):
         stage(model=str(folder))
+
+
+def left_out(encoder):
+    """Our copy without the positions: what a reader of another family would make."""
+    with torch.no_grad():
+        encoder.positions.zero_()
+    return encoder
+
+
+@pytest.mark.parametrize("finetune", [None, {**FINETUNE, "epochs": 1}])
+def test_a_copy_that_answers_otherwise_ends_the_stage(finetune, stage, tmp_path, monkeypatch):
+    folder = tiny.save_classifier(tmp_path / "model", initializer_range=0.4)
+    whole = families.read
+    monkeypatch.setattr(families, "read", lambda model, **more: left_out(whole(model, **more)))
+    with pytest.raises(StageFailed, match="the copy that students are carved from differs by"):
+        stage(model=str(folder), finetune=finetune)
+
+
+def test_predictions_are_those_of_transformers_whatever_the_copy_says(stage, data, tmp_path, monkeypatch):
+    folder = tiny.save_classifier(tmp_path / "model", initializer_range=0.4)
+    whole = families.read
+    monkeypatch.setattr(families, "read", lambda model, **more: left_out(whole(model, **more)))
+    monkeypatch.setattr(implementation, "_hold", lambda *_: None)
+    _, out = stage(model=str(folder))
+    said = load_file(out / "predictions.safetensors")
+    for name, rows in own(tiny.classifier(initializer_range=0.4), data).items():
+        np.testing.assert_allclose(said[name], log_softmax(rows, axis=1), atol=1e-5)
+
+
+def test_training_that_ends_in_nan_is_one_line(stage, tmp_path, monkeypatch):
+    folder = tiny.save_classifier(tmp_path / "model")
+
+    def ruined(ground, name, model, *rest):
+        with torch.no_grad():
+            model.classifier.bias.fill_(float("nan"))
+
+    monkeypatch.setattr(implementation, "_finetune", ruined)
+    with pytest.raises(StageFailed, match="its answers are not finite") as caught:
+        stage(model=str(folder), finetune=FINETUNE)
+    assert caught.value.hint == "lower the learning rate"
+
+
+def test_a_copy_of_the_tokenizer_that_is_read_otherwise_ends_the_stage(stage, tmp_path, monkeypatch):
+    folder = tiny.save_classifier(tmp_path / "model")
+    whole = tokens.load_tokenizer
+
+    def other(place):
+        found = whole(place)
+        return found if place == folder else replace(found, spec={**found.spec, "normalizer": None})
+
+    monkeypatch.setattr(tokens, "load_tokenizer", other)
+    with pytest.raises(StageFailed, match="reads the copy of its tokenizer's files otherwise"):
+        stage(model=str(folder))
+
+
+def preflight(tmp_path, rows, **teacher):
+    """The check before a run, on a training file of these texts."""
+    path = tmp_path / "train.csv"
+    lines = [f'"{text}",{tiny.LABELS[i % 2]}' for i, text in enumerate(rows)]
+    path.write_text("\n".join(["text,label", *lines]), encoding="utf-8")
+    data = {name: str(path) for name in ("train", "validation", "test")}
+    task = {"labels": list(tiny.LABELS), "max_length": 24}
+    check = STAGE.preflight
+    assert check is not None
+    return check.run(
+        check.config.parse({"seed": 0, "task": task, "data": data, "teacher": teacher}), Silent()
+    )
+
+
+@pytest.mark.parametrize("finetune", [None, FINETUNE])
+def test_before_a_run_every_member_is_compared(finetune, tmp_path, monkeypatch):
+    folders = [tiny.save_classifier(tmp_path / "a"), tiny.save_classifier(tmp_path / "b", "electra")]
+    teacher = {"models": [{"model": str(folder)} for folder in folders], "finetune": finetune}
+    assert preflight(tmp_path, tiny.texts(30)[0], **teacher) == ()
+    whole = families.read
+    kinds = {"electra": lambda model, **more: left_out(whole(model, **more)), "bert": whole}
+    monkeypatch.setattr(families, "read", lambda model, **more: kinds[model.config.model_type](model, **more))
+    with pytest.raises(ProfileError, match=r"/b: .*train\.csv: row \d+ .* transformers \["):
+        preflight(tmp_path, tiny.texts(30)[0], **teacher)
+
+
+def test_a_model_without_head_is_compared_before_it_is_trained(tmp_path):
+    folder = tmp_path / "body"
+    tiny.classifier().bert.save_pretrained(folder)
+    tiny.save_tokenizer(folder)
+    assert preflight(tmp_path, tiny.texts(30)[0], model=str(folder), finetune=FINETUNE) == ()
+
+
+def test_only_the_first_rows_are_read_before_a_run(tmp_path, monkeypatch):
+    folder = tiny.save_classifier(tmp_path / "model")
+    sizes = []
+
+    def prove(folder, model, tokenizer, texts, max_length):
+        sizes.append((len(texts), max_length))
+        return ()
+
+    monkeypatch.setattr(guard, "prove", prove)
+    preflight(tmp_path, [f"we need water {i}" for i in range(1500)], model=str(folder))
+    assert sizes == [(1000, 24)]
 
 
 @pytest.mark.parametrize(
