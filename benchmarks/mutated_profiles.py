@@ -31,7 +31,7 @@ import typer
 from benchmarks.common import RESULTS, Results, cli, write
 from benchmarks.profile_mutations import Case, draw, seeds
 
-__all__ = ["main", "make_folder", "tried"]
+__all__ = ["LIMIT_S", "PROFILES", "RIGHT", "main", "make_folder", "tried"]
 
 ROOT = Path(__file__).resolve().parent.parent
 PROFILES = ROOT / "profiles"

@@ -73,6 +73,7 @@ def refusal(data: dict[str, Any]) -> list[str]:
         ("name", "../up", "x.toml: name: must match ^"),
         ("seed", "1", 'x.toml: seed: expected a whole number, got "1"'),
         ("seed", True, "x.toml: seed: expected a whole number, got true"),
+        ("seed", {"a": 1}, "x.toml: seed: expected a whole number, got a table with a"),
         ("seed", -1, "x.toml: seed: must be at least 0, got -1"),
         ("seed", 2**32, "x.toml: seed: must be less than 4294967296"),
         ("task.labels", ["yes"], "x.toml: [task] labels: needs at least 2 entries, got 1"),
@@ -274,6 +275,13 @@ def test_the_training_text_is_no_test(key, name):
 def test_the_home_of_a_user_who_is_not_there(place, value, named):
     (said,) = refusal(changed(place, value))
     assert said.startswith(f"x.toml: {named}: '~nosuchuser' names no user of this machine, got '")
+
+
+def test_a_name_that_is_too_long_for_a_file_stays_a_name():
+    name = "a" * 300
+    profile = parse(changed("teacher.model", name), "x.toml", Path("/p"))
+    assert profile.teacher is not None
+    assert profile.teacher.model == name
 
 
 def test_splits_of_one_source_are_not_the_same_text():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.mutated_profiles import LIMIT_S, PROFILES, RIGHT, make_folder, tried
+from benchmarks.profile_mutations import Case, draw, seeds
 from squeeze.cli import main
 
 SMOKE = tomllib.loads((Path(__file__).resolve().parent.parent / "profiles" / "smoke.toml").read_text())
@@ -150,3 +153,26 @@ def test_garbage_in_the_file_is_refused_or_harmless(at, junk, tmp_path, capsys):
         assume(parsed is None)
     except ValueError:
         assert "p.toml" in check_refused(tmp_path, spoilt, capsys)
+
+
+def test_a_sample_of_the_campaign_ends_with_lines_and_right_codes(tmp_path):
+    make_folder(tmp_path)
+    sources = seeds(PROFILES, tmp_path)
+    for number in range(30):
+        case = draw(random.Random(f"test-{number}"), sources)
+        code, said, seconds = tried("plan", case, tmp_path)
+        assert code in RIGHT, (number, said)
+        assert "internal error" not in said, (number, said)
+        assert all(line.startswith(("error: ", "hint: ", "warning: ")) for line in said.splitlines()), said
+        assert seconds < LIMIT_S, number
+    whole = Case(document(sources[-1]).encode(), ())
+    assert tried("plan", whole, tmp_path)[0] == 0
+
+
+def test_the_campaign_sees_an_internal_error(tmp_path, monkeypatch):
+    def broken(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr("squeeze.profile.load", broken)
+    code, said, _ = tried("plan", Case(b"", ()), tmp_path)
+    assert (code, said.splitlines()[0]) == (4, "error: internal error RuntimeError: broken")
