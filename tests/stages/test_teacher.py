@@ -202,6 +202,12 @@ def test_long_texts_are_cut_where_the_teachers_positions_end(data, tmp_path):
     folder = tiny.save_classifier(tmp_path / "model", max_position_embeddings=6)
     result = STAGE.run(config(model=str(folder)), {"dataset": data}, tiny.work(tmp_path))
     assert set(result.plain()["quality"]) == {"validation", "test", "other_events"}
+    lengths = {
+        name: [len(tokens.make_tokenizer(tiny.spec(), 99).encode(text).ids) for text in split.texts]
+        for name, split in load(data.path).splits.items()
+    }
+    counts = ", ".join(f"{sum(n >= 6 for n in ns)} of {len(ns)} in {name}" for name, ns in lengths.items())
+    assert f"texts that fill all 6 tokens, longer ones are cut: {counts}" in result.warnings
 
 
 def test_a_tokenizer_of_another_model_is_refused(stage, tmp_path):

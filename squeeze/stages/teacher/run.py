@@ -37,6 +37,7 @@ from squeeze.training.rows import rows_read
 
 __all__ = ["run"]
 
+CUT = 0.01  # share of texts that are cut, above which it is worth a line
 HELD = 16  # validation texts on which the copy of a teacher is compared with it once more
 
 
@@ -130,6 +131,8 @@ def _member(ground: Ground, index: int, member: Member) -> Taught:
     some = guard.rows_counted(encoded["validation"], uncounted)[:HELD]
     _hold(member, encoder, said, encoded["validation"], some)
     warnings = () if finetune else _check_order(member, config.task, said["validation"], data)
+    if index == 0:
+        warnings += _cut_texts(encoded, reach)
     return Taught(str(model.config.model_type), encoder, said, warnings)
 
 
@@ -143,6 +146,17 @@ def _check_order(
     """
     head = load_head(hub.resolve(member.model))
     return check_order(head, said, data.splits["validation"].labels, task.labels, member.map_to(task))
+
+
+def _cut_texts(encoded: Mapping[str, Encodings], reach: int) -> tuple[str, ...]:
+    """One line that counts the texts which fill the longest input, by splits where they are many."""
+    full = {split: int((rows.lengths >= reach).sum()) for split, rows in encoded.items()}
+    many = [
+        f"{count:,} of {len(encoded[split]):,} in {split}"
+        for split, count in full.items()
+        if count > CUT * len(encoded[split])
+    ]
+    return (f"texts that fill all {reach} tokens, longer ones are cut: {', '.join(many)}",) if many else ()
 
 
 def _table(split: str, texts: Sequence[str]) -> Table:

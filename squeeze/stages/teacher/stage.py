@@ -146,7 +146,7 @@ def sources(config: TeacherConfig) -> dict[str, str]:
 STAGE = Stage(
     name="teacher",
     section="teacher",
-    version=4,
+    version=5,
     takes={"dataset": "dataset"},
     gives="teacher",
     config=TeacherConfig,
