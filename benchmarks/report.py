@@ -22,6 +22,7 @@ from benchmarks.gate_section import gate
 from benchmarks.mobile_section import mobile_formats
 from benchmarks.mutated_section import mutated_data
 from benchmarks.near_section import near_duplicates
+from benchmarks.order_section import label_order
 from benchmarks.peers_section import peers
 from benchmarks.prune_section import prune
 from benchmarks.readers_section import readers
@@ -120,6 +121,7 @@ SECTIONS = (
         near_duplicates,
         "python -m benchmarks.near_duplicates ../shared/data",
     ),
+    Section("Order of labels", "label-order", label_order, "python -m benchmarks.label_order"),
     Section("First run", "first-run", sections.first_run, "benchmarks/first_run.sh"),
 )
 
