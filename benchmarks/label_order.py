@@ -2,9 +2,9 @@
 
     python -m benchmarks.label_order
 
-A teacher is a table of the chances of its answers for each label. Sound ones draw it at random, weak to good, with
-mistakes that gather on few labels, and stay only where no other order is better in expectation. Wrong ones are sound
-ones whose outputs are in a random order, or have two labels exchanged.
+A teacher is a table of the chances of its answers for each label. Sound ones draw it at random, weak to good,
+with mistakes that gather on few labels, and stay only where no other order is better in expectation. Wrong
+ones are sound ones whose outputs are in a random order, or have two labels exchanged.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ def label_order(record: Record) -> list[str]:
     sizes, settings = record["sizes"], record["settings"]
     sound, refused = (sum(row[key] for row in sizes) for key in ("sound", "sound_refused"))
     return [
-        "Teachers are drawn as tables of the chances of their answers. Sound ones range from chance to always right; "
-        "those with a wrong order are right in 60 % of cases and more once their order is mended.",
+        "Teachers are drawn as tables of the chances of their answers. Sound ones range from chance to "
+        "always right; those with a wrong order are right in 60 % of cases and more once their order is mended.",
         "",
         *table(
             (
@@ -27,8 +27,9 @@ def label_order(record: Record) -> list[str]:
             [_row(row) for row in sizes],
         ),
         "",
-        f"- At most {100 * settings['sure']:g} % of sound teachers are to be refused: {refused:,} of {sound:,}.",
-        "- With few rows a label, the map in the hint is right for some labels only; the next check says so again.",
+        f"- At most {100 * settings['sure']:g} % of sound teachers are to be refused: "
+        f"{refused:,} of {sound:,}.",
+        "- With few rows a label, the map in the hint is right for some labels only; the next check says so.",
     ]
 
 

@@ -201,7 +201,8 @@ def test_fine_tuning_goes_on_where_it_was_killed(stage, tmp_path, monkeypatch):
 def test_long_texts_are_cut_where_the_teachers_positions_end(data, tmp_path):
     folder = tiny.save_classifier(tmp_path / "model", max_position_embeddings=6)
     result = STAGE.run(config(model=str(folder)), {"dataset": data}, tiny.work(tmp_path))
-    assert set(result.plain()["quality"]) == {"validation", "test", "other_events"}
+    assert isinstance(result, TeacherResult)
+    assert set(result.quality) == {"validation", "test", "other_events"}
     lengths = {
         name: [len(tokens.make_tokenizer(tiny.spec(), 99).encode(text).ids) for text in split.texts]
         for name, split in load(data.path).splits.items()
