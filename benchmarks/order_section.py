@@ -13,7 +13,7 @@ def label_order(record: Record) -> list[str]:
     sound, refused = (sum(row[key] for row in sizes) for key in ("sound", "sound_refused"))
     return [
         "Teachers are drawn as tables of the chances of their answers. Sound ones range from chance to "
-        "always right; those with a wrong order are right in 60 % of cases and more once their order is mended.",
+        "always right; those with a wrong order are right in 60 % of cases and more once it is mended.",
         "",
         *table(
             (
