@@ -106,9 +106,9 @@ def test_in_a_terminal_it_is_drawn(monkeypatch):
 def test_warnings_are_in_every_form(monkeypatch):
     lines = ("train: column 'a <b>' holds text and is not used", "teacher ./x: an order\nis assumed")
     found = report().model_copy(update={"warnings": lines})
-    end = to_markdown(found).partition("## Warnings")[2].strip().splitlines()
+    end = [line for line in to_markdown(found).splitlines() if line.startswith("- warning: ")]
     assert len(end) == 2
-    assert end[0].startswith("- train: column 'a ")
+    assert end[0].startswith("- warning: train: column 'a ")
     assert "<b>" not in end[0]
     assert found.plain()["warnings"] == list(lines)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)

@@ -53,7 +53,7 @@ def to_markdown(report: RunReport) -> str:
         parts.append(f"Verdict on {literal(report.gate.form)}: **{MARKS[report.gate.verdict]}**")
     parts.append("\n".join(f"- {literal(line)}" for line in coverage(report)))
     if report.warnings:
-        parts.append("\n".join(("## Warnings\n", *(f"- {literal(line)}" for line in report.warnings))))
+        parts.append("\n".join(f"- warning: {literal(line)}" for line in report.warnings))
     return "\n\n".join(parts) + "\n"
 
 
