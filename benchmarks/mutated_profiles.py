@@ -46,6 +46,9 @@ def main(
     seed: Annotated[int, typer.Option(help="Of all cases.")] = 0,
     only: Annotated[int | None, typer.Option(help="Show this case and what happens.")] = None,
     part: Annotated[str, typer.Option(hidden=True, help="FIRST:LAST, in a process of its own.")] = "",
+    kept: Annotated[
+        Path | None, typer.Option(help="Finished batches, one a line: a cut run goes on.")
+    ] = None,
     results: Results = RESULTS,
 ) -> None:
     """Try all cases; writes mutated-profiles.json."""
@@ -55,11 +58,21 @@ def main(
             record = _tried_here(Path(name), seed, first, last, show=only is not None)
         typer.echo(json.dumps(record))
         return
-    parts = [_apart(seed, first, min(first + BATCH, count)) for first in range(0, count, BATCH)]
+    done = _kept(kept, seed)
+    parts = [
+        done.get(first) or _apart(seed, first, min(first + BATCH, count), kept)
+        for first in range(0, count, BATCH)
+    ]
     write(results, "mutated-profiles", {"seed": seed, **_summary(parts)})
 
 
-def _apart(seed: int, first: int, last: int) -> dict[str, Any]:
+def _kept(path: Path | None, seed: int) -> dict[int, dict[str, Any]]:
+    """Batches that an earlier run finished, by their first case."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path is not None and path.is_file() else []
+    return {part["first"]: part for part in map(json.loads, lines) if part["seed"] == seed}
+
+
+def _apart(seed: int, first: int, last: int, kept: Path | None) -> dict[str, Any]:
     """One batch in a fresh process, whose memory is measured."""
     command = [sys.executable, "-m", "benchmarks.mutated_profiles", "--seed", str(seed)]
     done = subprocess.run(
@@ -69,6 +82,9 @@ def _apart(seed: int, first: int, last: int) -> dict[str, Any]:
         raise SystemExit(f"cases {first} to {last}: {done.stderr[-2000:]}")
     record: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     typer.echo(f"{last} cases: {record['codes']}, slowest {record['slowest_s']:.2f} s", err=True)
+    if kept is not None:
+        with kept.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
     return record
 
 
@@ -116,6 +132,8 @@ def _tried_here(folder: Path, seed: int, first: int, last: int, *, show: bool) -
                 )
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {
+        "seed": seed,
+        "first": first,
         "codes": dict(codes),
         "wrong": wrong,
         "slow": slow,
