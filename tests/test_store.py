@@ -273,6 +273,18 @@ def test_a_verdict_changed_by_hand_is_found(demo, capsys):
     assert main(["report", str(demo)]) == 4
 
 
+def test_a_report_whose_verdict_is_not_that_of_its_checks(demo, tmp_path, capsys):
+    assert main(["report", str(demo), "--json"]) == 0
+    report = tmp_path / "report.json"
+    report.write_text(capsys.readouterr().out)
+    assert main(["gate", str(report)]) == 1
+    document = json.loads(report.read_text())
+    document["gate"]["verdict"] = "pass"
+    report.write_text(json.dumps(document))
+    assert main(["gate", str(report)]) == 4
+    assert "report.json: says pass, and its checks say fail" in capsys.readouterr().err
+
+
 def test_a_manifest_without_a_digest_of_its_own_is_read_with_a_warning_and_not_judged(demo, capsys):
     older(demo / "gate-0")
     older(demo / "export-0")

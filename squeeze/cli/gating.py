@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from squeeze.bench import BenchReport, Judgement, judge, parse_budget
-from squeeze.errors import UsageError, visible
+from squeeze.errors import Corrupt, UsageError, visible
 from squeeze.pipeline import open_run
 from squeeze.report import RunReport, collect
 from squeeze.report.coverage import coverage
 from squeeze.report.render import checks_text
+from squeeze.targets.limits import overall
 
 if TYPE_CHECKING:
     from squeeze.stages.gate.stage import GateResult
@@ -29,7 +30,7 @@ def find_verdict(path: Path, budgets: Sequence[str]) -> tuple[GateResult | Judge
 
     Raises:
         UsageError: nothing there was judged, or budgets do not fit what is given.
-        Corrupt: the run was changed, or an older version wrote it.
+        Corrupt: the run or the report was changed, or an older version wrote it.
     """
     if path.is_file() and _kind(path) == "bench-report":
         if not budgets:
@@ -45,6 +46,11 @@ def find_verdict(path: Path, budgets: Sequence[str]) -> tuple[GateResult | Judge
     if report.gate is None:
         hint = "the profile needs a [budget], and squeeze run must have come to its end"
         raise UsageError(f"{path}: nothing was judged here", hint=hint)
+    if path.is_file() and report.gate.verdict != (
+        known := overall(each.verdict for each in report.gate.checks)
+    ):
+        told = f"{path}: says {report.gate.verdict}, and its checks say {known}"
+        raise Corrupt(told, hint="make the report again, or judge the folder of the run")
     return report.gate, [
         checks_text(report.gate.checks),
         f"verdict on {report.gate.form}: {report.gate.verdict}",
