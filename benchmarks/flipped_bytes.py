@@ -41,7 +41,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Of the positions.")] = 0,
     results: Results = RESULTS,
 ) -> None:
-    """Flip bytes in copies of a run and of its bundle; writes flipped_bytes.json."""
+    """Flip bytes in copies of a run and of its bundle; writes flipped-bytes.json."""
     with tempfile.TemporaryDirectory() as folder:
         copy, bundle = Path(folder) / "run", Path(folder) / "bundle"
         shutil.copytree(run, copy)
@@ -72,7 +72,7 @@ def main(
         "missed": missed,
         "by_file": dict(sorted(counts.items())),
     }
-    write(results, "flipped_bytes", record)
+    write(results, "flipped-bytes", record)
     typer.echo(f"{record['found']} of {record['positions']} flipped bytes were found")
 
 

@@ -79,7 +79,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Of the mutations; case number n has seed + n.")] = 0,
     results: Results = RESULTS,
 ) -> None:
-    """Mutate bundles of a run; writes mutated_bundles.json."""
+    """Mutate bundles of a run; writes mutated-bundles.json."""
     known = latest.read(run)
     bundle = known.shown.stages["export"].folder
     codes: Counter[str] = Counter()
@@ -116,7 +116,7 @@ def main(
                 "largest_bytes": largest,
                 "codes": dict(sorted(codes.items())),
             }
-            write(results, "mutated_bundles", record)
+            write(results, "mutated-bundles", record)
     typer.echo(f"{len(faults)} faults in {cases} bundles; {slowest:.2f} s and {largest / 1e6:.0f} MB at most")
 
 

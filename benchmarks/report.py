@@ -27,6 +27,7 @@ from benchmarks.peers_section import peers
 from benchmarks.prune_section import prune
 from benchmarks.readers_section import readers
 from benchmarks.reference_section import reference_units
+from benchmarks.store_section import flipped_bytes, mutated_bundles
 from benchmarks.tables import Record, source
 from benchmarks.training_section import training_peers
 
@@ -122,6 +123,13 @@ SECTIONS = (
         "python -m benchmarks.near_duplicates ../shared/data",
     ),
     Section("Order of labels", "label-order", label_order, "python -m benchmarks.label_order"),
+    Section("Flipped bytes", "flipped-bytes", flipped_bytes, "python -m benchmarks.flipped_bytes runs/smoke"),
+    Section(
+        "Mutated bundles",
+        "mutated-bundles",
+        mutated_bundles,
+        "python -m benchmarks.mutated_bundles runs/smoke",
+    ),
     Section("First run", "first-run", sections.first_run, "benchmarks/first_run.sh"),
 )
 

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from squeeze.artifact import digest_json, write_json
+from squeeze.artifact import digest_json, parse_sealed, write_sealed
 from squeeze.costs.model import Probe, levels
 from squeeze.costs.probes import Template, design
 from squeeze.costs.request import CostRequest, Form, Stem
 from squeeze.costs.table import VERSION, CostTable, Figures, price
-from squeeze.errors import StageFailed
+from squeeze.errors import Corrupt, StageFailed
 from squeeze.graphs import int8
 from squeeze.progress import Progress
 from squeeze.runtime import environment, versions
@@ -30,6 +29,8 @@ __all__ = ["LIBRARIES", "CostRequest", "cost_table", "measuring", "medians", "pr
 LIBRARIES = ("numpy", "onnxruntime", "onnx-ir", "torch")
 """Whose version may change a graph or how fast it runs."""
 FOLDER = "costs"
+SCHEMA = 2
+"""Of the stored table, whose file has a digest of its own: a changed price would change what is chosen."""
 STARTS = 1  # of each probe, for its inputs; load times are not asked for
 MISFIT = 0.1
 """An error on the table's own probes above which it is said that the machine was not quiet enough."""
@@ -55,12 +56,12 @@ def cost_table(request: CostRequest, cache: Path, threads: int, progress: Progre
     path = cache / FOLDER / f"{_key(request, threads)}.json"
     if path.exists():
         try:
-            return CostTable.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError) as error:
+            return CostTable.parse(parse_sealed(path, SCHEMA)["table"])
+        except (OSError, ValueError, KeyError, RecursionError, Corrupt) as error:
             progress.log(f"{path.name}: no readable cost table ({type(error).__name__}), measured anew")
     table = _measured(request, threads, progress)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, table.plain())
+    write_sealed(path, {"schema": SCHEMA, "table": table.plain()})
     return table
 
 

@@ -178,7 +178,10 @@ def test_a_table_is_measured_once(made):
 def test_a_damaged_file_is_measured_anew(made, tmp_path):
     table, _ = made()
     (path,) = (tmp_path / "costs").iterdir()
-    for damage in (b"", path.read_bytes()[:-40], json.dumps({"kind": "cost-table"}).encode()):
+    whole = path.read_bytes()
+    by_hand = whole.replace(b'"threads": 1', b'"threads": 2')
+    assert by_hand != whole
+    for damage in (b"", whole[:-40], json.dumps({"kind": "cost-table"}).encode(), by_hand):
         path.write_bytes(damage)
         again, device = made()
         assert device.calls == 1
