@@ -39,7 +39,8 @@ __all__ = ["Done", "faults_of", "main", "tried", "write_sound"]
 
 RIGHT = frozenset({0, 2})
 LIMIT_S, LIMIT_BYTES = 2.0, 1_000_000_000
-HANGS_S = 30
+HANGS_CPU_S, HANGS_S = 30, 600
+"""Seconds of the processor, and of the clock, after which a command is ended; others may use the machine."""
 COMMANDS = (("plan",), ("run", "--until", "data"))
 
 
@@ -245,6 +246,7 @@ def _be_the_command(words: Sequence[str], err: Path) -> None:
             os.dup2(nowhere.fileno(), 1)
         signal.alarm(HANGS_S)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CPU, (HANGS_CPU_S, HANGS_CPU_S))
         code = squeeze(list(words))
         sys.stderr.flush()
         sys.stdout.flush()

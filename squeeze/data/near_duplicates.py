@@ -74,6 +74,8 @@ def similar_rows(rows: Sequence[str], others: Sequence[str]) -> dict[int, int]:
     Raises:
         MissingBackend: rensa is not installed.
     """
+    if not rows or not others:
+        return {}
     sets = [shingles(text) for text in (*rows, *others)]
     known: dict[int, int] = {}
     for left, right in _candidates(sets, len(rows), lambda left, _: left in known):
