@@ -132,8 +132,10 @@ def _properties(report: BenchReport, judgement: Judgement) -> Iterator[tuple[str
 
 def _lines(judgement: Judgement) -> list[str]:
     from squeeze.bench_formats import told
+    from squeeze.markup import inert
 
-    return [f"{told(check)}; {check.note}" if check.note else told(check) for check in judgement.checks]
+    lines = (f"{told(check)}; {check.note}" if check.note else told(check) for check in judgement.checks)
+    return [inert(line) for line in lines]
 
 
 def _end(judgement: Judgement, act: str) -> None:

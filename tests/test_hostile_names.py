@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from squeeze import bench_formats, cli, pipeline
+from squeeze import bench_formats, cli, pipeline, pytest_plugin
 from squeeze.bench import BenchReport, Judgement, judge, parse_budget
 from squeeze.cli import bench_table, edge, output
 from squeeze.cli.reporting import _page
@@ -241,6 +241,12 @@ def test_a_name_changes_nothing_in_the_markdown_of_a_measurement(kind, name):
     if name.strip():  # a report without a note has no list of notes
         assert kinds(drawn) == plain_kinds(kind)
     runs_nothing(inert(drawn, "\n"))
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_lines_of_the_pytest_plugin_are_no_commands(name):
+    for line in pytest_plugin._lines(judged(name)):
+        runs_nothing(line)
 
 
 @pytest.mark.parametrize("name", CORPUS)

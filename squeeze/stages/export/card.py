@@ -148,7 +148,7 @@ def _rows_of(found: Artifact) -> Iterator[str]:
         yield "Not recorded.\n"
     for name, split in splits.items():
         counts = ", ".join(f"{literal(label)} {count:,}" for label, count in split["per_label"].items())
-        yield f"- {name}: {split['rows']:,} texts of {literal(source_of(found, name))}"
+        yield f"- {literal(name)}: {split['rows']:,} texts of {literal(source_of(found, name))}"
         yield f" ({counts})\n" if counts else "\n"
 
 
@@ -163,7 +163,7 @@ def _taught(teacher: Mapping[str, object]) -> str:
 def _rows(result: ExportResult) -> Iterator[str]:
     for form, made in result.forms.items():
         for split, found in made.quality.items():
-            yield f"| {form} | {made.file} | {made.size_bytes:,} | {split} | {_figures(found)} |\n"
+            yield f"| {form} | {made.file} | {made.size_bytes:,} | {literal(split)} | {_figures(found)} |\n"
 
 
 def _figures(found: Quality) -> str:
