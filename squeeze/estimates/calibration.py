@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from squeeze.artifact import write_json
 from squeeze.estimates.rates import Rates
+from squeeze.estimates.work import KINDS
 from squeeze.schema import Document, Frozen
 
 __all__ = ["VERSION", "Calibration", "Sample", "home", "name_of", "stored", "write"]
@@ -47,11 +48,18 @@ class Calibration(Document):
     environment: Mapping[str, Any]
     """device, system and libraries"""
     rates: Rates
-    spread: float = Field(gt=1)
+    spread: float = Field(gt=1, le=1000)
     """an estimate's interval is its middle divided by this to its middle times this"""
     samples: tuple[Sample, ...] = Field(min_length=1)
     notes: tuple[str, ...] = ()
     """why the figures may not be trusted"""
+
+    @field_validator("rates")
+    @classmethod
+    def _has_every_kind(cls, rates: Rates) -> Rates:
+        if missing := [kind for kind in KINDS if kind not in rates.kinds]:
+            raise ValueError(f"no rate for {', '.join(missing)}")
+        return rates
 
     @property
     def source(self) -> str:

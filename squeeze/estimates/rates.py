@@ -23,6 +23,8 @@ from squeeze.schema import Frozen
 
 __all__ = ["Rate", "Rates", "fit", "predict"]
 
+MOST: Final = 1e12
+"""Of any rate and overhead; beyond it a sum would not be a number."""
 SOFT: Final = 0.1
 """Relative error from which a sample counts less than its square."""
 START: Final = {"call_us": 5.0, "node_us": 2.0, "gops": 20.0, "gbytes": 10.0}
@@ -34,18 +36,18 @@ ANCHOR: Final = 0.02
 class Rate(Frozen):
     """One kind of node."""
 
-    node_us: float = Field(ge=0)
+    node_us: float = Field(ge=0, le=MOST)
     """overhead of a node, in microseconds"""
-    gops: float | None = Field(default=None, gt=0)
+    gops: float | None = Field(default=None, ge=1 / MOST, le=MOST)
     """operations, in thousand millions a second; None: counted by bytes alone"""
-    gbytes: float = Field(gt=0)
+    gbytes: float = Field(ge=1 / MOST, le=MOST)
     """bytes read and written, in thousand millions a second"""
 
 
 class Rates(Frozen):
     """A whole device."""
 
-    call_us: float = Field(ge=0)
+    call_us: float = Field(ge=0, le=MOST)
     """overhead of a call, in microseconds"""
     overlap: bool = True
     """whether reading and computing overlap, so that the longer of the two counts and not their sum"""

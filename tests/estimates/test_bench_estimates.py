@@ -47,6 +47,23 @@ def board(**changes):
     return Calibration(**{**facts, "spread": 1.25, "samples": (sample,), **changes})
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda found: found["rates"]["kinds"].pop("free"), "no rate for free"),
+        (lambda found: found.update(spread=1e308), "spread"),
+        (lambda found: found["rates"].update(call_us=1e308), "call_us"),
+        (lambda found: found["rates"]["kinds"]["product"].update(gops=1e-300), "gops"),
+    ],
+)
+def test_a_calibration_of_absurd_or_missing_rates_is_refused(change, said, model, tmp_path, capsys):
+    found = board().plain()
+    change(found)
+    (tmp_path / "c.json").write_text(json.dumps(found))
+    assert main(["bench", str(model), "--target", f"estimate:{tmp_path / 'c.json'}"]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_an_interval_by_hand():
     """(10, 20) x (20, 5): 2,000 operations at 1 a nanosecond are 2 us, more than 1,400 bytes."""
     values = [Value("float", shape) for shape in ((10, 20), (20, 5), (10, 5))]
