@@ -19,6 +19,7 @@ from benchmarks.faults_section import faults
 from benchmarks.forms_section import forms
 from benchmarks.front_section import fronts
 from benchmarks.gate_section import gate
+from benchmarks.init_section import first_files, run_times
 from benchmarks.mobile_section import mobile_formats
 from benchmarks.mutated_section import mutated_data
 from benchmarks.near_section import near_duplicates
@@ -129,6 +130,14 @@ SECTIONS = (
         "mutated-bundles",
         mutated_bundles,
         "python -m benchmarks.mutated_bundles runs/smoke",
+    Section(
+        "Files that nobody prepared",
+        "first-files",
+        first_files,
+        "python -m benchmarks.first_files ../shared/data",
+    ),
+    Section(
+        "Time that init predicts", "run-times", run_times, "python -m benchmarks.run_times ../shared/data"
     ),
     Section("First run", "first-run", sections.first_run, "benchmarks/first_run.sh"),
 )

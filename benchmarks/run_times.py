@@ -41,13 +41,13 @@ def main(
     cores: Annotated[int, typer.Option(help="Cores that a run may use.")] = 1,
     results: Results = RESULTS,
 ) -> None:
-    """Predict and run; writes run-times.json."""
+    """Predict and run; writes run-times.json after each set."""
     found = []
     for name in sets or SETS:
         with tempfile.TemporaryDirectory() as folder:
             found.append({"set": name, **_one(data / name, Path(folder), rows, cores)})
         typer.echo(found[-1])
-    write(results, "run-times", {"cores": cores, "teacher": TEACHER, "runs": found})
+        write(results, "run-times", {"cores": cores, "teacher": TEACHER, "runs": found})
 
 
 def _one(source: Path, folder: Path, rows: int | None, cores: int) -> dict[str, Any]:
