@@ -36,8 +36,8 @@ def run_times(record: Record) -> list[str]:
         for run in record["runs"]
     ]
     head = (
-        f"{record['cores']} core; on one core the ratio is processor time to prediction, which also holds where"
-        " other programs work beside the run."
+        f"{record['cores']} core; on one core the ratio is processor time to prediction, which also holds"
+        " where other programs work beside the run."
     )
     names = ("set", "training rows", "predicted s", "processor s", "wall s", "ratio")
     return [head, "", *table(names, rows)]
