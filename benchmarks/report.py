@@ -130,6 +130,7 @@ SECTIONS = (
         "mutated-bundles",
         mutated_bundles,
         "python -m benchmarks.mutated_bundles runs/smoke",
+    ),
     Section(
         "Files that nobody prepared",
         "first-files",
