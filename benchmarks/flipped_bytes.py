@@ -16,6 +16,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -46,7 +47,7 @@ def main(
         copy, bundle = Path(folder) / "run", Path(folder) / "bundle"
         shutil.copytree(run, copy)
         shutil.copytree(latest.resolve_bundle(run)[0], bundle)
-        readers = {
+        readers: dict[Path, Callable[[], object]] = {
             copy: lambda: pipeline.open_run(copy, judged=True),
             bundle: lambda: predict(bundle, [TEXT]),
         }
@@ -58,7 +59,7 @@ def main(
         digests = {path: artifact.digest_file(path) for path in files}
         for path, at, bits in places(list(files), positions, random.Random(seed)):
             with known_digests({each: known for each, known in digests.items() if each != path}):
-                ended = flip(path, at, bits, lambda path=path: code(files[path]))
+                ended = flip(path, at, bits, partial(code, files[path]))
             name = path.relative_to(folder).as_posix()
             counts[name] += 1
             if ended != ALTERED:

@@ -33,6 +33,7 @@ from squeeze import artifact, latest
 from squeeze.artifact import MANIFEST
 from squeeze.cli import edge
 from squeeze.cli import main as command
+from squeeze.cli.app import app
 from squeeze.errors import StageFailed
 
 __all__ = ["KINDS", "Case", "Ended", "commands", "linked", "main", "mutate", "run_case", "seal", "wrong"]
@@ -122,7 +123,7 @@ def main(
 
 def _warm(run: Path, bundle: str) -> None:
     """Load all modules once, so that no fork does: the seconds of a case are then those of its bundle."""
-    edge.app = get_command(edge.app)  # as it does for every command
+    vars(edge)["app"] = get_command(app)  # as it does for every command
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "run"
         linked(run, copy, bundle)
