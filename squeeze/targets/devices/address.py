@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from squeeze.errors import UsageError, brief
+from squeeze.errors import UsageError
 
 __all__ = ["Adb", "Address", "Cpu", "Estimate", "Gpu", "Qemu", "Ssh", "parse", "same", "timed"]
 
@@ -115,7 +115,7 @@ def parse(text: str) -> Address:
         return Qemu(rest)
     if kind == "estimate" and (re.fullmatch(WORD, rest) or CALIBRATION.fullmatch(rest)):
         return Estimate(rest)
-    raise UsageError(f"target {brief(text, 80)!r}: no such target", hint=f"write {FORMS}")
+    raise UsageError(f"target {text[:80]!r}: no such target", hint=f"write {FORMS}")
 
 
 def timed(targets: Sequence[str]) -> tuple[str, ...]:
