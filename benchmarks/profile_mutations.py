@@ -8,12 +8,15 @@ import random
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 __all__ = ["Case", "Raw", "draw", "seeds", "toml"]
 
 Place = tuple[str | int, ...]
+MOST_PLACES = 2000
+"""Keys and entries from which nothing is repeated: the case itself must stay small."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,7 @@ def _add(rng: random.Random, data: dict[str, Any]) -> None:
 
 def _repeat(rng: random.Random, data: dict[str, Any]) -> None:
     lists = [found for p in _places(data) if isinstance(found := _above(data, (*p, "")), list) and found]
-    if lists:
+    if lists and sum(1 for _ in islice(_places(data), MOST_PLACES)) < MOST_PLACES:
         chosen = rng.choice(lists)
         chosen.extend([copy.deepcopy(chosen[-1])] * rng.choice((1, 1, 5, 100, 1000)))
 
