@@ -15,6 +15,8 @@ from typing import Any
 __all__ = ["Case", "Raw", "draw", "seeds", "toml"]
 
 Place = tuple[str | int, ...]
+MOST_BYTES = 2_000_000
+"""Of what is repeated."""
 MOST_PLACES = 2000
 """Keys and entries from which nothing is repeated: the case itself must stay small."""
 
@@ -169,7 +171,8 @@ def _repeat(rng: random.Random, data: dict[str, Any]) -> None:
     lists = [found for p in _places(data) if isinstance(found := _above(data, (*p, "")), list) and found]
     if lists and sum(1 for _ in islice(_places(data), MOST_PLACES)) < MOST_PLACES:
         chosen = rng.choice(lists)
-        chosen.extend([copy.deepcopy(chosen[-1])] * rng.choice((1, 1, 5, 100, 1000)))
+        times, room = rng.choice((1, 1, 5, 100, 1000)), MOST_BYTES // (1 + len(toml(chosen[-1])))
+        chosen.extend([copy.deepcopy(chosen[-1])] * min(times, room))
 
 
 def _swap(rng: random.Random, data: dict[str, Any]) -> None:
