@@ -168,7 +168,8 @@ def _ort(seed: str) -> bytes:
 
 
 def _parsed(seed: str) -> ModelProto:
-    return ModelProto.FromString(_bytes(seed))
+    model: ModelProto = ModelProto.FromString(_bytes(seed))
+    return model
 
 
 def _case(kind: str, model: ModelProto, seed: str, **expected: Any) -> Case:

@@ -20,6 +20,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -129,7 +130,7 @@ def tried(case: Case, folder: Path) -> dict[str, Any]:
     codes, wrong, seconds = {}, [], {}
     for command, right in (("bench", case.bench), ("doctor", case.doctor)):
         began, used = time.monotonic(), time.process_time()
-        codes[command], out, err = _caught(lambda command=command: COMMANDS[command](path))
+        codes[command], out, err = _caught(partial(COMMANDS[command], path))
         clock = time.monotonic() - began
         seconds[command] = clock if command == "bench" else time.process_time() - used
         found = _faults(codes[command], right, out, err)

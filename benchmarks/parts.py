@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 STUDENTS = "students of its set"
+SMOKE = "`make smoke`"
 NETWORK = "a package index when it is run first"
 CRISIS = ("actionable_help", "crisislex_t6")
 """Sets that the fronts are judged on."""
@@ -113,7 +114,14 @@ PARTS: Mapping[str, Part] = {
     "faults": _module("faults", "{data}/../faults"),
     "readers": _module("readers"),
     "near_duplicates": _module("near_duplicates", "{data}"),
+    "label_order": _module("label_order"),
+    "mutated_profiles": _module("mutated_profiles"),
     "mutated_data": _module("mutated_data"),
+    "mutated_models": _module("mutated_models"),
+    "flipped_bytes": _module("flipped_bytes", "runs/smoke", SMOKE),
+    "mutated_bundles": _module("mutated_bundles", "runs/smoke", SMOKE),
+    "first_files": _module("first_files", "{data}"),
+    "run_times": _module("run_times", "{data} --rows 300"),
     "kill": _module("kill"),
     "startup": _module("startup"),
     "offline": Part(("offline.sh",), "unshare and strace; it writes to benchmarks/results"),
@@ -121,7 +129,17 @@ PARTS: Mapping[str, Part] = {
 }
 """In the order in which they are run."""
 SIDE_BY_SIDE = ("students", "speed", "forms", "peers", "training_peers", "front")
-CAMPAIGNS = ("faults", "readers", "mutated_data")
+CAMPAIGNS = (
+    "faults",
+    "readers",
+    "near_duplicates",
+    "mutated_profiles",
+    "mutated_data",
+    "mutated_models",
+    "flipped_bytes",
+    "mutated_bundles",
+    "first_files",
+)
 """What `make acceptance` runs: many inputs through the commands, each held against the right behaviour."""
 ALL, ACCEPTANCE = "all", "acceptance"
 

@@ -275,7 +275,7 @@ def _write_model(case: Case, folder: Path, vocabulary: Mapping[str, int], rows: 
     broken = {key: fields.pop(key) for key in ("is_decoder", "pad_token_id") if key in fields}
     config = AutoConfig.for_model(case.family, **fields, label2id={v: k for k, v in outputs.items()})
     torch.manual_seed(rng.randrange(2**31))
-    model = AutoModelForSequenceClassification.from_config(config)
+    model: Any = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         for name, value in model.named_parameters():
             if value.ndim == 1 or "position" in name or "token_type" in name or "relative" in name:
@@ -288,8 +288,8 @@ def _write_model(case: Case, folder: Path, vocabulary: Mapping[str, int], rows: 
 def _silent() -> None:
     from transformers.utils import logging
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _dump(path: Path, content: Any) -> None:

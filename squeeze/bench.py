@@ -152,8 +152,8 @@ def bench(
     """
     if not models:
         raise UsageError("no model given", hint="squeeze bench model.onnx --budget p95=5ms")
-    followed(options, models)
     _answerable(options, budgets)
+    followed(options, models)
     report, before, subjects = _subjects(models, options, budgets)
     cast = Cast.of(subjects, report, has_baseline=bool(before))
     rounds: Rounds | None = None

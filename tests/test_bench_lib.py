@@ -20,6 +20,7 @@ from squeeze.errors import Corrupt, UsageError
 from squeeze.progress import Silent
 from squeeze.targets.compare import against_report, interleaved
 from squeeze.targets.subjects import find, vocabulary_size
+from tests import finished_run
 from tests import tiny_onnx as tiny
 from tests.measured import measurement
 
@@ -246,8 +247,7 @@ def test_what_cannot_be_measured(tmp_path):
 @pytest.mark.parametrize("result", [{}, {"forms": []}, {"forms": {"fp32": 3}}, {"forms": {}}])
 def test_a_bundle_whose_manifest_names_no_forms(tmp_path, result):
     bundle = tiny.bundle(tmp_path / "bundle").path
-    manifest = json.loads((bundle / "manifest.json").read_text())
-    (bundle / "manifest.json").write_text(json.dumps({**manifest, "result": result}))
+    finished_run.reseal(bundle / "manifest.json", lambda manifest: manifest.update(result=result))
     with pytest.raises(Corrupt, match=r"manifest\.json: .*form"):
         find(bundle)
 

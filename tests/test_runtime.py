@@ -144,7 +144,7 @@ def test_a_part_that_does_not_load_says_why_in_one_line(module):
     source = "raise ImportError('libfoo.so: cannot open\\nmore')"
     with pytest.raises(MissingBackend) as caught:
         runtime.need(module("broken_part", source), extra="gpu")
-    assert caught.value.message == "broken_part is installed but does not load: libfoo.so: cannot open"
+    assert caught.value.message == "broken_part is installed but does not load: libfoo.so: cannot open more"
 
 
 def test_an_error_of_the_part_itself_is_not_hidden(module):
