@@ -179,8 +179,10 @@ def compares(models: Sequence[Path], options: BenchOptions, budgets: Sequence[Bu
     """Whether models are timed in rounds, which take as long as the answer does and have no runs to choose.
 
     Raises:
-        UsageError: something that is not there, not a model or not a report.
+        UsageError: something that is not there, not a model or not a report, or a relative budget without
+            what it is relative to.
     """
+    _answerable(options, budgets)
     return isinstance(parse(options.target), Cpu) and len(_subjects(models, options, budgets)[2]) > 1
 
 
@@ -284,7 +286,7 @@ def _reference(
         return ()
     from squeeze.targets.reference import subject
 
-    return (replace(subject(), fixed=True),)
+    return (subject(),)
 
 
 def _settings(options: BenchOptions) -> Settings:

@@ -23,7 +23,7 @@ def reference(tmp_path, monkeypatch):
     """A stand-in for the reference workload, the same file whenever it is asked for."""
     path = tiny.classifier(tmp_path / "reference.onnx", hidden=64, layers=2, shape=(1, 32))
     made = ModuleType("squeeze.targets.reference")
-    made.subject = lambda: Subject(path, "reference", vocabulary=10)  # type: ignore[attr-defined]
+    made.subject = lambda: Subject(path, "reference", vocabulary=10, fixed=True)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "squeeze.targets.reference", made)
     return path
 

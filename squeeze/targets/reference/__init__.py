@@ -42,7 +42,7 @@ def subject(path: Path = MODEL) -> Subject:
         raise _corrupt(path, f"cannot be read ({error.strerror})") from error
     if found != SHA256:
         raise _corrupt(path, f"sha256 {found[:12]}, expected {SHA256[:12]}")
-    return Subject(path=path, name=NAME, vocabulary=VOCABULARY)
+    return Subject(path=path, name=NAME, vocabulary=VOCABULARY, fixed=True)
 
 
 def _corrupt(path: Path, what: str) -> Corrupt:
