@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +21,8 @@ from squeeze.runtime import is_offline, need
 __all__ = ["PREFIX", "fingerprint", "local_folder", "read", "some_rows"]
 
 PREFIX = "hf:"
+MOST_FILES = 5000
+"""Of a local folder: a set of as many shards is given by its parts."""
 
 
 def read(name: str, subset: str | None, split: str, columns: Columns) -> Table:
@@ -79,6 +82,18 @@ def _open(name: str, subset: str | None, split: str) -> Any:
     return _load(datasets, str(folder or name.removeprefix(PREFIX)), subset, split, name)
 
 
+def _refuse_heap(name: str, folder: Path) -> None:
+    """Refuse a folder that is no set, before all of it is read: `hf:..` may be a home folder.
+
+    Raises:
+        DataError: it holds far more files than a set.
+    """
+    if sum(1 for _ in islice(folder.rglob("*"), MOST_FILES + 1)) > MOST_FILES:
+        raise DataError(
+            f"{name}: more than {MOST_FILES:,} files, which is no set", hint="name the folder of one set"
+        )
+
+
 def _require_bounded(folder: Path) -> None:
     """Refuse a folder with a Parquet file that would be unpacked to far more than it holds.
 
@@ -106,6 +121,7 @@ def fingerprint(name: str) -> str:
     """
     folder = local_folder(name)
     if folder is not None:
+        _refuse_heap(name, folder)
         return digest_json(digest_files(folder))
     hub = need("huggingface_hub", extra="train")
     try:

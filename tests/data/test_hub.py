@@ -147,3 +147,13 @@ def test_fingerprint_of_an_impossible_name(tmp_path: Path, monkeypatch: pytest.M
     hub_cache(monkeypatch, tmp_path)
     with pytest.raises(DataError, match="cannot be loaded"):
         hub.fingerprint("hf:no such/na me")
+
+
+def test_a_folder_of_thousands_of_files_is_no_set(tmp_path, monkeypatch):
+    monkeypatch.setattr(hub, "MOST_FILES", 3)
+    for number in range(3):
+        (tmp_path / f"{number}.csv").write_text("text,label")
+    assert len(hub.fingerprint(f"hf:{tmp_path}")) == 64
+    (tmp_path / "3.csv").touch()
+    with pytest.raises(DataError, match="more than 3 files, which is no set"):
+        hub.fingerprint(f"hf:{tmp_path}")
