@@ -340,7 +340,9 @@ def test_a_result_of_another_version_is_refused():
 def test_gate_takes_the_report_of_a_run(verdict, code, tmp_path, capsys):
     found = report()
     assert found.gate is not None
-    judged = found.model_copy(update={"gate": found.gate.model_copy(update={"verdict": verdict})})
+    checks = tuple(check.model_copy(update={"verdict": verdict}) for check in found.gate.checks)
+    gate = found.gate.model_copy(update={"verdict": verdict, "checks": checks})
+    judged = found.model_copy(update={"gate": gate})
     path = tmp_path / "report.json"
     path.write_text(json.dumps(judged.plain()))
     assert main(["gate", str(path)]) == code
