@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,9 +52,9 @@ def start(bundle, folder: Path, *words: str, **options) -> subprocess.Popen[str]
     )
 
 
-def planned(folder: Path, path: Path, **other) -> Path:
+def planned(folder: Path, path: Path, asked: Settings = QUICK, **other) -> Path:
     """A plan for a model, with its feeds beside it."""
-    [golden] = goldens(find(path), QUICK, 2)
+    [golden] = goldens(find(path), asked, 2)
     for at, values in enumerate(golden.feeds):
         for place, value in enumerate(values.values()):
             (folder / feed_file(0, at, place)).write_bytes(value.tobytes())
@@ -165,7 +166,7 @@ def test_an_answer_is_json_whatever_names_are(bundle, tmp_path):
         for names in (model.graph.node[0].input, model.graph.node[0].output):
             names[:] = [new if name == old else name for name in names]
     onnx.save(model, path)
-    plan = planned(tmp_path, path, outputs=True)
+    plan = planned(tmp_path, path, replace(QUICK, sequence=None), outputs=True)  # a picture has no length
     assert ended(start(bundle, tmp_path, "run", "LIBRARY", plan.name, "result.json")) == (0, "")
     answer = json.loads((tmp_path / "result.json").read_text())
     assert answer["golden"][0]["outputs"][0][0]["name"] == "r\té"
