@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 from squeeze.errors import ProfileError
 from squeeze.models.shapes import Activation
-from squeeze.models.support import unsupported_family
 
-__all__ = ["BERT_LAYER", "FAMILIES", "Family", "family_of"]
+__all__ = ["BERT_LAYER", "BUCKETS", "FAMILIES", "Family", "family_of", "unsupported_family"]
+
+BUCKETS = 32
+"""Of the distances that MPNet's own code tells apart, whatever its config says."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Family:
         first_position: row of the position table that the first token reads; None: the one after the
             padding piece's number, as fairseq counts.
         relative: name of the relative attention bias below `body`, if there is one.
+        segmented: whether it has a table of segments.
         epsilon: of the norms, where the family has one of its own and reads none from its config.
     """
 
@@ -40,6 +43,7 @@ class Family:
     head_activation: Activation
     first_position: int | None = 0
     relative: str | None = None
+    segmented: bool = True
     epsilon: float | None = None
 
 
@@ -94,6 +98,7 @@ FAMILIES: Mapping[str, Family] = {
         "pre_classifier",
         "classifier",
         "relu",
+        segmented=False,
         epsilon=1e-12,
     ),
     "electra": Family(
@@ -108,6 +113,7 @@ FAMILIES: Mapping[str, Family] = {
         "tanh",
         first_position=2,  # whatever number the padding piece has
         relative="encoder.relative_attention_bias.weight",
+        segmented=False,
     ),
 }
 
@@ -118,7 +124,13 @@ def family_of(model_type: str) -> Family:
     Raises:
         ProfileError: the family is not supported.
     """
-    problem = unsupported_family(model_type)
-    if problem:
-        raise ProfileError(problem, hint="use an encoder classifier of one of these families")
+    if model_type not in FAMILIES:
+        raise ProfileError(
+            unsupported_family(model_type), hint="use an encoder classifier of one of these families"
+        )
     return FAMILIES[model_type]
+
+
+def unsupported_family(model_type: str) -> str:
+    """What is said of a family that is not supported."""
+    return f"teacher family {model_type!r} is not supported (supported: {', '.join(FAMILIES)})"

@@ -12,14 +12,13 @@ from typing import Any
 from squeeze.errors import ProfileError, visible
 from squeeze.models import headers
 from squeeze.models.headers import Shape
-from squeeze.models.layout import family_of
+from squeeze.models.layout import BUCKETS, family_of
 from squeeze.models.shapes import EmbeddingShape, EncoderShape, LayerShape
 from squeeze.models.support import ACTIVATION_NAMES, activation_key, refuse_config
 
 __all__ = ["Dimensions", "dimensions", "incomplete", "lacking", "outline", "tensors"]
 
 Dimensions = Mapping[str, int]
-BUCKETS = 32  # of MPNet's distances
 MOST = 10_000_000  # of any width or count
 MOST_LAYERS = 1000
 SHOWN = 3  # names of tensors that are missing

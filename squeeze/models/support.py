@@ -12,18 +12,15 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from squeeze.errors import ProfileError
+from squeeze.models.layout import BUCKETS, FAMILIES, unsupported_family
 from squeeze.models.shapes import Activation
 
 __all__ = [
     "ACTIVATION_NAMES",
-    "FAMILIES",
     "activation_key",
     "config_problem",
     "refuse_config",
-    "unsupported_family",
 ]
-
-FAMILIES = ("bert", "roberta", "xlm-roberta", "distilbert", "electra", "mpnet")
 
 ACTIVATION_NAMES: Mapping[str, Activation] = {
     "gelu": "gelu",
@@ -41,10 +38,6 @@ HEADS = {
     "multi_label_classification": "its outputs are independent yes/no answers, [task] wants one label",
     "regression": "its output is a number, [task] wants a label",
 }
-SEGMENTED = ("bert", "roberta", "xlm-roberta", "electra")
-COUNTED = ("roberta", "xlm-roberta")
-"""Families that count positions from `pad_token_id`, and do not count that piece itself."""
-BUCKETS = 32  # of the distances that MPNet's own code tells apart, whatever its config says
 
 Config = Mapping[str, Any]
 
@@ -93,20 +86,14 @@ def refuse_config(folder: Path, config: Any, *, trained: bool) -> None:
         )
 
 
-def unsupported_family(model_type: str) -> str | None:
-    """The refusal of a family that is not supported."""
-    if model_type in FAMILIES:
-        return None
-    return f"teacher family {model_type!r} is not supported (supported: {', '.join(FAMILIES)})"
-
-
 def activation_key(model_type: str) -> str:
     """The key of config.json that names the feed-forward's function; another key of that kind is not read."""
     return "activation" if model_type == "distilbert" else "hidden_act"
 
 
 def _family(config: Config) -> str | None:
-    return unsupported_family(config["model_type"])
+    name: str = config["model_type"]
+    return None if name in FAMILIES else unsupported_family(name)
 
 
 def _code(config: Config) -> str | None:
@@ -146,7 +133,7 @@ def _sizes(config: Config) -> str | None:
     for name in ("num_hidden_layers", "n_layers"):
         if not _whole(config.get(name, 1), 1):
             return f"{name} {config[name]!r}: at least one layer is needed"
-    if config["model_type"] in SEGMENTED and not _whole(config.get("type_vocab_size", 2), 1):
+    if FAMILIES[config["model_type"]].segmented and not _whole(config.get("type_vocab_size", 2), 1):
         return f"type_vocab_size {config['type_vocab_size']!r}: a text has at least one segment"
     for width, heads in (("hidden_size", "num_attention_heads"), ("dim", "n_heads")):
         whole, parts = config.get(width), config.get(heads)
@@ -157,18 +144,17 @@ def _sizes(config: Config) -> str | None:
 
 def _positions(config: Config) -> str | None:
     """What RoBERTa and MPNet count positions from."""
-    family, pad = (
-        config["model_type"],
-        config.get("pad_token_id", 1 if config["model_type"] in COUNTED else 0),
-    )
-    if family in COUNTED and pad is None:
+    family = config["model_type"]
+    counted = FAMILIES[family].first_position is None  # from `pad_token_id`; that piece itself has none
+    pad = config.get("pad_token_id", 1 if counted else 0)
+    if counted and pad is None:
         return "config.json: pad_token_id is missing, and RoBERTa counts positions from it"
-    if family in COUNTED and isinstance(pad, int) and pad < -1:
+    if counted and isinstance(pad, int) and pad < -1:
         return f"pad_token_id {pad}: RoBERTa counts positions from it, and none is negative"
     table, rows = config.get("vocab_size"), config.get("max_position_embeddings")
     if isinstance(pad, int) and _whole(table, 0) and pad >= table and family != "mpnet":
         return f"pad_token_id {pad}: the table has {table} rows"
-    skipped = pad + 1 if family in COUNTED and isinstance(pad, int) else 2 * (family == "mpnet")
+    skipped = pad + 1 if counted and isinstance(pad, int) else FAMILIES[family].first_position or 0
     if _whole(rows, 0) and rows <= skipped:
         return f"max_position_embeddings {rows}: {family} leaves the first {skipped} out, none is left"
     return None

@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from squeeze.errors import ProfileError
-from squeeze.models import families, support
+from squeeze.models import families
 from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.encoder import LayerShape
 from squeeze.models.support import ACTIVATION_NAMES, activation_key
@@ -65,7 +65,7 @@ def test_the_shape_is_told_without_reading(family):
 
 
 def test_every_family_is_tested():
-    assert set(tiny.FAMILIES) == set(families.FAMILIES) == set(support.FAMILIES)
+    assert set(tiny.FAMILIES) == set(families.FAMILIES)
 
 
 @pytest.mark.parametrize("pad", [0, 3])
