@@ -2,7 +2,8 @@
 
 One table a family says how its tensors are called; what is computed is the same. The copy gives
 the original's logits, and everything after it (importance, carving, states and attention) knows one
-architecture only. Adding a family is one entry in FAMILIES and one row in its test.
+architecture only. Adding a family is one entry in FAMILIES (layout.py), one in KEYS (outline.py) and one row in
+their tests.
 """
 
 from __future__ import annotations

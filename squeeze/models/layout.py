@@ -1,6 +1,6 @@
 """Where each family keeps its tensors; known without torch, so that headers can be checked.
 
-Adding a family is one entry in FAMILIES and one row in the tests of families.py.
+Adding a family is one entry in FAMILIES, one in KEYS (outline.py) and one row in the tests of both.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 Choice = int | float | str
-"""One value of a dimension of a space."""
+"""One value of a dimension of a space; all of them can be written into a study's database."""
 PREDICTED = ("fp32", "int8-dynamic")  # forms that a cost table can be measured for
 MOST_CHOICES = 64
 """Of one dimension of a space."""

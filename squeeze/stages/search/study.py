@@ -24,7 +24,6 @@ from squeeze.stages.search.stage import Choice
 
 __all__ = ["Judged", "evolve", "finished", "open_storage", "pareto", "recorded"]
 
-"""One value of a dimension; all of them can be written into a study's database."""
 Candidate = TypeVar("Candidate", bound=Frozen)
 """One point of a space; its fields, in their order, are the dimensions."""
 
