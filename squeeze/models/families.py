@@ -2,8 +2,8 @@
 
 One table a family says how its tensors are called; what is computed is the same. The copy gives
 the original's logits, and everything after it (importance, carving, states and attention) knows one
-architecture only. Adding a family is one entry in FAMILIES (layout.py), one in KEYS (outline.py) and one row in
-their tests.
+architecture only. Adding a family is one entry in FAMILIES (layout.py), one in KEYS (outline.py) and one
+row in their tests.
 """
 
 from __future__ import annotations
