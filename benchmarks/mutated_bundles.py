@@ -15,10 +15,9 @@ import json
 import os
 import random
 import shutil
-import signal
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
+from benchmarks.campaign import MOST_BYTES, MOST_SECONDS, Ended, forked, internal
 from benchmarks.common import RESULTS, Results, cli, write
 from benchmarks.flipped_bytes import known_digests
 from squeeze import artifact, latest
@@ -36,15 +36,12 @@ from squeeze.cli import main as command
 from squeeze.cli.app import app
 from squeeze.errors import StageFailed
 
-__all__ = ["KINDS", "Case", "Ended", "commands", "linked", "main", "mutate", "run_case", "seal", "wrong"]
+__all__ = ["KINDS", "Case", "commands", "linked", "main", "mutate", "seal", "wrong"]
 
-MOST_SECONDS, MOST_BYTES = 2.0, 10**9
 TEXT = "water is rising on Main Street"
 SEALED_SHARE = 0.8
 OK, USAGE, MISSING, ALTERED = 0, 2, 3, 4
 SAVED_EVERY = 50
-LONGEST_S = 300
-"""After which a command that hangs is ended, in seconds of a busy machine."""
 VALUES: tuple[Any, ...] = (None, True, -1, 0, 10**30, 1e308, "", "x", "../x", "\u0000", [], [1], {}, {"x": 1})
 NAMES = (MANIFEST, "labels.json", "tokenizer.json", "model.onnx", "model.int8.onnx", "MODEL_CARD.md")
 
@@ -62,16 +59,6 @@ class Case:
     kind: str
     file: str
     sealed: bool
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended: exit code, seconds of processor time, bytes of memory at most, its stderr."""
-
-    code: int
-    seconds: float
-    memory: int
-    errors: str
 
 
 def main(
@@ -100,12 +87,12 @@ def main(
             same = {copy / path: digest for path, digest in unchanged.items() if path.parts[0] != bundle}
             for words in commands(copy, bundle):
                 with known_digests(same):
-                    ended = run_case(words)
+                    ended = forked(words)
                 codes[f"{words[0]} {case.kind}: {ended.code}"] += 1
                 slowest, largest = max(slowest, ended.seconds), max(largest, ended.memory)
                 if why := wrong(case, words[0], ended):
                     place = {"seed": seed + number, "command": words[0], "why": why}
-                    faults.append({**place, **vars(case), **vars(ended)})
+                    faults.append({**place, **vars(case), **vars(ended), "errors": ended.errors[-500:]})
         if number + 1 == cases or not (number + 1) % SAVED_EVERY:
             record = {
                 "run": run.name,
@@ -257,25 +244,9 @@ def seal(run: Path, bundle: str) -> None:
     artifact.write_sealed(run / latest.LATEST, document)
 
 
-def run_case(words: Sequence[str]) -> Ended:
-    """Run a command in a fork of this process, which has loaded all that it needs."""
-    with tempfile.TemporaryFile() as errors:
-        child = os.fork()
-        if child == 0:
-            os.dup2(errors.fileno(), 2)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            signal.alarm(LONGEST_S)
-            os._exit(command(words))
-        _, status, usage = os.wait4(child, 0)
-        errors.seek(0)
-        told = errors.read().decode(errors="replace")
-    seconds = usage.ru_utime + usage.ru_stime
-    return Ended(os.waitstatus_to_exitcode(status), seconds, usage.ru_maxrss * 1024, told[-500:])
-
-
 def wrong(case: Case, command: str, ended: Ended) -> str:
     """What is wrong with the end of a command, or nothing."""
-    if "internal error" in ended.errors or "Traceback" in ended.errors:
+    if internal(ended.errors):
         return "internal error"
     if ended.seconds > MOST_SECONDS:
         return "too slow"

@@ -16,56 +16,26 @@ import csv
 import gc
 import io
 import json
-import os
 import random
-import resource
-import signal
-import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
 
+from benchmarks import campaign
+from benchmarks.campaign import MOST_BYTES, MOST_SECONDS, Ended, forked, internal
 from benchmarks.common import RESULTS, Results, cli, write
 from benchmarks.data_mutations import LABELS, Case, draw, sound
+from benchmarks.profile_mutations import toml
 from squeeze.errors import StageFailed
 
-__all__ = ["Done", "faults_of", "main", "tried", "write_sound"]
+__all__ = ["faults_of", "main", "tried", "write_sound"]
 
 RIGHT = frozenset({0, 2})
-LIMIT_S, LIMIT_BYTES = 2.0, 1_000_000_000
-HANGS_CPU_S, HANGS_S = 30, 600
-"""Seconds of the processor, and of the clock, after which a command is ended; others may use the machine."""
 COMMANDS = (("plan",), ("run", "--until", "data"))
-
-
-@dataclass(frozen=True)
-class Done:
-    """How one command ended.
-
-    Attributes:
-        code: exit code; -1 for one that hangs, less for a signal.
-        err: its standard error.
-        seconds: of the processor.
-        wall: seconds that passed.
-        peak: bytes.
-    """
-
-    code: int
-    err: str
-    seconds: float
-    wall: float
-    peak: int
-
-    @property
-    def internal(self) -> bool:
-        """Whether something happened that nobody thought of."""
-        return "internal error" in self.err or "Traceback" in self.err or self.code < 0
 
 
 def main(
@@ -79,82 +49,69 @@ def main(
     results: Results = RESULTS,
 ) -> None:
     """Try all cases; writes mutated-data.json."""
-    cases = _read(kept)
+    cases = campaign.kept(kept, "case", seed)
     numbers = [only] if only is not None else range(first, first + count)
     with TemporaryDirectory() as name:
         _warm(Path(name))
         for number in numbers:
             if number not in cases:
                 cases[number] = _case(number, seed, Path(name), show=only is not None)
-                _keep(kept, cases[number])
+                campaign.keep(kept, cases[number])
     if only is None:
         write(
             results, "mutated-data", {"seed": seed, **_summary([cases[number] for number in sorted(cases)])}
         )
 
 
-def _read(kept: Path | None) -> dict[int, dict[str, Any]]:
-    if kept is None or not kept.exists():
-        return {}
-    records = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()]
-    return {record["case"]: record for record in records}
-
-
-def _keep(kept: Path | None, record: dict[str, Any]) -> None:
-    if kept is not None:
-        with kept.open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps(record) + "\n")
-
-
 def _case(number: int, seed: int, folder: Path, *, show: bool) -> dict[str, Any]:
     case = draw(number, seed)
-    done = tried(case, folder)
+    ends = tried(case, folder)
     record = {
+        "seed": seed,
         "case": number,
         "kinds": case.kinds,
         "slot": case.slot,
-        "codes": [result.code for result in done],
-        "seconds": max(result.seconds for result in done),
-        "peak": max(result.peak for result in done),
-        "faults": faults_of(done),
+        "codes": [ended.code for ended in ends],
+        "seconds": max(ended.seconds for ended in ends),
+        "peak": max(ended.memory for ended in ends),
+        "faults": faults_of(ends),
     }
     if show or record["faults"]:
-        said = "".join(result.err for result in done)
+        errors = "".join(ended.errors for ended in ends)[-1500:]
         typer.echo(
-            f"{json.dumps(record)}\n{case.ending} {case.by}: {case.content[:300]!r}\n{said[-1500:]}", err=True
+            f"{json.dumps(record)}\n{case.ending} {case.by}: {case.content[:300]!r}\n{errors}", err=True
         )
     if number % 100 == 99:
         typer.echo(f"{number + 1} cases", err=True)
     return record
 
 
-def faults_of(done: Sequence[Done]) -> list[str]:
+def faults_of(ends: Sequence[Ended]) -> list[str]:
     """What is wrong with how plan and run ended."""
-    plan, run = done
+    plan, run = ends
     faults = []
-    for name, result in zip(("plan", "run"), done, strict=True):
-        if result.internal:
+    for name, ended in zip(("plan", "run"), ends, strict=True):
+        if internal(ended.errors):
             faults.append(f"{name}: internal error")
-        elif result.code not in RIGHT:
-            faults.append(f"{name}: code {result.code}")
-        if result.seconds > LIMIT_S:
-            faults.append(f"{name}: {result.seconds:.1f} s")
-        if result.peak > LIMIT_BYTES:
-            faults.append(f"{name}: {result.peak / 1e6:.0f} MB")
+        elif ended.code not in RIGHT:
+            faults.append(f"{name}: code {ended.code}")
+        if ended.seconds > MOST_SECONDS:
+            faults.append(f"{name}: {ended.seconds:.1f} s")
+        if ended.memory > MOST_BYTES:
+            faults.append(f"{name}: {ended.memory / 1e6:.0f} MB")
     if plan.code == 2 and run.code == 0:
         faults.append("plan refuses what the data stage takes")
     return faults
 
 
-def tried(case: Case, folder: Path, start: Callable[[Sequence[str], Path], Done] | None = None) -> list[Done]:
+def tried(case: Case, folder: Path, run: Callable[[Sequence[str]], Ended] = forked) -> list[Ended]:
     """Both commands on one case.
 
     Args:
         case: the file.
         folder: holds train.csv, validation.csv and test.csv.
-        start: runs one command: (words, folder); in a fork by default.
+        run: runs one command; in a fork by default.
     """
-    run = start or _forked
     path = folder / f"case.{case.ending}"
     path.write_bytes(case.content)
     slots = {name: f"{name}.csv" for name in ("train", "validation", "test")}
@@ -165,23 +122,17 @@ def tried(case: Case, folder: Path, start: Callable[[Sequence[str], Path], Done]
         data = {"train": path.name, "split": {"by": case.by}}
     profile = _write_profile(folder, data)
     try:
-        return [run([*words, str(profile), "--out", str(folder / "runs")], folder) for words in COMMANDS]
+        return [run([*words, str(profile), "--out", str(folder / "runs")]) for words in COMMANDS]
     finally:
         path.unlink()
 
 
 def _write_profile(folder: Path, data: Mapping[str, Any]) -> Path:
-    lines = [f"{key} = {_toml(value)}" for key, value in data.items()]
+    lines = [f"{key} = {toml(value)}" for key, value in data.items()]
     head = f'name = "p"\n[task]\nlabels = {json.dumps(list(LABELS))}\n[data]\nduplicates = "drop"\n'
     profile = folder / "p.toml"
     profile.write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
     return profile
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {json.dumps(entry)}" for key, entry in value.items()) + "}"
-    return json.dumps(value)
 
 
 def _warm(folder: Path) -> None:
@@ -215,43 +166,6 @@ def write_sound(folder: Path) -> None:
             writer = csv.DictWriter(handle, list(rows[0]))
             writer.writeheader()
             writer.writerows({**row, "text": f"{split} {row['text']}"} for row in rows)
-
-
-def _forked(words: Sequence[str], folder: Path) -> Done:
-    """One command in a fork of this process."""
-    err = folder / "err.txt"
-    started = time.monotonic()
-    child = os.fork()
-    if child == 0:
-        _be_the_command(words, err)
-    _, status, used = os.wait4(child, 0)
-    code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-    return Done(
-        code=code,
-        err=err.read_text(encoding="utf-8", errors="replace"),
-        seconds=used.ru_utime + used.ru_stime,
-        wall=time.monotonic() - started,
-        peak=used.ru_maxrss * 1024,
-    )
-
-
-def _be_the_command(words: Sequence[str], err: Path) -> None:
-    """In the child: streams to files, then the command, then the end."""
-    from squeeze.cli import main as squeeze
-
-    code = 99
-    try:
-        with err.open("wb") as handle, open(os.devnull, "wb") as nowhere:  # noqa: PTH123
-            os.dup2(handle.fileno(), 2)
-            os.dup2(nowhere.fileno(), 1)
-        signal.alarm(HANGS_S)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_CPU, (HANGS_CPU_S, HANGS_CPU_S))
-        code = squeeze(list(words))
-        sys.stderr.flush()
-        sys.stdout.flush()
-    finally:
-        os._exit(code)
 
 
 def _summary(cases: Sequence[dict[str, Any]]) -> dict[str, Any]:

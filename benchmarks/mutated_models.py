@@ -27,13 +27,13 @@ from typing import Annotated, Any
 
 import typer
 
+from benchmarks import campaign
 from benchmarks.common import RESULTS, Results, cli, write
 from benchmarks.model_mutations import Case, draw
 from squeeze import bench_formats
 from squeeze.bench import BenchOptions, bench
 from squeeze.cli import edge, output
 from squeeze.cli import main as squeeze
-from squeeze.progress import Progress
 
 __all__ = ["main", "tried"]
 
@@ -66,7 +66,8 @@ def main(
     first, step = map(int, part.split("/"))
     end = time.monotonic() + 60 * minutes
     path = kept / f"{seed}-{first}of{step}.jsonl"
-    waiting = [number for number in range(first, count, step) if number not in _known(kept, seed)]
+    known = _known(kept, seed)
+    waiting = [number for number in range(first, count, step) if number not in known]
     for start in range(0, len(waiting), BATCH):
         if time.monotonic() > end:
             break
@@ -77,10 +78,10 @@ def main(
         write(results, "mutated-models", {"seed": seed, **_summary(list(known.values()))})
 
 
-def _known(kept: Path, seed: int) -> dict[int, dict[str, Any]]:
+def _known(folder: Path, seed: int) -> dict[int, dict[str, Any]]:
     """What was tried before, by all parts."""
-    lines = (line for path in sorted(kept.glob(f"{seed}-*.jsonl")) for line in path.read_text().splitlines())
-    return {each["number"]: each for each in map(json.loads, lines)}
+    parts = [campaign.kept(path, "number", seed) for path in sorted(folder.glob(f"{seed}-*.jsonl"))]
+    return {number: record for part in parts for number, record in part.items()}
 
 
 def _apart(seed: int, numbers: list[int], path: Path) -> None:
@@ -91,16 +92,13 @@ def _apart(seed: int, numbers: list[int], path: Path) -> None:
             [*command, "--here", ",".join(map(str, numbers))], cwd=ROOT, stdout=subprocess.PIPE, text=True
         ) as process:
             assert process.stdout is not None
-            with path.open("a") as file:
-                for line in process.stdout:
-                    file.write(line)
-                    file.flush()
-                    numbers = numbers[1:]
+            for line in process.stdout:
+                campaign.keep(path, json.loads(line))
+                numbers = numbers[1:]
         if numbers:
             crash = {"number": numbers[0], "kind": draw(seed, numbers[0]).kind, "codes": {}, "seconds": 0.0}
             crash |= {"wrong": [f"the process ended with {process.returncode}"], "doctor_s": 0.0, "bytes": 0}
-            with path.open("a") as file:
-                file.write(json.dumps(crash) + "\n")
+            campaign.keep(path, crash)
             numbers = numbers[1:]
 
 
@@ -138,7 +136,7 @@ def tried(case: Case, folder: Path) -> dict[str, Any]:
         codes[command], out, err = _caught(partial(COMMANDS[command], path))
         clock = time.monotonic() - began
         seconds[command] = clock if command == "bench" else time.process_time() - used
-        found = _faults(codes[command], right, out, err)
+        found = list(_faults(codes[command], right, out, err))
         if command == "bench" and codes[command] and case.says not in err:
             found.append(f"does not say {case.says!r}")
         wrong += [f"{command}: {each}: {err[-600:]}" for each in found]
@@ -160,17 +158,13 @@ def _bench(path: Path) -> int:
     """The command without the parsing of its words, with fewer starts than the command line takes."""
     try:
         with output.shown() as progress:
-            report = _report(path, progress)
+            report = bench([path], OPTIONS, progress)
     except Exception as error:  # noqa: BLE001 - as at the edge of the command line
         return edge._explain(error)
     output.emit(bench_formats.markdown(report))
     output.emit(bench_formats.summary(report))
     output.emit_json(report.plain())
     return 0
-
-
-def _report(path: Path, progress: Progress) -> Any:
-    return bench([path], OPTIONS, progress)
 
 
 def _doctor(path: Path) -> int:
@@ -187,13 +181,9 @@ def _caught(call: Callable[[], int]) -> tuple[int, str, str]:
     return code, out.getvalue(), err.getvalue()
 
 
-def _faults(code: int, right: frozenset[int], out: str, err: str) -> list[str]:
-    return list(_found(code, right, out, err))
-
-
-def _found(code: int, right: frozenset[int], out: str, err: str) -> Iterator[str]:
+def _faults(code: int, right: frozenset[int], out: str, err: str) -> Iterator[str]:
     errors = [line for line in err.splitlines() if line.startswith("error: ")]
-    if "internal error" in err or "Traceback" in err:
+    if campaign.internal(err):
         yield "internal error"
     if code not in right:
         yield f"exit code {code}, one of {sorted(right)} is right"

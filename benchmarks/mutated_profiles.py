@@ -21,22 +21,23 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
 
+from benchmarks import campaign
+from benchmarks.campaign import MOST_SECONDS, internal
 from benchmarks.common import RESULTS, Results, cli, write
 from benchmarks.profile_mutations import Case, draw, seeds
 
-__all__ = ["LIMIT_S", "PROFILES", "RIGHT", "main", "make_folder", "tried"]
+__all__ = ["PROFILES", "RIGHT", "main", "make_folder", "tried"]
 
 ROOT = Path(__file__).resolve().parent.parent
 PROFILES = ROOT / "profiles"
 RIGHT = frozenset({0, 2, 3})
-LIMIT_S, LIMIT_BYTES = 2.0, 1_000_000_000
 HANGS_S = 60
 BATCH = 250
 
@@ -58,33 +59,36 @@ def main(
             record = _tried_here(Path(name), seed, first, last, show=only is not None)
         typer.echo(json.dumps(record))
         return
-    done = _kept(kept, seed)
+    batches = {first: min(first + BATCH, count) for first in range(0, count, BATCH)}
+    earlier = campaign.kept(kept, "first", seed)
     parts = [
-        done.get(first) or _apart(seed, first, min(first + BATCH, count), kept)
-        for first in range(0, count, BATCH)
+        earlier[first] if _whole(earlier.get(first), last) else _apart(seed, first, last, kept)
+        for first, last in batches.items()
     ]
     write(results, "mutated-profiles", {"seed": seed, **_summary(parts)})
 
 
-def _kept(path: Path | None, seed: int) -> dict[int, dict[str, Any]]:
-    """Batches that an earlier run finished, by their first case."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path is not None and path.is_file() else []
-    return {part["first"]: part for part in map(json.loads, lines) if part["seed"] == seed}
+def _whole(batch: dict[str, Any] | None, last: int) -> bool:
+    """Whether a kept batch has all cases up to this one: with a smaller --count the last one has fewer."""
+    return batch is not None and batch["first"] + _count(batch["codes"], "plan") == last
+
+
+def _count(codes: Mapping[str, int], command: str) -> int:
+    """How often a command was run."""
+    return sum(number for key, number in codes.items() if key.startswith(f"{command} "))
 
 
 def _apart(seed: int, first: int, last: int, kept: Path | None) -> dict[str, Any]:
     """One batch in a fresh process, whose memory is measured."""
     command = [sys.executable, "-m", "benchmarks.mutated_profiles", "--seed", str(seed)]
-    done = subprocess.run(
+    ended = subprocess.run(
         [*command, "--part", f"{first}:{last}"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    if done.returncode:
-        raise SystemExit(f"cases {first} to {last}: {done.stderr[-2000:]}")
-    record: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    if ended.returncode:
+        raise SystemExit(f"cases {first} to {last}: {ended.stderr[-2000:]}")
+    record: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
     typer.echo(f"{last} cases: {record['codes']}, slowest {record['slowest_s']:.2f} s", err=True)
-    if kept is not None:
-        with kept.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+    campaign.keep(kept, record)
     return record
 
 
@@ -95,7 +99,8 @@ def _summary(parts: list[dict[str, Any]]) -> dict[str, Any]:
     slow = [case for part in parts for case in part["slow"]]
     wrong = [case for part in parts for case in part["wrong"]]
     return {
-        "cases": sum(codes.values()),
+        "cases": _count(codes, "plan"),
+        "commands": codes.total(),
         "codes": dict(sorted(codes.items())),
         "internal_errors": [case for case in wrong if case["internal"]],
         "wrong_codes": [case for case in wrong if not case["internal"]],
@@ -108,7 +113,7 @@ def _summary(parts: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _tried_here(folder: Path, seed: int, first: int, last: int, *, show: bool) -> dict[str, Any]:
     make_folder(folder)
-    sources = seeds(PROFILES, folder)
+    sources = seeds(PROFILES)
     codes: Counter[str] = Counter()
     wrong: list[dict[str, Any]] = []
     slow: list[dict[str, Any]] = []
@@ -117,18 +122,18 @@ def _tried_here(folder: Path, seed: int, first: int, last: int, *, show: bool) -
         case = draw(random.Random(f"{seed}-{number}"), sources)
         commands = ("plan", "explain") if number % 4 == 0 else ("plan",)
         for command in commands:
-            code, said, seconds = tried(command, case, folder)
+            code, errors, seconds = tried(command, case, folder)
             codes[f"{command} {code}"] += 1
             slowest, total = max(slowest, seconds), total + seconds
-            internal = "internal error" in said or "Traceback" in said
-            if internal or code not in RIGHT:
-                wrong.append({"case": number, "code": code, "internal": internal, "said": said[-400:]})
-            if seconds > LIMIT_S:
-                slow.append({"case": number, "seconds": round(seconds, 2), "said": said[-200:]})
+            unknown = internal(errors)
+            if unknown or code not in RIGHT:
+                wrong.append({"case": number, "code": code, "internal": unknown, "errors": errors[-400:]})
+            if seconds > MOST_SECONDS:
+                slow.append({"case": number, "seconds": round(seconds, 2), "errors": errors[-200:]})
             if show:
                 typer.echo(case.content.decode("utf-8", "replace")[:5000])
                 typer.echo(
-                    f"{[text[:200] for text in case.sets]}\n{command}: {code}, {seconds:.2f} s\n{said}"
+                    f"{[text[:200] for text in case.sets]}\n{command}: {code}, {seconds:.2f} s\n{errors}"
                 )
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {

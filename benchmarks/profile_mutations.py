@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Case", "Raw", "draw", "seeds", "toml"]
+__all__ = ["Case", "Raw", "document", "draw", "seeds", "toml"]
 
 Place = tuple[str | int, ...]
 MOST_BYTES = 2_000_000
@@ -47,16 +47,15 @@ def toml(value: Any) -> str:
     return repr(value) if isinstance(value, float) else json.dumps(value)
 
 
-def _document(data: dict[str, Any]) -> str:
+def document(data: dict[str, Any]) -> str:
+    """A profile as TOML, one line a section."""
     return "".join(f"{json.dumps(key)} = {toml(value)}\n" for key, value in data.items())
 
 
-def seeds(profiles: Path, folder: Path) -> list[dict[str, Any]]:
-    """The shipped profiles, and one that has every section and files of its own.
+def seeds(profiles: Path) -> list[dict[str, Any]]:
+    """The shipped profiles of a folder, and some that have every section and files of their own.
 
-    Args:
-        profiles: folder of the shipped ones.
-        folder: holds train.csv, validation.csv, test.csv and the model folder `teacher`.
+    Their own files are train.csv, validation.csv, test.csv and the model folder `teacher`.
     """
     found = [tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted(profiles.glob("*.toml"))]
     phase = {"name": "one", "epochs": 1, "losses": [{"name": "logit_mse"}, {"name": "hidden_mse"}]}
@@ -77,7 +76,6 @@ def seeds(profiles: Path, folder: Path) -> list[dict[str, Any]]:
     searched |= {"search": {"layers": [1, 2], "heads": [1, 2], "ffn": [16, 32], "embedding": ["dense"]}}
     for section in ("prune", "quantize"):
         del searched[section]
-    assert folder.is_dir()
     return [*found, whole, searched, whole]
 
 
@@ -87,10 +85,10 @@ def draw(rng: random.Random, sources: list[dict[str, Any]]) -> Case:
     if rng.random() < GENTLE:  # reaches the checks behind those of types
         for _ in range(rng.choice((1, 1, 2, 3))):
             _choose(rng, data)
-        return Case(_document(data).encode(), ())
+        return Case(document(data).encode(), ())
     for _ in range(rng.choice((0, 1, 1, 1, 2, 2, 3, 5))):
         rng.choice(MUTATIONS)(rng, data)
-    content = _document(data).encode("utf-8", "surrogatepass")
+    content = document(data).encode("utf-8", "surrogatepass")
     for _ in range(rng.choice((0, 0, 0, 1, 2))):
         content = rng.choice(SPOILERS)(rng, content)
     sets = tuple(_override(rng, data) for _ in range(rng.choice((0, 0, 0, 1, 1, 2))))
@@ -338,19 +336,9 @@ WORDS = (
 
 def _name(rng: random.Random) -> str:
     names = (
-        *KEYS,
-        *WORDS[:30],
-        "a.b",
-        "0",
-        "-1",
-        "sed",
-        "epohs",
-        "name",
-        "train",
-        "validation",
-        "Train",
+        *KEYS, *WORDS[:30], "a.b", "0", "-1", "sed", "epohs", "name", "train", "validation", "Train",
         "x" * 65,
-    )
+    )  # fmt: skip
     return rng.choice(names)
 
 

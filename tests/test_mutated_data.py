@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.campaign import Ended
 from benchmarks.data_mutations import ENDINGS, draw
-from benchmarks.mutated_data import Done, faults_of, tried, write_sound
+from benchmarks.mutated_data import faults_of, tried, write_sound
 from squeeze.cli import main
 
 
@@ -16,9 +17,8 @@ from squeeze.cli import main
 def test_a_mutated_file_ends_with_a_right_code(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], number: int
 ) -> None:
-    def run(words: Sequence[str], _folder: Path) -> Done:
-        code = main(words)
-        return Done(code=code, err=capsys.readouterr().err, seconds=0, wall=0, peak=0)
+    def run(words: Sequence[str]) -> Ended:
+        return Ended(main(words), 0, 0, capsys.readouterr().err)
 
     write_sound(tmp_path)
     case = draw(number, seed=1)
@@ -37,11 +37,11 @@ def test_the_same_number_is_the_same_case() -> None:
 
 
 def test_faults_are_named() -> None:
-    right = Done(code=2, err="error: x", seconds=0.1, wall=1, peak=10**8)
+    right = Ended(2, 0.1, 10**8, "error: x")
     assert faults_of([right, right]) == []
-    slow = Done(code=3, err="", seconds=2.5, wall=3, peak=2 * 10**9)
+    slow = Ended(3, 2.5, 2 * 10**9, "")
     assert faults_of([right, slow]) == ["run: code 3", "run: 2.5 s", "run: 2000 MB"]
-    taken = Done(code=0, err="", seconds=0, wall=0, peak=0)
-    assert faults_of([right, taken]) == ["plan refuses what the data stage takes"]
-    internal = Done(code=4, err="error: internal error KeyError: x", seconds=0, wall=0, peak=0)
+    assert faults_of([right, Ended(0, 0, 0, "")]) == ["plan refuses what the data stage takes"]
+    assert faults_of([right, Ended(-9, 0, 0, "")]) == ["run: code -9"]
+    internal = Ended(4, 0, 0, "error: internal error KeyError: x")
     assert faults_of([internal, right]) == ["plan: internal error"]

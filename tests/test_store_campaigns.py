@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import flipped_bytes, mutated_bundles
-from benchmarks.mutated_bundles import Case, Ended
+from benchmarks.campaign import Ended
+from benchmarks.mutated_bundles import Case
 from squeeze import latest
 from squeeze.cli import main
 from tests import finished_run
