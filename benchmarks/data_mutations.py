@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.byte_mutations import BYTE_KINDS
+
 __all__ = ["ENDINGS", "Case", "draw", "sound"]
 
 ENDINGS = ("csv", "tsv", "jsonl", "parquet")
@@ -50,12 +52,8 @@ def draw(number: int, seed: int) -> Case:
         name = pick.choice(sorted(ROW_KINDS))
         rows = ROW_KINDS[name](rows, pick)
         kinds.append(name)
-    if ending == "parquet":
-        content, how = _parquet(rows, pick)
-        kinds += how
-    else:
-        content, how = _text(rows, ending, pick)
-        kinds += how
+    content, how = _parquet(rows, pick) if ending == "parquet" else _text(rows, ending, pick)
+    kinds += how
     while pick.random() < (0.5 if kinds else 1):
         name = pick.choice(sorted(BYTE_KINDS))
         content = BYTE_KINDS[name](content, pick)
@@ -105,10 +103,9 @@ def _nested(depth: int) -> Any:
 
 
 ODD_TEXTS: tuple[Any, ...] = (
-    "", " ", "\0", "\ud83d", "a\u2028b", 'a "quoted" text', "line\nbreak", "tab\there",
-    "a;b,c|d", "\ufeffBOM", "=1+1",
-    "x" * 140_000, "ü" * 3000, "\u202e reversed", "é", "e\u0301", "🌊" * 50, "nan", "NULL", HUGE, "\r",
-    "'", '"', "```",
+    "", " ", "\0", "\ud83d", "a\u2028b", 'a "quoted" text', "line\nbreak", "tab\there", "a;b,c|d",
+    "\ufeffBOM", "=1+1", "x" * 140_000, "ü" * 3000, "\u202e reversed", "é", "e\u0301", "🌊" * 50, "nan",
+    "NULL", HUGE, "\r", "'", '"', "```",
 )  # fmt: skip
 ODD_VALUES: tuple[Any, ...] = (
     None, 0, -1, 1.5, 1e308, float("nan"), float("inf"), True, [], {}, ["a", "b"], {"a": 1}, [[[]]], 10**18,
@@ -258,12 +255,13 @@ def _parquet(rows: list[Row], pick: random.Random) -> tuple[bytes, list[str]]:
         kinds.append(name)
     out = io.BytesIO()
     compression = pick.choice(("none", "snappy", "gzip", "zstd", "brotli", "lz4"))
-    options: dict[str, Any] = {"compression": compression, "use_dictionary": pick.random() < 0.6}
-    options |= {
+    options: dict[str, Any] = {
+        "compression": compression,
+        "use_dictionary": pick.random() < 0.6,
         "row_group_size": pick.choice((None, 1, 17, 10_000_000)),
         "write_statistics": pick.random() < 0.5,
+        "data_page_version": pick.choice(("1.0", "2.0")),
     }
-    options |= {"data_page_version": pick.choice(("1.0", "2.0"))}
     if table.num_rows > 10_000:
         options |= {"row_group_size": None, "use_dictionary": True}
     try:
@@ -323,9 +321,6 @@ def _copies(rows: int, value: str) -> Callable[[Any, random.Random], Any]:
     def change(_table: Any, _pick: random.Random) -> Any:
         import pyarrow as pa
 
-        column = pa.DictionaryArray.from_arrays(
-            pa.array([0], pa.int32()).take(pa.nulls(0, pa.int32())), pa.array([value])
-        )
         indices = pa.repeat(pa.scalar(0, pa.int32()), rows)
         column = pa.DictionaryArray.from_arrays(indices, pa.array([value]))
         return pa.table({"text": column, "label": column})
@@ -360,54 +355,3 @@ TABLES: dict[str, Callable[[Any, random.Random], Any]] = {
     "class names": _described(CLASSES),
     "broken class names": _described(b'{"info": [' * 500),
 }  # fmt: skip
-
-
-# --- what is done to bytes --------------------------------------------------------------------------------
-
-
-def _flip(content: bytes, pick: random.Random) -> bytes:
-    data = bytearray(content)
-    for _ in range(pick.choice((1, 1, 3, 20)) if data else 0):
-        data[pick.randrange(len(data))] ^= 1 << pick.randrange(8)
-    return bytes(data)
-
-
-def _flip_end(content: bytes, pick: random.Random) -> bytes:
-    """In the last part, which of a Parquet file is its footer."""
-    data = bytearray(content)
-    for _ in range(pick.choice((1, 2, 5)) if data else 0):
-        data[len(data) - 1 - pick.randrange(min(len(data), 600))] = pick.randrange(256)
-    return bytes(data)
-
-
-def _cut(content: bytes, pick: random.Random) -> bytes:
-    return content[: pick.randrange(len(content) + 1)]
-
-
-def _cut_out(content: bytes, pick: random.Random) -> bytes:
-    at = pick.randrange(len(content) + 1)
-    return content[:at] + content[at + pick.randrange(1, 500) :]
-
-
-def _put_in(content: bytes, pick: random.Random) -> bytes:
-    at = pick.randrange(len(content) + 1)
-    piece = pick.choice(
-        (b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\x80" * 9, b"\n", pick.randbytes(40), b"\r", b'"')
-    )
-    return content[:at] + piece + content[at:]
-
-
-def _repeat(content: bytes, pick: random.Random) -> bytes:
-    at, size = pick.randrange(len(content) + 1), pick.randrange(1, 2000)
-    return content[:at] + content[at : at + size] * 2 + content[at + size :]
-
-
-BYTE_KINDS: dict[str, Callable[[bytes, random.Random], bytes]] = {
-    "flipped bits": _flip,
-    "changed end": _flip_end,
-    "cut off": _cut,
-    "cut out": _cut_out,
-    "put in": _put_in,
-    "repeated": _repeat,
-    "empty": lambda content, pick: b"" if pick.random() < 0.3 else content,
-}

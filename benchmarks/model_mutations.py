@@ -21,19 +21,10 @@ FLOAT, INT = TensorProto.FLOAT, TensorProto.INT64
 ANY = frozenset({0, 2, 3, 4})
 """What a file may end with whose bytes are changed at random: it may still be a model."""
 NAMES = (
-    "a\n::error title=pwned::x",
-    "::add-mask::x",
-    "\x1b[31mred",
-    "\u202eevil",
-    "<script>|x",
-    "n" * 10_000,
-    "",
-    "x y",
-    "##[error]x",
+    *("a\n::error title=pwned::x", "::add-mask::x", "\x1b[31mred", "\u202eevil", "<script>|x", "n" * 10_000),
+    *("", "x y", "##[error]x"),
 )
 NUMBERS = (0, -1, 1, 2**31 - 1, 2**31, 2**40, 2**62, -(2**63), 99, 65_536)
-
-
 NO_MODELS = (
     *(b"", b"\0", b"PK\x03\x04" + bytes(99), b"\x1f\x8b" + bytes(99), b"\x80\x02." * 9, b"ORTM" * 50),
     *(b"version https://git-lfs.github.com/spec/v1\n", b"{}", b"<html>" * 40),
