@@ -19,6 +19,7 @@ import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -37,7 +38,8 @@ ESTIMATE = 0.35
 """Estimated similarity below which a candidate is not verified; at 0.5 one sigma of the estimate is 0.05."""
 MOST_TRIED = 20
 """Candidates of one text and band: texts of one template share a band by thousands, and any of them does."""
-CHUNK = 1 << 16
+CHUNK, BATCH, RECENT = 1 << 16, 1 << 10, 64
+"""Pairs, and texts, that are worked on at once; texts whose shingles are kept."""
 SEED = 1
 LINK = re.compile(r"^\W*(?:https?:|www\.)", re.IGNORECASE)
 EDGES = re.compile(r"^[\W_]+|[\W_]+$")
@@ -76,11 +78,9 @@ def similar_rows(rows: Sequence[str], others: Sequence[str]) -> dict[int, int]:
     """
     if not rows or not others:
         return {}
-    sets = [shingles(text) for text in (*rows, *others)]
     known: dict[int, int] = {}
-    for left, right in _candidates(sets, len(rows), lambda left, _: left in known):
-        if left not in known and similarity(sets[left], sets[right]) >= THRESHOLD:
-            known[left] = right - len(rows)
+    for left, right in _near_pairs((*rows, *others), len(rows), lambda left, _: left in known):
+        known[left] = right - len(rows)
     return dict(sorted(known.items()))
 
 
@@ -94,7 +94,6 @@ def groups(texts: Sequence[str], keys: Sequence[str]) -> NDArray[np.int64]:
     Raises:
         MissingBackend: rensa is not installed.
     """
-    sets = [shingles(text) for text in texts]
     seen: dict[str, int] = {}
     first = [seen.setdefault(key, i) for i, key in enumerate(keys)]
 
@@ -104,22 +103,36 @@ def groups(texts: Sequence[str], keys: Sequence[str]) -> NDArray[np.int64]:
             i = first[i]
         return i
 
-    for left, right in _candidates(sets, None, lambda left, right: root(left) == root(right)):
+    for left, right in _near_pairs(texts, None, lambda left, right: root(left) == root(right)):
         one, other = root(left), root(right)
-        if one != other and similarity(sets[left], sets[right]) >= THRESHOLD:
-            first[max(one, other)] = min(one, other)
+        first[max(one, other)] = min(one, other)
     return np.array([root(i) for i in range(len(texts))], dtype=np.int64)
 
 
+def _near_pairs(
+    texts: Sequence[str], border: int | None, settled: Callable[[int, int], bool]
+) -> Iterator[tuple[int, int]]:
+    """Pairs that nearly equal each other and are not settled yet.
+
+    Args:
+        texts: N texts.
+        border: pairs lie on both sides of this position; None: any two are compared.
+        settled: whether a pair need not be compared; it is asked again after every pair.
+    """
+    kept = lru_cache(maxsize=RECENT)(shingles)  # of few texts: shingles take far more memory than their text
+    for left, right in _candidates(texts, border, settled):
+        if not settled(left, right) and similarity(kept(texts[left]), kept(texts[right])) >= THRESHOLD:
+            yield left, right
+
+
 def _candidates(
-    sets: Sequence[Shingles], border: int | None, settled: Callable[[int, int], bool]
+    texts: Sequence[str], border: int | None, settled: Callable[[int, int], bool]
 ) -> Iterator[tuple[int, int]]:
     """Pairs that are worth verifying: (below the border, from it on), or any two where there is no border."""
-    filled = [i for i, shingle in enumerate(sets) if shingle]
+    filled, signatures = _signatures(texts)
     cut = None if border is None else bisect_left(filled, border)
     if len(filled) < 2 or cut in {0, len(filled)}:
         return
-    signatures = _signatures([sorted(sets[i]) for i in filled])
     seen: set[int] = set()
     for band in range(BANDS):
         keys = signatures[:, band * WIDTH : (band + 1) * WIDTH]
@@ -135,21 +148,29 @@ def _candidates(
             yield from ((filled[left], filled[right]) for left, right in both[near].tolist())
 
 
-def _signatures(tokens: Sequence[Sequence[str]]) -> NDArray[np.uint32]:
-    """(N, WIDTH * BANDS) MinHash values."""
-    rensa = need("rensa", extra="train")
-    matrix = rensa.RMinHash.digest_matrix_from_token_sets(tokens, WIDTH * BANDS, SEED)
-    return np.array(matrix.to_rows(), dtype=np.uint32)
+def _signatures(texts: Sequence[str]) -> tuple[list[int], NDArray[np.uint32]]:
+    """Positions of the texts that have shingles, and (N, WIDTH * BANDS) their MinHash values."""
+    filled: list[int] = []
+    parts = [np.empty((0, WIDTH * BANDS), dtype=np.uint32)]
+    for start in range(0, len(texts), BATCH):
+        sets = {start + i: shingles(text) for i, text in enumerate(texts[start : start + BATCH])}
+        tokens = {i: sorted(shingle) for i, shingle in sets.items() if shingle}
+        if tokens:
+            rensa = need("rensa", extra="train")
+            filled += tokens
+            matrix = rensa.RMinHash.digest_matrix_from_token_sets([*tokens.values()], WIDTH * BANDS, SEED)
+            parts.append(np.array(matrix.to_rows(), dtype=np.uint32))
+    return filled, np.concatenate(parts)
 
 
 def _pairs(keys: NDArray[np.uint32], cut: int | None) -> Iterator[tuple[int, int]]:
     """Pairs of rows with one key, at most `MOST_TRIED` a row."""
     order = np.lexsort(keys.T)
     changes = np.flatnonzero((np.diff(keys[order], axis=0) != 0).any(axis=1)) + 1
-    for bucket in np.split(order, changes):
-        if len(bucket) < 2:
-            continue
-        members = np.sort(bucket).tolist()
+    edges = np.concatenate([[0], changes, [len(order)]])
+    shared = np.flatnonzero(np.diff(edges) > 1)
+    for start, end in zip(edges[shared].tolist(), edges[shared + 1].tolist(), strict=True):
+        members = np.sort(order[start:end]).tolist()
         if cut is None:
             for place, right in enumerate(members):
                 yield from ((left, right) for left in members[max(place - MOST_TRIED, 0) : place])

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from benchmarks.near_duplicates import measure
+from squeeze.data import near_duplicates
 from squeeze.data.checks import inspect
 from squeeze.data.leakage import find_near_duplicates, near_overlap
 from squeeze.data.near_duplicates import groups, shingles, similar_rows, similarity
+from squeeze.data.opening import ROOM
 from squeeze.data.table import Table
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -88,6 +91,17 @@ def test_texts_of_one_template_are_one_group_in_bounded_time() -> None:
     rows = [with_word(template, i % 30, f"name{i}") for i in range(900)]
     assert set(groups(rows, rows).tolist()) == {0}
     assert len(similar_rows(rows[:600], rows[600:])) == 600
+
+
+def test_many_texts_take_no_more_memory_than_reading_them_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near_duplicates, "BATCH", 32)
+    texts = [text(i, 60) for i in range(1000)]
+    tracemalloc.start()
+    try:
+        assert similar_rows(texts[:800], [*texts[800:], with_word(texts[0], 5)]) == {0: 200}
+        assert tracemalloc.get_traced_memory()[1] < ROOM * sum(map(len, texts))
+    finally:
+        tracemalloc.stop()
 
 
 def test_training_rows_go_and_rows_of_both_sides_are_named() -> None:
