@@ -101,9 +101,8 @@ def write_text(path: Path, text: str) -> None:
         with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor, not a path
             file.write(text)
         partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    finally:
+        partial.unlink(missing_ok=True)  # there only where the rename was not reached
 
 
 def write_sealed(path: Path, value: dict[str, Any]) -> dict[str, Any]:
