@@ -9,8 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from squeeze.artifact import digest_file, digest_json
-from squeeze.errors import MissingBackend, NotDownloaded, ProfileError
-from squeeze.models.huggingface import first_line
+from squeeze.errors import MissingBackend, NotDownloaded, ProfileError, reason
 from squeeze.models.model_folder import refuse_unloadable
 from squeeze.runtime import is_offline, need
 
@@ -167,7 +166,7 @@ def _download(name: str) -> Path:
         if here_only:
             raise NotDownloaded(f"model {name}: not downloaded yet, it is checked when it is") from error
         raise MissingBackend(
-            f"model {name}: not a folder, and the Hugging Face hub gave no such model ({first_line(error)})",
+            f"model {name}: not a folder, and the Hugging Face hub gave no such model ({reason(error)})",
             hint="check the name, or download it once and give the folder",
         ) from error
     refuse_unloadable(folder)

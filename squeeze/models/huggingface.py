@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from squeeze.errors import reason
 from squeeze.runtime import need
 
-__all__ = ["first_line", "transformers"]
+__all__ = ["transformers"]
 
 
 def transformers() -> Any:
@@ -22,8 +21,3 @@ def transformers() -> Any:
     library.utils.logging.set_verbosity_error()
     library.utils.logging.disable_progress_bar()
     return library
-
-
-def first_line(error: BaseException) -> str:
-    """A library's message on one line, its end included; its type where it has none."""
-    return reason(error)

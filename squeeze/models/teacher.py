@@ -15,12 +15,12 @@ from safetensors import SafetensorError
 from scipy.special import log_softmax, logsumexp
 from torch import Tensor, nn
 
-from squeeze.errors import ProfileError
+from squeeze.errors import ProfileError, reason
 from squeeze.models.encoder import sum_outputs
 from squeeze.models.families import Family, family_of
 from squeeze.models.head_labels import Head, Order, load_head, match, mismatch
 from squeeze.models.headers import weight_files
-from squeeze.models.huggingface import first_line, transformers
+from squeeze.models.huggingface import transformers
 from squeeze.models.outline import lacking
 from squeeze.models.shapes import Groups
 from squeeze.models.support import refuse_config
@@ -152,7 +152,7 @@ def _config(folder: Path, *, trained: bool) -> Any:
         config = library.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, bad_field) as error:
-        raise ProfileError(f"{folder}: no readable config.json: {first_line(error)}") from error
+        raise ProfileError(f"{folder}: no readable config.json: {reason(error)}") from error
     refuse_config(folder, raw, trained=trained)
     # How the library runs it, not what it computes.
     config.chunk_size_feed_forward, config.return_dict = 0, True
@@ -179,7 +179,7 @@ def _weights(folder: Path, config: Any) -> tuple[Any, Mapping[str, Any]]:
             dtype=torch.float32,
         )
     except (OSError, ValueError, RuntimeError, AssertionError, ImportError, SafetensorError) as error:
-        raise ProfileError(f"{folder}: cannot be loaded as a classifier: {first_line(error)}") from error
+        raise ProfileError(f"{folder}: cannot be loaded as a classifier: {reason(error)}") from error
     _refuse_not_finite(folder, model)
     return model, report
 

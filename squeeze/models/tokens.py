@@ -16,9 +16,9 @@ from tokenizers import Tokenizer
 
 from squeeze.artifact import write_json
 from squeeze.data.batches import parts
-from squeeze.errors import ProfileError
+from squeeze.errors import ProfileError, reason
 from squeeze.models.hub import tokenizer_files
-from squeeze.models.huggingface import first_line, transformers
+from squeeze.models.huggingface import transformers
 
 __all__ = [
     "Encodings",
@@ -142,7 +142,7 @@ def load_tokenizer(folder: Path) -> TeacherTokenizer:
     except Exception as error:  # the library raises no narrower type
         whole = (folder / "tokenizer.json").is_file()
         what = "its tokenizer cannot be loaded" if whole else "no tokenizer.json, and none can be made"
-        raise ProfileError(f"{folder}: {what} ({first_line(error)})") from error
+        raise ProfileError(f"{folder}: {what} ({reason(error)})") from error
     if not hasattr(auto, "backend_tokenizer"):
         raise ProfileError(
             f"{folder}: its tokenizer ({type(auto).__name__}) has no form as a tokenizer.json, which ships"
@@ -192,7 +192,7 @@ def read_spec(folder: Path) -> dict[str, Any]:
     try:
         spec: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ProfileError(f"{path}: not a readable tokenizer ({first_line(error)})") from error
+        raise ProfileError(f"{path}: not a readable tokenizer ({reason(error)})") from error
     if not isinstance(spec, dict) or not isinstance(spec.get("model"), dict):
         raise ProfileError(f"{path}: not a tokenizer (no `model` in it)")
     return dict(spec)
@@ -255,7 +255,7 @@ def make_tokenizer(spec: dict[str, Any], max_length: int) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_str(json.dumps({**spec, "truncation": None, "padding": None}))
     except Exception as error:  # the library raises no narrower type
-        raise ProfileError(f"tokenizer.json: not a tokenizer ({first_line(error)})") from error
+        raise ProfileError(f"tokenizer.json: not a tokenizer ({reason(error)})") from error
     tokenizer.enable_truncation(max_length, direction=cut_side(spec))
     return tokenizer
 

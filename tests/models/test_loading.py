@@ -19,7 +19,7 @@ from scipy.special import softmax
 from transformers import AutoTokenizer
 
 from squeeze.errors import MissingBackend, ProfileError
-from squeeze.models import encoder, families, hub, huggingface, inference, storage, tokens
+from squeeze.models import encoder, families, hub, inference, storage, tokens
 from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.encoder import LayerShape
 from squeeze.models.teacher import average, load_classifier, save_classifier
@@ -270,11 +270,6 @@ def test_transformers_writes_nothing_to_the_terminal(tmp_path, capfd, monkeypatc
     assert capfd.readouterr() == ("", "")
     # The report on missing tensors is a warning, on a stream that no test can catch.
     assert transformers.utils.logging.get_verbosity() == logging.ERROR
-
-
-@pytest.mark.parametrize("text", ["", "\n\n", "\n  one\ntwo"])
-def test_a_message_is_one_line_and_never_empty(text):
-    assert huggingface.first_line(ValueError(text)) == ("one two" if "one" in text else "ValueError")
 
 
 def test_teachers_are_averaged_in_probability():

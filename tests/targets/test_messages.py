@@ -75,3 +75,8 @@ def test_brief_keeps_both_ends_and_its_limit(length):
 def test_a_reason_is_one_visible_line():
     assert reason(RuntimeError("a\n\tb \x1b[31m")) == "a b \\u001b[31m"
     assert reason(RuntimeError()) == "RuntimeError"
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "\n  one\ntwo"])
+def test_a_message_is_one_line_and_never_empty(text):
+    assert reason(ValueError(text)) == ("one two" if "one" in text else "ValueError")
