@@ -8,6 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.main import get_command
+
+from squeeze.cli import edge
+from squeeze.cli.app import app
 
 pytest_plugins = ["pytester"]  # for tests/test_pytest_plugin.py
 GOLDEN = Path(__file__).parent / "golden"
@@ -17,6 +21,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="write the golden files anew; review the diff"
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_command_line() -> None:
+    """Build the command line once: typer builds it for every call, in 50 ms."""
+    vars(edge)["app"] = get_command(app)
 
 
 @pytest.fixture(autouse=True)
