@@ -1,28 +1,73 @@
-"""From a record of benchmarks.mutated_data to lines of Markdown."""
+"""From records of the campaigns over mutated profiles, data files and models to lines of Markdown."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from benchmarks.campaign import MOST_BYTES, MOST_SECONDS
 from benchmarks.tables import Record, stays, table
 
-__all__ = ["mutated_data"]
+__all__ = ["mutated_data", "mutated_models", "mutated_profiles"]
 
-LIMIT_S, LIMIT_MB = 2.0, 1000
+MOST_MB = MOST_BYTES / 1e6
+
+
+def mutated_profiles(record: Record) -> list[str]:
+    """Exit codes of both commands, what went wrong, and the largest figures."""
+    codes = record["codes"]
+    profiles = sum(number for command, number in codes.items() if command.startswith("plan "))
+    return [
+        f"{profiles:,} profiles, seed {record['seed']}; `explain` reads every fourth.",
+        "",
+        *_codes(codes, "commands"),
+        f"- Internal errors: {_none(record['internal_errors'])}; other exit codes than 0, 2 and 3: "
+        f"{_none(record['wrong_codes'])}.",
+        *_most(record["slowest_s"], record["largest_mb"], "process, which does some hundred of them"),
+    ]
 
 
 def mutated_data(record: Record) -> list[str]:
     """Exit codes of both commands, what went wrong, and the largest figures."""
-    internal = [case for case in record["faults"] if any("internal" in fault for fault in case["faults"])]
-    codes = [case for case in record["faults"] if any("code" in fault for fault in case["faults"])]
-    refused = [case for case in record["faults"] if any("refuses" in fault for fault in case["faults"])]
+    internal, codes, refused = (
+        [case for case in record["faults"] if any(word in fault for fault in case["faults"])]
+        for word in ("internal", "code", "refuses")
+    )
     return [
         f"{record['cases']:,} files, seed {record['seed']}.",
         "",
-        *table(("exit codes", "files"), [(codes, str(count)) for codes, count in record["codes"].items()]),
+        *_codes(record["codes"], "files"),
+        f"- Internal errors: {_none(internal)}; other exit codes than 0 and 2: {_none(codes)}; refused by "
+        f"`plan` and taken by the stage: {_none(refused)}.",
+        *_most(record["slowest_s"], record["largest_mb"], "command"),
+    ]
+
+
+def mutated_models(record: Record) -> list[str]:
+    """Exit codes of both commands, what went wrong, and the largest figures."""
+    return [
+        f"{record['cases']:,} files, seed {record['seed']}.",
         "",
-        f"- Internal errors: {len(internal)}, {stays(len(internal), 0)}; other exit codes than 0 and 2: "
-        f"{len(codes)}, {stays(len(codes), 0)}; refused by `plan` and taken by the stage: {len(refused)}, "
-        f"{stays(len(refused), 0)}.",
-        f"- Slowest command: {record['slowest_s']:g} s of the processor, at most {LIMIT_S:g}: "
-        f"{stays(record['slowest_s'], LIMIT_S)}; largest: {record['largest_mb']:,} MB, at most {LIMIT_MB:,}: "
-        f"{stays(record['largest_mb'], LIMIT_MB)}.",
+        *_codes(record["codes"], "commands"),
+        f"- Internal errors: {record['internal_errors']}, {stays(record['internal_errors'], 0)}; files with "
+        f"a wrong code, message, time or amount of memory: {_none(record['wrong'])}.",
+        f"- Slowest: `doctor` {record['slowest_doctor_s']:.2f} s of the processor, at most {MOST_SECONDS:g}: "
+        f"{stays(record['slowest_doctor_s'], MOST_SECONDS)}; `bench`, within limits of its own, "
+        f"{record['slowest_bench_s']:.1f} s.",
+    ]
+
+
+def _codes(codes: Record, unit: str) -> list[str]:
+    return [*table(("exit codes", unit), [(name, f"{count:,}") for name, count in codes.items()]), ""]
+
+
+def _none(cases: Sequence[object]) -> str:
+    """How many there are, where there must be none."""
+    return f"{len(cases)}, {stays(len(cases), 0)}"
+
+
+def _most(seconds: float, megabytes: float, unit: str) -> list[str]:
+    return [
+        f"- Slowest command: {seconds:g} s of the processor, at most {MOST_SECONDS:g}: "
+        f"{stays(seconds, MOST_SECONDS)}; largest {unit}: {megabytes:,.0f} MB, at most {MOST_MB:,.0f}: "
+        f"{stays(megabytes, MOST_MB)}."
     ]

@@ -21,7 +21,7 @@ from benchmarks.front_section import fronts
 from benchmarks.gate_section import gate
 from benchmarks.init_section import first_files, run_times
 from benchmarks.mobile_section import mobile_formats
-from benchmarks.mutated_section import mutated_data
+from benchmarks.mutated_section import mutated_data, mutated_models, mutated_profiles
 from benchmarks.near_section import near_duplicates
 from benchmarks.order_section import label_order
 from benchmarks.peers_section import peers
@@ -116,7 +116,11 @@ SECTIONS = (
     Section("Start", "startup", sections.startup, "python -m benchmarks.startup"),
     Section("Inputs read wrongly once", "faults", faults, "python -m benchmarks.faults ../shared/faults"),
     Section("Random teachers", "readers", readers, "python -m benchmarks.readers"),
+    Section(
+        "Mutated profiles", "mutated-profiles", mutated_profiles, "python -m benchmarks.mutated_profiles"
+    ),
     Section("Mutated data files", "mutated-data", mutated_data, "python -m benchmarks.mutated_data"),
+    Section("Mutated model files", "mutated-models", mutated_models, "python -m benchmarks.mutated_models"),
     Section(
         "Near-duplicates",
         "near-duplicates",

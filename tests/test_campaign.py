@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from benchmarks import campaign, mutated_profiles
+from benchmarks import campaign, mutated_profiles, mutated_section
 from benchmarks.common import read
 
 
@@ -65,3 +65,18 @@ def test_a_batch_that_was_cut_by_a_smaller_count_is_tried_again(tmp_path, monkey
     assert ran == [(0, 250), (250, 300), (250, 500), (500, 600)]
     record = read(tmp_path / "mutated-profiles.json")
     assert (record["cases"], record["commands"]) == (600, 609)
+    lines = mutated_section.mutated_profiles(record)
+    assert lines[0].startswith("600 profiles, seed 0")
+    assert "| plan 2 | 600 |" in lines
+    assert "0, 2 and 3: 0, pass." in lines[-2]
+    assert "0.1 s of the processor, at most 2: pass" in lines[-1]
+    assert "2 MB, at most 1,000: pass." in lines[-1]
+
+
+def test_faults_of_data_files_are_counted_by_kind():
+    faults = [{"faults": [fault]} for fault in ("plan: internal error", "run: code 3", "run: code -9")]
+    record = {"cases": 2000, "seed": 0, "codes": {"plan 2, run 2": 1997}, "faults": faults}
+    lines = mutated_section.mutated_data({**record, "slowest_s": 2.5, "largest_mb": 1200})
+    assert "Internal errors: 1, fail; other exit codes than 0 and 2: 2, fail" in lines[-2]
+    assert "taken by the stage: 0, pass." in lines[-2]
+    assert "2.5 s of the processor, at most 2: fail; largest command: 1,200 MB" in lines[-1]

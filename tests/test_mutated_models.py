@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks import model_mutations, mutated_models
+from benchmarks import model_mutations, mutated_models, mutated_section
+from benchmarks.common import read
 from benchmarks.model_mutations import draw
 from squeeze.errors import SqueezeError
 from squeeze.graphs.readiness import examine
@@ -74,7 +75,11 @@ def test_what_was_tried_is_not_tried_again(tmp_path, monkeypatch):
         assert not (tmp_path / "mutated-models.json").exists()
         mutated_models.main(**words)
     assert ran == [0, 2, 4, 1, 3, 5]
-    assert (tmp_path / "mutated-models.json").exists()
+    lines = mutated_section.mutated_models(read(tmp_path / "mutated-models.json"))
+    assert lines[0] == "6 files, seed 0."
+    assert "| bench 2 | 6 |" in lines
+    assert "Internal errors: 0, pass" in lines[-2]
+    assert "`doctor` 0.10 s of the processor, at most 2: pass" in lines[-1]
 
 
 def _note(numbers, path) -> None:
