@@ -144,8 +144,9 @@ def _has_surrogate(text: str) -> bool:
 
 def _unknown_labels(name: str, table: Table, labels: Sequence[str]) -> list[str]:
     unknown: dict[str, list[int]] = {}
+    known = set(labels)
     for row, label in zip(table.rows, table.labels or (), strict=True):
-        if label not in labels:
+        if label not in known:
             unknown.setdefault(label, []).append(row)
     lines = [
         f"{name}: unknown label {shown(label)}{nearest(label, labels)} in {rows_text(rows)}"
@@ -178,7 +179,8 @@ def _repeats(name: str, table: Table, keys: Sequence[str]) -> list[str]:
 
 
 def _thin_test(name: str, table: Table, labels: Sequence[str]) -> list[str]:
-    missing = [label for label in labels if label not in set(table.labels or ())]
+    there = set(table.labels or ())
+    missing = [label for label in labels if label not in there]
     lines = []
     if 0 < len(table) < FEW_ROWS:
         lines.append(
@@ -239,7 +241,8 @@ def _unlearnable(table: Table, labels: Sequence[str], dropped: frozenset[int]) -
     """Problems of a training set with too few rows, one class, or a label without rows."""
     name = f"{TRAIN} ({table.place})"
     kept = [label for i, label in enumerate(table.labels or ()) if i not in dropped]
-    counts = Counter(label for label in kept if label in labels)
+    known = set(labels)
+    counts = Counter(label for label in kept if label in known)
     least = LEAST_PER_LABEL * len(labels)
     after = f" after dropping {len(dropped)} duplicates" if dropped else ""
     if len(kept) < least:

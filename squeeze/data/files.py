@@ -12,7 +12,7 @@ from typing import Any
 
 from squeeze.data.labels import class_labels
 from squeeze.data.looks import Unused
-from squeeze.data.opening import text_lines
+from squeeze.data.opening import LONGEST, text_lines
 from squeeze.data.parquet import read_parquet
 from squeeze.data.table import Columns, Table, as_label, as_text, require_columns
 from squeeze.data.wording import listing, rows_text, shown
@@ -153,6 +153,7 @@ def records(
     lines: Iterable[str], place: str, delimiter: str, *, partial: bool
 ) -> Iterator[tuple[int, list[str]]]:
     """(line on which it begins, cells) of every record; a blank line is an empty one."""
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST))  # 131,072 are fewer than a long document has
     # Strict, because a lenient reader swallows the rest of the file after an unclosed quote.
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     begins = 1

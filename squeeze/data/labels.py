@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from squeeze.data.table import as_label
 from squeeze.data.wording import rows_text
 from squeeze.errors import DataError
 
-__all__ = ["DECIMAL", "class_label", "class_labels", "class_names", "label_names_sorted", "whole_number"]
+__all__ = [
+    "class_label",
+    "class_labels",
+    "class_names",
+    "label_names_sorted",
+    "number_kind",
+    "whole_number",
+]
 
 WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+WHOLE_VALUE = re.compile(r"[+-]?[0-9]{1,18}(\.0{0,30})?")
 DECIMAL = re.compile(r"[+-]?([0-9]{1,18}\.?[0-9]{0,30}|\.[0-9]{1,30})([eE][+-]?[0-9]{1,3})?")
-"""A number with or without a fraction."""
 NO_LABELS: tuple[tuple[tuple[type, ...], str], ...] = (
     ((list, tuple), "lists, which looks like multi-label or token data,"),
     ((dict,), "tables, which looks like nested data,"),
@@ -33,6 +40,20 @@ def whole_number(name: str) -> int | None:
     (7, 7, -1, None)
     """
     return int(name) if WHOLE.fullmatch(name) else None
+
+
+def number_kind(values: Iterable[str]) -> Literal["whole", "fraction"] | None:
+    """What numbers the values are, if all of them are numbers.
+
+    A point alone makes no fraction: a missing value elsewhere in its column gave it to a whole number.
+
+    >>> number_kind(["1", "2.0"]), number_kind(["1", "2.5"]), number_kind(["1", "x"])
+    ('whole', 'fraction', None)
+    """
+    numbers = [value.strip() for value in values]
+    if all(WHOLE_VALUE.fullmatch(number) for number in numbers):
+        return "whole"
+    return "fraction" if all(DECIMAL.fullmatch(number) for number in numbers) else None
 
 
 def label_names_sorted(names: Iterable[str]) -> tuple[str, ...]:

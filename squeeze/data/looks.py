@@ -10,11 +10,21 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from squeeze.data.labels import DECIMAL, whole_number
+from squeeze.data.labels import number_kind
 from squeeze.data.table import Column, Table
 from squeeze.data.wording import listing, same_text
 
-__all__ = ["ROWS", "Unused", "column_lines", "label_lines", "look", "looks", "text_lines_of"]
+__all__ = [
+    "ROWS",
+    "Unused",
+    "column_lines",
+    "joined_by",
+    "label_lines",
+    "look",
+    "looks",
+    "reads_like_text",
+    "text_lines_of",
+]
 
 PAIRED = frozenset(
     (
@@ -102,12 +112,29 @@ def look(name: str, values: Sequence[Any]) -> Column:
 
 
 def _is_prose(texts: Sequence[str], share: float) -> bool:
-    """Whether the values are texts: several words each, few digits, and a share of different ones."""
-    letters = sum(sum(map(str.isalpha, text)) for text in texts)
-    digits = sum(sum(map(str.isdigit, text)) for text in texts)
-    words = sum(len(text.split()) for text in texts) / len(texts)
+    """Whether the values are texts, and a share of them different ones."""
     differ = len(set(texts)) >= min(len(texts), max(2, share * len(texts)))
-    return words >= WORDS and digits < 0.3 * (letters + digits) and differ
+    return differ and reads_like_text(texts, WORDS)
+
+
+def reads_like_text(texts: Sequence[str], words: float) -> bool:
+    """Whether values are sentences rather than names, links, dates or numbers.
+
+    Scripts without spaces between words count by their signs.
+
+    Args:
+        texts: the values, at least one.
+        words: of a text at least, on average.
+    """
+    joined = "".join(texts)
+    letters = sum(map(str.isalpha, joined))
+    links = sum(text.startswith(("http://", "https://", "/")) and " " not in text for text in texts)
+    if letters < len(joined) / 2 or links > len(texts) / 2:
+        return False
+    if sum(len(text.split()) for text in texts) >= words * len(texts):
+        return True
+    unspaced = sum("\u3040" <= sign <= "\u9fff" or "\u0e00" <= sign <= "\u0e7f" for sign in joined)
+    return unspaced >= letters / 2
 
 
 def looks(tables: Mapping[str, Table], labels: Sequence[str], partial: Collection[str] = ()) -> list[str]:
@@ -185,23 +212,39 @@ def _several(counts: Mapping[str, int]) -> str:
     """Labels that are lists, or joined from others that are labels too."""
     if all(label.startswith("[") and label.endswith("]") for label in counts):
         return "all labels are lists in text: looks like multi-label data"
+    sign = joined_by(counts)
+    joined = sum(sign in label for label in counts)
+    return (
+        f"{joined} {'label is' if joined == 1 else 'labels are'} joined from others by {sign!r}:"
+        " looks like multi-label data"
+        if sign
+        else ""
+    )
+
+
+def joined_by(labels: Collection[str]) -> str:
+    """The sign that joins several labels in one; empty where labels are single ones.
+
+    Args:
+        labels: each once.
+    """
     for sign in SEPARATORS:
-        joined = [label for label in counts if sign in label]
+        joined = [label for label in labels if sign in label]
         parts = Counter(part.strip() for label in joined for part in label.split(sign))
-        alone = set(counts) - set(joined)
+        alone = set(labels) - set(joined)
         again = [part for part, times in parts.items() if times > 1 or part in alone]
-        if len(joined) > 1 and len(again) > MOST * len(parts) and len(parts | Counter(alone)) < len(counts):
-            return f"{len(joined)} labels are joined from others by {sign!r}: looks like multi-label data"
+        if joined and len(again) > MOST * len(parts) and len(parts | Counter(alone)) < len(labels):
+            return sign
     return ""
 
 
 def _is_scale(counts: Mapping[str, int]) -> bool:
     """Whether the labels are values on a scale and no classes that were numbered."""
-    numbers = [whole_number(label) for label in counts]
-    whole = [number for number in numbers if number is not None]
-    if len(whole) == len(counts):
-        return len(whole) >= MANY and max(whole) - min(whole) + 1 > 2 * len(whole)
-    return len(counts) > 2 and all(DECIMAL.fullmatch(label) for label in counts)
+    kind = number_kind(counts)
+    if kind == "whole":
+        numbers = [int(label.partition(".")[0]) for label in counts]
+        return len(numbers) >= MANY and max(numbers) - min(numbers) + 1 > 2 * len(numbers)
+    return kind == "fraction" and len(counts) > 2
 
 
 def text_lines_of(texts: Sequence[str]) -> Iterator[str]:

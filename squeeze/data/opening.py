@@ -15,7 +15,7 @@ from squeeze.data.wording import nearest
 from squeeze.errors import DataError
 from squeeze.runtime import usable_memory
 
-__all__ = ["PREFIX", "home", "open_file", "require_memory", "text_lines"]
+__all__ = ["LONGEST", "PREFIX", "home", "open_file", "require_memory", "text_lines"]
 
 LONGEST = 1 << 24
 """Characters of one line: a longer one is no row of text, and must not fill the memory."""
@@ -124,7 +124,7 @@ def text_lines(path: Path, end: str = "", *, sample: bool = False) -> Iterator[I
         source: BinaryIO = handle
         if sample and size > PREFIX:
             data = handle.read(PREFIX)
-            source = io.BytesIO(data[: data.rfind(b"\n") + 1] or data)
+            source = io.BytesIO(data[: data.rfind(b"\n") + 1] or data[: data.rfind(b"\r") + 1] or data)
         else:
             require_memory(place, f"{size / 1e9:.1f} GB of text", ROOM * size)
         text = io.TextIOWrapper(source, encoding="utf-8-sig", newline=end)

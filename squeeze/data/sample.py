@@ -121,7 +121,7 @@ def _parquet(path: Path, rows: int) -> Sample:
             require_bounded(file, file.schema_arrow.names, place)
             batches = file.iter_batches(batch_size=BATCH, row_groups=_groups(file))
             table = arrow.Table.from_batches(islice(batches, READ // BATCH), schema=file.schema_arrow)
-            columns = table.take(_spread(table.num_rows, rows)).to_pydict()
+            columns = table.take(arrow.array(_spread(table.num_rows, rows), "int64")).to_pydict()
         except (arrow.ArrowException, OSError, ValueError, OverflowError, KeyError) as error:
             raise DataError(f"{place}: not a readable Parquet file ({reason(error)})") from error
     found = {name: class_names(file.schema_arrow.metadata, name) for name in columns}

@@ -17,11 +17,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from squeeze.data.checks import same_text
 from squeeze.data.config import RANDOM, SplitSection
 from squeeze.data.near_duplicates import groups
 from squeeze.data.table import Table
-from squeeze.data.wording import listing, rows_text
+from squeeze.data.wording import listing, rows_text, same_text
 from squeeze.errors import DataError
 
 __all__ = ["DATE", "PARTS", "dates", "split_table"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from squeeze.data.labels import number_kind
+from squeeze.data.looks import joined_by, reads_like_text
 from squeeze.data.sample import Sample
 from squeeze.data.table import as_label
 from squeeze.data.wording import listing, nearest
@@ -29,17 +30,16 @@ LABEL_NAMES = {
 PAIRS = (("premise", "hypothesis"), ("query", "document"), ("query", "passage"), ("question", "context"),
          ("question", "answer"), ("anchor", "positive"))  # fmt: skip
 PAIRED = re.compile(r"(.*?)[_ -]?(?:a|b|1|2)")
-WHOLE = re.compile(r"[+-]?\d+(?:\.0+)?")
-FRACTION = re.compile(r"[+-]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][+-]?\d+)?")
+LEAST_WORDS = 2
+"""Words of a text, on average: questions and commands are short."""
 MOST_LABELS = 200
-"""Different values of a label column; with more it is something else, such as an identifier."""
+"""Different values of a column that is taken for the label by what stands in it alone."""
 LONGEST_LABEL = 6
 """Words of a label name, on average."""
 REPEATED = 0.3
 """Share of the rows: texts with fewer different values are something else, such as names of sources."""
 CLEARLY = 3
 """So many times the words of every other column make one the text, whatever their names are."""
-JOINED = ("|", ";", ",")
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,8 @@ def _look(name: str, values: Sequence[Any]) -> _Look:
     texts = [value if isinstance(value, str) else as_label(value) for value in filled]
     words = sum(len(text.split()) for text in texts) / len(texts)
     different = len(set(texts))
-    return _Look(name, kind, words, different, len(filled), kind == "text" and _reads(texts, words))
+    reads = kind == "text" and reads_like_text(texts, LEAST_WORDS)
+    return _Look(name, kind, words, different, len(filled), reads)
 
 
 def _kind(filled: Sequence[Any]) -> Literal["text", "whole", "fraction", "list", "object", "empty"]:
@@ -132,24 +133,7 @@ def _kind(filled: Sequence[Any]) -> Literal["text", "whole", "fraction", "list",
     for types, kind in (((list, tuple), "list"), ((dict,), "object")):
         if any(isinstance(value, types) for value in filled):
             return kind  # type: ignore[return-value]
-    texts = [value if isinstance(value, str) else as_label(value) for value in filled]
-    if all(WHOLE.fullmatch(text.strip()) for text in texts):
-        return "whole"
-    return "fraction" if all(FRACTION.fullmatch(text.strip()) for text in texts) else "text"
-
-
-def _reads(texts: Sequence[str], words: float) -> bool:
-    """Whether values are sentences rather than names, links, dates or numbers.
-
-    Scripts without spaces between words count by their signs.
-    """
-    joined = "".join(texts)
-    letters = sum(sign.isalpha() for sign in joined)
-    links = sum(text.startswith(("http://", "https://", "/")) and " " not in text for text in texts)
-    if letters < len(joined) / 2 or links > len(texts) / 2:
-        return False
-    unspaced = sum("\u3040" <= sign <= "\u9fff" or "\u0e00" <= sign <= "\u0e7f" for sign in joined)
-    return words >= 2 or unspaced >= letters / 2
+    return number_kind(value if isinstance(value, str) else as_label(value) for value in filled) or "text"
 
 
 def _refuse_tags(sample: Sample, looks: Sequence[_Look], text: str | None) -> None:
@@ -266,26 +250,24 @@ def _refuse_other_tasks(sample: Sample, label: str) -> None:
         )
     if look.kind == "fraction":
         raise _regression(sample.place, [label])
-    sign = _joined([str(value) for value in values])
-    if sign is not None:
+    sign = _joined({str(value) for value in values})
+    if sign:
         raise DataError(
             f"{place}: its values are labels joined by {sign!r}, which looks like multi-label classification,"
             " not supported yet",
             hint="squeeze trains classifiers: one label a row",
         )
-    if look.different > MOST_LABELS or (look.prose and not look.few):
+    if look.different > max(MOST_LABELS, look.filled // 2) or (look.prose and not look.few):
         raise DataError(
             f"{place}: {look.different} different values in {look.filled} rows: is this the label column?",
-            hint=f"a classifier has 2 to {MOST_LABELS} labels; name another column with --label-column NAME",
+            hint="labels stand in many rows each; name another column with --label-column NAME",
         )
 
 
-def _joined(values: Sequence[str]) -> str | None:
-    """The sign that joins several labels in one value; None where values are single labels."""
-    counts = Counter(values)
-    for sign in JOINED:
-        several = [value for value in counts if sign in value]
-        singles: Mapping[str, int] = Counter(part.strip() for value in counts for part in value.split(sign))
-        if several and len(singles) < len(counts) and any(part in counts for part in singles if part):
-            return sign
-    return None
+def _joined(labels: Set[str]) -> str:
+    """The sign that joins several labels in one; empty where none of these stands alone elsewhere."""
+    sign = joined_by(labels)
+    alone = any(
+        part.strip() in labels for label in labels if sign and sign in label for part in label.split(sign)
+    )
+    return sign if alone else ""

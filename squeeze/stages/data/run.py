@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -41,11 +42,11 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], work: Work) -> DataR
         advice = unreadable[0].hint if unreadable else hint(labels)
         raise combine([*(error.message for error in unreadable), *findings.problems], advice)
     warnings = [*split_warnings, *findings.warnings]
-    counts = _write_labelled(config, tables, findings, warnings, work.out)
+    digests = fingerprints(section)
+    counts = _write_labelled(config, tables, findings, digests, warnings, work.out)
     pool = _limit(_joined([_usable(table, tables, section, warnings) for table in extra]), UNLABELLED, config)
     write_unlabelled(work.out, pool.texts)
     if extra:
-        digests = fingerprints(section)
         sums = [digests[source.name] for slot, source in named_sources(section) if slot == UNLABELLED]
         counts[UNLABELLED] = SplitCount(
             rows=len(pool), per_label={}, source=pool.place, sha256=digest_json(sums)
@@ -54,21 +55,27 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], work: Work) -> DataR
 
 
 def _write_labelled(
-    config: DataConfig, tables: Mapping[str, Table], findings: Findings, warnings: list[str], out: Path
+    config: DataConfig,
+    tables: Mapping[str, Table],
+    findings: Findings,
+    digests: Mapping[str, str],
+    warnings: list[str],
+    out: Path,
 ) -> dict[str, SplitCount]:
     """Write every labelled split; adds to the warnings what the limit cut off."""
     labels, counts = config.task.labels, {}
-    digests = fingerprints(config.data)
+    places = {label: i for i, label in enumerate(labels)}
     names = {slot: source.name for slot, source in named_sources(config.data)}
     for split, table in tables.items():
         same, near = (findings.dropped, findings.near) if split == "train" else (frozenset(), frozenset())
         full = table.take([i for i in range(len(table)) if i not in same and i not in near])
         kept = _limit(full, split, config)
         warnings += _labels_lost(split, full, kept, labels)
-        write_split(out, split, kept.texts, [labels.index(label) for label in kept.labels or ()])
+        write_split(out, split, kept.texts, [places[label] for label in kept.labels or ()])
+        rows_of = Counter(kept.labels)
         counts[split] = SplitCount(
             rows=len(kept),
-            per_label={label: (kept.labels or ()).count(label) for label in labels},
+            per_label={label: rows_of[label] for label in labels},
             dropped_duplicates=len(same),
             dropped_near_duplicates=len(near),
             source=table.place,
@@ -132,7 +139,8 @@ def _limit(table: Table, split: str, config: DataConfig) -> Table:
 
 def _labels_lost(split: str, before: Table, after: Table, labels: Sequence[str]) -> list[str]:
     """Warn of labels that the limit cut off."""
-    lost = [label for label in labels if label in (before.labels or ()) and label not in (after.labels or ())]
+    gone = set(before.labels or ()) - set(after.labels or ())
+    lost = [label for label in labels if label in gone]
     return (
         [f"{split}: the limit of {len(after)} rows leaves none with label {', '.join(map(repr, lost))}"]
         if lost
