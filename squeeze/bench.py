@@ -195,8 +195,8 @@ def followed(options: BenchOptions, models: Sequence[Path]) -> None:
     address = parse(options.target)
     for name, (option, places) in ONLY_ON.items():
         if getattr(options, name) != BenchOptions.model_fields[name].default and type(address) not in places:
-            homes = ", ".join(place.__name__.lower() for place in places)
-            raise UsageError(f"{option}: no effect with --target {address}", hint=f"it goes with {homes}")
+            kinds = ", ".join(place.__name__.lower() for place in places)
+            raise UsageError(f"{option}: no effect with --target {address}", hint=f"it goes with {kinds}")
     if options.max_memory is not None and not sys.platform.startswith("linux"):
         raise UsageError(
             "--max-memory: this system cannot limit the memory of a process", hint="leave it out"

@@ -160,8 +160,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if name == LINE
     ]
     if lines:
-        from squeeze.markup import inert
-
         terminalreporter.section("squeeze budgets")
         for line in lines:
-            terminalreporter.write_line(inert(line))
+            terminalreporter.write_line(line)

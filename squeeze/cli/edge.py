@@ -17,9 +17,8 @@ import typer
 
 from squeeze import disk
 from squeeze.cli.app import app
-from squeeze.cli.output import OutputClosed
+from squeeze.cli.output import OutputClosed, note
 from squeeze.errors import SqueezeError, SqueezeWarning, masked
-from squeeze.markup import inert
 
 __all__ = ["main"]
 
@@ -100,7 +99,7 @@ def _warnings_as_lines() -> Iterator[None]:
 
         def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
             if issubclass(category, SqueezeWarning):
-                sys.stderr.write(f"warning: {inert(masked(str(message)))}\n")
+                note(f"warning: {message}")
             else:
                 others(message, category, *rest, **more)
 
@@ -158,4 +157,5 @@ def _say(*messages: str, hint: str = "") -> None:
     lines = [f"error: {message}" for message in messages]
     if hint:
         lines.append(f"hint: {hint}")
-    sys.stderr.write("\n".join(inert(masked(line)) for line in lines) + "\n")
+    for line in lines:
+        note(line)

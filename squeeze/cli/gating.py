@@ -40,22 +40,28 @@ def find_verdict(path: Path, budgets: Sequence[str]) -> tuple[GateResult | Judge
     if budgets:
         hint = "leave --budget out, or give the report of squeeze bench --json"
         raise UsageError(f"{path}: a run is judged by the [budget] of its profile", hint=hint)
+    is_document = path.is_file()
     report = (
-        RunReport.read(path) if path.is_file() else collect(path.absolute().name, open_run(path, judged=True))
+        RunReport.read(path) if is_document else collect(path.absolute().name, open_run(path, judged=True))
     )
     if report.gate is None:
         hint = "the profile needs a [budget], and squeeze run must have come to its end"
         raise UsageError(f"{path}: nothing was judged here", hint=hint)
-    if path.is_file() and report.gate.verdict != (
-        known := overall(each.verdict for each in report.gate.checks)
-    ):
-        told = f"{path}: says {report.gate.verdict}, and its checks say {known}"
-        raise Corrupt(told, hint="make the report again, or judge the folder of the run")
+    if is_document:
+        _require_consistent(path, report.gate)
     return report.gate, [
         checks_text(report.gate.checks),
         f"verdict on {report.gate.form}: {report.gate.verdict}",
         *map(visible, coverage(report)),
     ]
+
+
+def _require_consistent(path: Path, gate: GateResult) -> None:
+    """Refuse a report, which has no digest, whose verdict does not follow from its checks."""
+    expected = overall(check.verdict for check in gate.checks)
+    if gate.verdict != expected:
+        message = f"{path}: says {gate.verdict}, and its checks say {expected}"
+        raise Corrupt(message, hint="make the report again, or judge the folder of the run")
 
 
 def _kind(path: Path) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from squeeze.cli.bench_table import save_markdown
 from squeeze.cli.options import AsJson
 from squeeze.cli.output import emit, emit_json, shown, writable
 
@@ -53,7 +54,7 @@ def report(
         for (name, stages), line in zip(opened.items(), lines, strict=True)
     ]
     if markdown is not None:
-        write_text(markdown, reports_markdown(found))
+        save_markdown(markdown, reports_markdown(found))
     if html is not None:
         write_text(html, _page(opened, lines, texts=not no_texts))
     if as_json:
