@@ -33,6 +33,7 @@ __all__ = [
     "Results",
     "StudentSet",
     "TeacherSet",
+    "call",
     "cli",
     "complete",
     "ratio",
@@ -77,6 +78,19 @@ def cli(function: Callable[..., None]) -> None:
 def squeeze(*arguments: str | Path) -> list[str]:
     """The `squeeze` command of this Python, as words to start."""
     return [sys.executable, "-m", "squeeze", *map(str, arguments)]
+
+
+def call(folder: Path, *arguments: str | Path, limit_s: float) -> subprocess.CompletedProcess[str]:
+    """Run the `squeeze` command of this source in a folder."""
+    paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    return subprocess.run(
+        squeeze(*arguments),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=limit_s,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
 
 
 def write(folder: Path, name: str, record: dict[str, Any]) -> Path:

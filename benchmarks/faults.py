@@ -9,7 +9,6 @@ or the message. A case that this machine cannot run (no root, so no small disk) 
 from __future__ import annotations
 
 import json
-import os
 import re
 import resource
 import shutil
@@ -24,7 +23,7 @@ import numpy as np
 import onnx
 import typer
 
-from benchmarks.common import RESULTS, Results, cli, squeeze, write
+from benchmarks.common import RESULTS, Results, call, cli, write
 from squeeze.cli.output import shown
 from squeeze.errors import GateFailed
 
@@ -70,19 +69,10 @@ class Place:
     folder: Path
     faults: Path
 
-    def call(self, *arguments: str | Path, environment: Mapping[str, str] | None = None) -> Ran:
+    def call(self, *arguments: str | Path) -> Ran:
         """Call `squeeze` in the folder."""
-        root = Path(__file__).resolve().parent.parent
-        paths = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run(
-            squeeze(*arguments),
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_S,
-            env={**os.environ, "PYTHONPATH": paths, **(environment or {})},
-        )
+        done = call(self.folder, *arguments, limit_s=LIMIT_S)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         return Ran(done.returncode, done.stdout, done.stderr, seconds)

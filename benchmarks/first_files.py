@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import random
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +22,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.common import ENDED, RESULTS, ROOT, DataRoot, Results, cli, read, squeeze, write
+from benchmarks.common import ENDED, RESULTS, DataRoot, Results, call, cli, read, write
 from squeeze.cli.output import shown
 from squeeze.errors import GateFailed
 
@@ -214,16 +212,8 @@ def small_teacher(folder: Path, texts: Sequence[str]) -> str:
 
 def _call(folder: Path, *words: str) -> dict[str, Any]:
     """One command: exit code, seconds, and the lines that say what was wrong or assumed."""
-    paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     started = time.monotonic()
-    done = subprocess.run(
-        squeeze(*words),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        env={**os.environ, "PYTHONPATH": paths},
-    )
+    done = call(folder, *words, limit_s=LIMIT_S)
     lines = [x for x in done.stderr.splitlines() if x.startswith(("error:", "hint:", "warning:", "note:"))]
     return {"exit": done.returncode, "seconds": round(time.monotonic() - started, 1), "lines": lines}
 

@@ -14,6 +14,7 @@ from squeeze.cli import main
 from squeeze.stages.bench.stage import BenchSection
 from tests import finished_run
 from tests import tiny_onnx as tiny
+from tests.test_cli import PROFILE
 
 
 @pytest.fixture(scope="module")
@@ -140,22 +141,9 @@ def test_texts_are_left_out_of_a_page_only(capsys):
     )
 
 
-PROFILE = """
-name = "x"
-[task]
-labels = ["yes", "no"]
-[data]
-train = "a.csv"
-validation = "b.csv"
-test = "c.csv"
-[teacher]
-model = "builtin:minilm-l6"
-"""
-
-
 @pytest.mark.parametrize("command", ["run", "plan"])
 def test_a_section_that_is_read_later_is_not_set(command, capsys, tmp_path):
-    (tmp_path / "p.toml").write_text(PROFILE)
+    (tmp_path / "p.toml").write_text(f'{PROFILE}[teacher]\nmodel = "builtin:minilm-l6"\n')
     words = [command, str(tmp_path / "p.toml"), "--until", "data", "--set", "teacher.keep_base=true"]
     line = refused(capsys, words)
     assert line == "--set teacher.keep_base: no effect, teacher reads it and the run ends with data"

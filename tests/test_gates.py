@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.profile_mutations import document
 from squeeze.cli import main
 from tests import tiny
 
@@ -81,34 +82,25 @@ def home(models, tmp_path, monkeypatch) -> Path:
 
 
 def put(place: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    """One value put in; None takes it out."""
+
     def change(data: dict[str, Any]) -> None:
         *above, key = place.split(".")
         here: Any = data
         for step in above:
             here = here[int(step)] if isinstance(here, list) else here.setdefault(step, {})
         here[int(key) if isinstance(here, list) else key] = value
+        if value is None:
+            del here[key]
 
     return change
-
-
-def toml(value: Any) -> str:
-    if isinstance(value, dict):
-        return (
-            "{"
-            + ", ".join(
-                f"{json.dumps(key)} = {toml(entry)}" for key, entry in value.items() if entry is not None
-            )
-            + "}"
-        )
-    return "[" + ", ".join(map(toml, value)) + "]" if isinstance(value, list) else json.dumps(value)
 
 
 def write(home: Path, *changes: Callable[[dict[str, Any]], None]) -> str:
     data = copy.deepcopy(base())
     for change in changes:
         change(data)
-    text = "".join(f"{json.dumps(key)} = {toml(value)}\n" for key, value in data.items() if value)
-    (home / "x.toml").write_text(text)
+    (home / "x.toml").write_text(document(data))
     return "x.toml"
 
 

@@ -9,7 +9,8 @@ import pytest
 from benchmarks import reader_cases, readers
 from benchmarks.readers_section import readers as section
 from squeeze.errors import StageFailed
-from squeeze.models import families, guard
+from squeeze.models import guard
+from tests.models.test_guard import break_reader, shifted
 
 
 @pytest.mark.parametrize("family", reader_cases.FAMILIES)
@@ -25,14 +26,7 @@ def equal_case() -> reader_cases.Case:
 def test_a_silent_difference_would_be_seen(monkeypatch):
     assert readers.tried(equal_case(), 40)["outcome"] == "equal"
     monkeypatch.setattr(guard, "prove", lambda *_: ())
-    whole = families.read
-
-    def broken(model, **more):
-        copy = whole(model, **more)
-        copy.positions.data.copy_(copy.positions.roll(1, 0))
-        return copy
-
-    monkeypatch.setattr(families, "read", broken)
+    break_reader(monkeypatch, shifted)
     found = readers.tried(equal_case(), 40)
     assert found["outcome"] == "silent"
     assert "logits" in found["message"]
@@ -40,14 +34,7 @@ def test_a_silent_difference_would_be_seen(monkeypatch):
 
 
 def test_a_wrong_refusal_would_be_seen(monkeypatch):
-    whole = families.read
-
-    def broken(model, **more):
-        copy = whole(model, **more)
-        copy.positions.data.copy_(copy.positions.roll(1, 0))
-        return copy
-
-    monkeypatch.setattr(families, "read", broken)
+    break_reader(monkeypatch, shifted)
     assert readers.tried(equal_case(), 40)["outcome"] == "wrongly refused"
 
 

@@ -104,18 +104,23 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("trained", [False, True])
-@pytest.mark.parametrize("kind", BROKEN)
-def test_a_broken_copy_is_refused(kind, trained, folder, monkeypatch):
+def break_reader(monkeypatch: pytest.MonkeyPatch, change: Callable[[Encoder], None]) -> None:
+    """Let every copy of a teacher be changed after it is read."""
     whole = families.read
 
     def broken(model: Any, **more: Any) -> Encoder:
         copy = whole(model, **more)
         with torch.no_grad():
-            BROKEN[kind](copy)
+            change(copy)
         return copy
 
     monkeypatch.setattr(families, "read", broken)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_copy_is_refused(kind, trained, folder, monkeypatch):
+    break_reader(monkeypatch, BROKEN[kind])
     with pytest.raises(ProfileError, match=r"train\.csv: row \d+ .*: the copy .* answers \[.*transformers"):
         prove(folder, trained=trained)
 
@@ -123,15 +128,7 @@ def test_a_broken_copy_is_refused(kind, trained, folder, monkeypatch):
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_every_family_is_guarded(family, tmp_path, monkeypatch):
     tiny.save_classifier(tmp_path, family, initializer_range=0.5)
-    whole = families.read
-
-    def broken(model: Any, **more: Any) -> Encoder:
-        copy = whole(model, **more)
-        with torch.no_grad():
-            shifted(copy)
-        return copy
-
-    monkeypatch.setattr(families, "read", broken)
+    break_reader(monkeypatch, shifted)
     with pytest.raises(ProfileError, match="the copy that students are carved from answers"):
         prove(tmp_path, texts=PLAIN)
 
