@@ -202,7 +202,7 @@ def _gate(out: Path, labels: list[str], texts: list[str]) -> dict[str, Any]:
         {"name": "p95_ms", "value": 2.0, "limit": 4.0, "unit": "ms", "verdict": "pass", "note": "quick"},
         {"name": "size_mb", "value": 0.3, "limit": 0.2, "unit": "MB", "verdict": "fail"},
     ]
-    return {"verdict": "fail", "form": "int8-dynamic", "checks": checks}
+    return {"verdict": "fail", "form": "int8-dynamic", "checks": checks, "targets": ["cpu"]}
 
 
 CONFIGS: Mapping[str, Any] = {

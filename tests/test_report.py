@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from squeeze.artifact import Artifact
+from squeeze.budget import BudgetSection
 from squeeze.cli import main
 from squeeze.core.metrics import Quality
 from squeeze.errors import Corrupt, UsageError
 from squeeze.report import ModelRow, RunReport, collect, to_markdown, to_text
 from squeeze.report.collecting import with_retention
-from squeeze.report.coverage import NOTHING, coverage, outcome
+from squeeze.report.coverage import LIMITS, NOTHING, coverage, outcome
 from squeeze.report.teacher_time import of_all, of_one
 from squeeze.stages.bench.stage import TeacherTime
 from squeeze.stages.gate.stage import Check, GateResult
@@ -70,8 +71,7 @@ def report() -> RunReport:
         splits=("test", "validation", "far"),
         rows=tuple(with_retention(rows)),
         teacher_time=TEACHER_TIME,
-        targets=("cpu",),
-        gate=GateResult(verdict="fail", form="int8-dynamic", checks=checks),
+        gate=GateResult(verdict="fail", form="int8-dynamic", checks=checks, targets=("cpu",)),
         digests={"teacher": "0" * 64},
     )
 
@@ -125,8 +125,8 @@ def judged(*checks: tuple[str, str], targets: tuple[str, ...] = ("cpu",)) -> Run
         Check(name=name, value=1.0, limit=1.0, unit="", verdict=verdict)  # type: ignore[arg-type]
         for name, verdict in checks
     )
-    gate = GateResult(verdict="pass", form="fp32", checks=made)
-    return report().model_copy(update={"gate": gate, "targets": targets})
+    gate = GateResult(verdict="pass", form="fp32", checks=made, targets=targets)
+    return report().model_copy(update={"gate": gate})
 
 
 def test_a_verdict_names_what_it_covers_and_what_it_does_not():
@@ -145,6 +145,11 @@ def test_a_verdict_names_what_it_covers_and_what_it_does_not():
     ]
     (nothing,) = coverage(report().model_copy(update={"gate": None}))
     assert nothing == "Nothing was judged: the run has no budget, or ended before the gate."
+
+
+def test_each_limit_of_a_budget_is_in_the_coverage():
+    settings = {"form", "target", "confidence"}
+    assert {key for keys in LIMITS.values() for key in keys} == set(BudgetSection.model_fields) - settings
 
 
 def test_an_outcome_names_the_limits():

@@ -68,7 +68,6 @@ def collect(name: str, artifacts: Mapping[str, Artifact], run: str = "") -> RunR
         prune=encoder if isinstance(encoder, PruneResult) else None,
         quantize=encoder if isinstance(encoder, QuantizeResult) else None,
         teacher_time=bench.teacher if bench else None,
-        targets=tuple(dict.fromkeys(each.target for each in bench.measurements)) if bench else (),
         gate=parsed(artifacts.get("verdict"), GateResult),
         warnings=_warnings(artifacts.values()),
         digests={kind: found.digest for kind, found in artifacts.items()},

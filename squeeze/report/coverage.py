@@ -11,7 +11,7 @@ __all__ = ["NOTHING", "coverage", "outcome"]
 
 NOTHING = "Nothing was judged: the run has no budget, or ended before the gate."
 LIMITS: Mapping[str, tuple[str, ...]] = {
-    "latency": ("p50_ms", "p90_ms", "p95_ms", "p99_ms"),
+    "latency": ("p50_ms", "p95_ms", "p99_ms"),
     "load time": ("load_ms",),
     "peak memory": ("rss_mb",),
     "size": ("size_mb",),
@@ -30,7 +30,7 @@ def coverage(report: RunReport) -> Iterator[str]:
         return
     keys = {_key(check) for check in gate.checks}
     judged = [name for name, limits in LIMITS.items() if keys & set(limits)]
-    timed = report.targets if set(TIMES) & set(judged) else ()
+    timed = gate.targets if set(TIMES) & set(judged) else ()
     where = f", timed on {' and '.join(timed)} only" if timed else ""
     yield f"Judged: {', '.join(judged) or 'nothing'} of {gate.form}{where}."
     if undecided := _named(gate, "inconclusive"):

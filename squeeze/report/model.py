@@ -58,8 +58,6 @@ class RunReport(Document):
     """what rounding took, and what training gave back"""
     teacher_time: TeacherTime | None = None
     """how long the teacher takes beside the exported files"""
-    targets: tuple[str, ...] = ()
-    """where the exported files were timed"""
     gate: GateResult | None = None
     warnings: tuple[str, ...] = ()
     """what the stages found that is no reason to stop"""

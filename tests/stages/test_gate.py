@@ -145,6 +145,19 @@ def test_the_last_form_is_judged_and_the_verdict_written(stage):
     assert GateResult.parse(json.loads((out / FILE).read_text())) == result
 
 
+def test_a_verdict_names_the_targets_that_it_is_of(stage, tmp_path):
+    assert stage({"p95_ms": 5.0})[0].targets == ("cpu",)
+    both = [measurement("model.int8.onnx", form="int8-dynamic", target=name) for name in ("cpu", "gpu")]
+    artifact.write_json(tmp_path / "measurements" / MEASUREMENTS, Report(measurements=tuple(both)).plain())
+    made = {
+        name: artifact.load(tmp_path / name, verify=False) for name in ("bundle", "teacher", "measurements")
+    }
+    for budget, expected in (({}, ("cpu", "gpu")), ({"target": "gpu"}, ("gpu",))):
+        config = GateConfig.parse({"budget": {"p95_ms": 5.0, **budget}})
+        work = Work(out=tmp_path, scratch=tmp_path, cache=tmp_path)
+        assert STAGE.run(config, made, work).targets == expected
+
+
 def test_another_form_can_be_judged(stage):
     result, _ = stage({"form": "fp32", "p95_ms": 5.0, "accuracy": 0.5})
     assert (result.verdict, result.form) == ("fail", "fp32")

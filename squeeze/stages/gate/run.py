@@ -30,18 +30,22 @@ def run(config: GateConfig, inputs: Mapping[str, Artifact], work: Work) -> GateR
     forms: Mapping[str, Any] = bundle.result["forms"]
     form = _form(config.budget, forms)
     report = Report.read(inputs["measurements"].path / MEASUREMENTS)
+    measured = [
+        each for each in report.measurements if each.form == form and _is_judged(each, config.budget.target)
+    ]
     checks = judge(
         config.budget,
-        [
-            each
-            for each in report.measurements
-            if each.form == form and _is_judged(each, config.budget.target)
-        ],
+        measured,
         quality=_quality(forms[form]),
         teacher=_quality(inputs["teacher"].result),
         labels=_labels(bundle.path / "labels.json"),
     )
-    result = GateResult(verdict=overall(check.verdict for check in checks), form=form, checks=checks)
+    result = GateResult(
+        verdict=overall(check.verdict for check in checks),
+        form=form,
+        checks=checks,
+        targets=tuple(each.target for each in measured),
+    )
     write_json(work.out / FILE, result.plain())
     return result
 

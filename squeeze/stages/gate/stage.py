@@ -36,6 +36,8 @@ class GateResult(Frozen):
     verdict: Literal["pass", "fail", "inconclusive"]
     form: str
     checks: tuple[Check, ...]
+    targets: tuple[str, ...] = ()
+    """where the judged form was timed"""
 
 
 def run(config: GateConfig, inputs: Mapping[str, Artifact], work: Work) -> GateResult:
@@ -48,7 +50,7 @@ def run(config: GateConfig, inputs: Mapping[str, Artifact], work: Work) -> GateR
 STAGE = Stage(
     name="gate",
     section="budget",
-    version=2,
+    version=3,
     takes={"teacher": "teacher", "bundle": "bundle", "measurements": "measurements"},
     gives="verdict",
     config=GateConfig,
