@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from squeeze.artifact import write_text
 from squeeze.cli.output import emit
 from squeeze.errors import visible
 
@@ -55,7 +56,10 @@ def save_markdown(path: Path, text: str) -> None:
     """Write a file, or add to it where it is the summary of a GitHub step, which is not ours alone."""
     given = os.environ.get(SUMMARY)
     shared = bool(given) and os.path.realpath(path) == os.path.realpath(given or "")
-    with path.open("a" if shared else "w", encoding="utf-8") as file:
+    if not shared and (path.is_file() or not path.exists()):
+        write_text(path, text)
+        return
+    with path.open("a", encoding="utf-8") as file:  # a pipe too is only added to
         file.write(f"\n{text}" if shared else text)  # an empty line: what stands there may not end with one
 
 
