@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from squeeze.errors import SqueezeError, StageFailed
 
-__all__ = ["HINT", "guarded", "reason"]
+__all__ = ["HINT", "failure", "guarded"]
 
 HINT = "free space, then run again"
 FULL, QUOTA, READ_ONLY = "no space left", "the disk quota is exceeded", "the file system is read-only"
@@ -25,12 +25,12 @@ TEXTS: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
-def reason(error: BaseException) -> str | None:
+def failure(error: BaseException) -> str | None:
     """Why the disk took no more, if that is what an exception or one of its causes reports.
 
-    >>> reason(RuntimeError("I/O error: No space left on device (os error 28)"))
+    >>> failure(RuntimeError("I/O error: No space left on device (os error 28)"))
     'no space left'
-    >>> reason(ValueError("no such label")) is None
+    >>> failure(ValueError("no such label")) is None
     True
     """
     seen: set[int] = set()
@@ -64,7 +64,7 @@ def guarded(what: str) -> Iterator[None]:
     except SqueezeError:
         raise
     except Exception as error:
-        full = reason(error)
+        full = failure(error)
         if full is not None:
             raise StageFailed(f"{what}: {full}", hint=HINT) from error
         if isinstance(error, OSError):  # a lost mount, or rights, is no bug of a stage

@@ -418,11 +418,11 @@ def test_a_full_disk_is_named_whoever_reports_it(home, error, told, monkeypatch,
 def test_a_cause_that_is_a_full_disk_counts_and_others_do_not():
     wrapped = RuntimeError("training stopped")
     wrapped.__cause__ = OSError(errno.ENOSPC, "No space left on device")
-    assert disk.reason(wrapped) == "no space left"
+    assert disk.failure(wrapped) == "no space left"
     wrapped.__cause__ = None
-    assert disk.reason(wrapped) is None
+    assert disk.failure(wrapped) is None
     wrapped.__context__ = wrapped  # a circle
-    assert disk.reason(wrapped) is None
+    assert disk.failure(wrapped) is None
 
 
 def test_another_failure_of_the_system_is_no_bug(home):

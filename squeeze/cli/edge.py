@@ -127,7 +127,7 @@ def _explain(error: Exception) -> int:
         return _interrupted()
     if isinstance(error, typer.TyperException):
         return _usage(error)
-    full = disk.reason(error)
+    full = disk.failure(error)
     if full is not None:
         place = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
         _say(f"{place}{full}", hint=disk.HINT)
