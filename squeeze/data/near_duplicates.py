@@ -42,7 +42,7 @@ CHUNK, BATCH, RECENT = 1 << 16, 1 << 10, 64
 """Pairs, and texts, that are worked on at once; texts whose shingles are kept."""
 SEED = 1
 LINK = re.compile(r"^\W*(?:https?:|www\.)", re.IGNORECASE)
-EDGES = re.compile(r"^[\W_]+|[\W_]+$")
+MARKS = re.compile(r"[\W_]*")
 
 Shingles = frozenset[str]
 
@@ -56,8 +56,23 @@ def shingles(text: str) -> Shingles:
     words = unicodedata.normalize("NFKC", text).casefold().split()
     if len(words) < LEAST_WORDS:
         return frozenset()
-    clean = ["<link>" if LINK.match(word) else EDGES.sub("", word) or word for word in words]
+    clean = ["<link>" if LINK.match(word) else _bare(word) for word in words]
     return frozenset(f"{left} {right}" for left, right in pairwise(clean))
+
+
+def _bare(word: str) -> str:
+    """A word without marks at its ends, unless it is nothing else.
+
+    Each end is matched from outside: a search for marks before the end takes the square of their number.
+    """
+    first, last = _marks(word), len(word) - _marks(word[::-1])
+    return word[first:last] or word
+
+
+def _marks(word: str) -> int:
+    """How many marks a word begins with."""
+    match = MARKS.match(word)
+    return match.end() if match else 0
 
 
 def similarity(left: Shingles, right: Shingles) -> float:

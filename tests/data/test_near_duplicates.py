@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -55,6 +56,14 @@ def test_links_marks_and_capitals_do_not_count() -> None:
     assert shingles(one) == shingles('we NEED "clean" water and food at http://example.org/?a=1 once')
     assert "food at" in shingles(one)
     assert "at <link>" in shingles(one)
+
+
+@pytest.mark.parametrize("marks", [",", '"', "_"])
+def test_a_long_run_of_marks_takes_no_time_of_its_own(marks: str) -> None:
+    started = time.process_time()
+    found = shingles(f"{EIGHT} a{marks * 200_000}b {marks * 200_000} {marks * 9}we{marks * 9}")
+    assert time.process_time() - started < 5.0  # the square of 200,000 takes minutes
+    assert f"{marks * 200_000} we" in found
 
 
 def test_seven_words_are_not_compared() -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import onnx_ir as ir
 
 from squeeze.errors import UsageError, brief, reason
+from squeeze.graphs.complaints import complaints
 from squeeze.graphs.readiness import border, operators, placement, quantizers
 from squeeze.graphs.readiness.facts import STANDARD
 from squeeze.graphs.readiness.issue import Issue
@@ -91,7 +90,7 @@ def examine(path: Path) -> Readiness:
         raise UsageError(f"{path}: {'empty file' if path.is_file() else 'no such file'}")
     external.check(path)
     try:
-        with _complaints() as found:
+        with complaints() as found:
             model = ir.load(path)
     except Exception as error:  # onnx-ir and protobuf raise whatever comes
         raise UsageError(
@@ -102,21 +101,6 @@ def examine(path: Path) -> Readiness:
     if found:
         raise UsageError(f"{path}: not a valid ONNX model ({brief(found[0])})", hint="export the model again")
     return inspect(model, path.name)
-
-
-@contextmanager
-def _complaints() -> Iterator[list[str]]:
-    """What onnx-ir logs of a graph that it reads although it is wrong, and keep it off the terminal."""
-    found: list[str] = []
-    logger, handler = logging.getLogger("onnx_ir"), logging.Handler(logging.WARNING)
-    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
-    spread, logger.propagate = logger.propagate, False
-    logger.addHandler(handler)
-    try:
-        yield found
-    finally:
-        logger.removeHandler(handler)
-        logger.propagate = spread
 
 
 def inspect(model: ir.Model, name: str = "model") -> Readiness:
