@@ -16,7 +16,6 @@ datasketch, and measures what is found and what is dropped wrongly.
 from __future__ import annotations
 
 import re
-import unicodedata
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
@@ -25,6 +24,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from squeeze.data.wording import same_text
 from squeeze.runtime import need
 
 __all__ = ["LEAST_WORDS", "THRESHOLD", "groups", "shingles", "similar_rows", "similarity"]
@@ -51,9 +51,9 @@ def shingles(text: str) -> Shingles:
     """The pairs of neighbouring words of a text; none for a text of fewer than `LEAST_WORDS` words.
 
     >>> sorted(shingles("Please send WATER to us, http://t.co/x now thanks"))[:3]
-    ['now thanks', 'please send', 'send water']
+    ['<link> now', 'now thanks', 'please send']
     """
-    words = unicodedata.normalize("NFKC", text).casefold().split()
+    words = same_text(text).split()
     if len(words) < LEAST_WORDS:
         return frozenset()
     clean = ["<link>" if LINK.match(word) else _bare(word) for word in words]

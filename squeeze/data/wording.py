@@ -14,6 +14,8 @@ LONGEST = 60
 """How many characters of a name a message shows."""
 SHOWN = 5
 """How many row numbers or names a message shows before it only counts."""
+AT_ONCE = 256
+"""Characters of a word that are normalized at once: to order marks takes the square of their number."""
 
 
 def rows_text(rows: Sequence[int]) -> str:
@@ -47,7 +49,11 @@ def same_text(text: str) -> str:
     >>> same_text("  HELP  me ") == same_text("help me")
     True
     """
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    words = (
+        "".join(unicodedata.normalize("NFKC", word[at : at + AT_ONCE]) for at in range(0, len(word), AT_ONCE))
+        for word in text.split()
+    )
+    return " ".join(" ".join(words).casefold().split())
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -63,7 +63,7 @@ def histogram(
         heights: from low to high.
 
     >>> histogram([1.0, 1.1, 1.2, 3.9], (1.0, 4.0), width=3, heights="123")
-    '3 1'
+    '3 2'
     """
     counts, _ = np.histogram(np.asarray(values, dtype=np.float64), bins=width, range=span)
     most = max(int(counts.max()), 1)

@@ -66,6 +66,13 @@ def test_a_long_run_of_marks_takes_no_time_of_its_own(marks: str) -> None:
     assert f"{marks * 200_000} we" in found
 
 
+def test_a_long_run_of_combining_marks_takes_no_time_of_its_own() -> None:
+    started = time.process_time()
+    found = shingles(f"{EIGHT} a{chr(0x301) + chr(0x323)}{(chr(0x301) + chr(0x323)) * 100_000} again")
+    assert time.process_time() - started < 5.0  # all at once takes a minute
+    assert len(found) == 9
+
+
 def test_seven_words_are_not_compared() -> None:
     seven = "we need clean water and food now"
     assert shingles(seven) == frozenset()
