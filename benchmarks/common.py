@@ -45,6 +45,8 @@ __all__ = [
 
 ROOT = Path(__file__).resolve().parent.parent
 PROFILES = Path(__file__).resolve().parent / "profiles"
+NO_SOURCE = (":!benchmarks/results", ":!benchmarks/RESULTS.md")
+"""What a campaign may change without being another program: results that were written before its own."""
 RESULTS = Path(__file__).resolve().parent / "results"
 LIBRARIES = ("torch", "transformers", "onnx", "onnxruntime", "numpy")
 ENDED = frozenset({0, 1, 5})
@@ -142,7 +144,7 @@ def _head() -> dict[str, Any]:
         "command": _command(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _git("rev-parse", "--short=12", "HEAD"),
-        "clean": _git("status", "--porcelain", "--untracked-files=no") == "",
+        "clean": _git("status", "--porcelain", "--untracked-files=no", "--", ".", *NO_SOURCE) == "",
         "environment": environment(),
         "versions": versions(LIBRARIES),
     }
