@@ -104,6 +104,19 @@ def test_other_columns_of_text_are_named():
     assert choose(Sample("s", {"text": PROSE, "label": NAMES, "note": notes}), None, None).unused == ("note",)
 
 
+def test_a_named_column_may_hold_many_labels():
+    texts = [f"{PROSE[i % 60]} {i}" for i in range(900)]
+    labels = [f"class {i % 300}" for i in range(900)]
+    assert picked({"text": texts, "label": labels}, "text", "label") == ("text", "label")
+    with pytest.raises(DataError, match="500 different values in 900 rows: is this the label column"):
+        picked({"text": texts, "label": [f"class {i % 500}" for i in range(900)]}, "text", "label")
+
+
+def test_whole_numbers_with_a_point_are_labels():
+    assert picked({"text": PROSE, "label": [float(i % 4) for i in range(60)]}) == ("text", "label")
+    assert picked({"text": PROSE, "label": [f"{i % 4}.0" for i in range(60)]}) == ("text", "label")
+
+
 BACK = PROSE[::-1]
 LISTS = [["a", "b"]] * 60
 FRACTIONS = [i / 7 for i in range(60)]

@@ -133,7 +133,14 @@ class _Body:
 
 
 def require_separator(place: str, header: Sequence[str], delimiter: str, text: str) -> None:
-    """Name the separator that a file really has, where it is not the one of its ending."""
+    """Name the separator that a file really has, where it is not the one of its ending.
+
+    Args:
+        place: of the file.
+        header: its cells, cut at the delimiter.
+        delimiter: of its ending.
+        text: the text column that is looked for; empty where any will do.
+    """
     if len(header) != 1 or header[0] == text:
         return
     other = max(SEPARATORS, key=header[0].count)
@@ -142,8 +149,9 @@ def require_separator(place: str, header: Sequence[str], delimiter: str, text: s
         hint = {",": "name it .csv", "\t": "name it .tsv"}.get(
             other, "save it with a comma between the cells"
         )
+        missing = f"no text column {text!r}; " if text else ""
         raise DataError(
-            f"{place}: no text column {text!r}; the file looks separated by {SEPARATORS[other]}, "
+            f"{place}: {missing}the file looks separated by {SEPARATORS[other]}, "
             f"not {SEPARATORS[delimiter]}: its columns would be {listing(map(shown, names))}",
             hint=hint,
         )

@@ -257,7 +257,7 @@ def _refuse_other_tasks(sample: Sample, label: str) -> None:
             " not supported yet",
             hint="squeeze trains classifiers: one label a row",
         )
-    if look.different > max(MOST_LABELS, look.filled // 2) or (look.prose and not look.few):
+    if look.different > (look.filled // 2 if look.prose else max(MOST_LABELS, look.filled // 2)):
         raise DataError(
             f"{place}: {look.different} different values in {look.filled} rows: is this the label column?",
             hint="labels stand in many rows each; name another column with --label-column NAME",

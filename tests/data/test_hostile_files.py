@@ -64,6 +64,26 @@ def test_a_sample_holds_the_first_rows_and_their_numbers(tmp_path: Path) -> None
     assert demo == read("builtin:crisis-demo", "train", SECTION).take(range(10))
 
 
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+def test_a_cell_as_long_as_a_book_is_text(tmp_path: Path, ending: str) -> None:
+    book = "word " * 100_000
+    mark = "\t" if ending == "tsv" else ","
+    path = write(tmp_path / f"a.{ending}", f"text{mark}label\n{book}{mark}x\n")
+    assert read(str(path), "train", SECTION).texts == (book,)
+
+
+def test_a_sample_of_lines_that_end_as_on_old_computers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "PREFIX", 100)
+    path = write(tmp_path / "a.csv", "text,label\r" + "".join(f'"text {i}",x\r' for i in range(100)))
+    table = sample(str(path), "train", SECTION)
+    assert table is not None
+    assert table.texts[:2] == ("text 0", "text 1")
+    assert all(text == f"text {i}" for i, text in enumerate(table.texts))  # none is cut
+    assert 3 < len(table) < 10
+
+
 def test_a_hub_set_is_not_sampled() -> None:
     assert sample("hf:owner/set", "train", SECTION) is None
 
