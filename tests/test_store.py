@@ -571,7 +571,11 @@ def test_a_signal_ends_a_run_like_an_interrupt(home, number, code):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     program = PROGRAM.format(home=str(home), out=str(home / "runs"))
     process = subprocess.Popen(
-        [sys.executable, "-c", program], env=environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", program],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # under nohup it is ignored
     )
     until = time.monotonic() + 60
     while not (cache / "hanging").exists():
