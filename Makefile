@@ -3,8 +3,7 @@ PYTHON ?= python3
 PROFILE ?= profiles/bert_crisis_tiny.toml
 BIN := .venv/bin
 JOBS ?= 2
-# Two OpenMP pools on two cores slow each other down tenfold: one thread for each test process. A file stays with one
-# process, so that what its tests share is made once.
+# Two OpenMP pools on two cores slow each other down tenfold: one thread a process. A file's tests share what they make.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 WHOLE := 'squeeze/core/*,squeeze/artifact.py,squeeze/profile/*,squeeze/pipeline/*' # every branch is covered
 TORCH := 2.13.0

@@ -283,7 +283,8 @@ def test_stages_that_change_a_student_plan(kind, home):
 
 
 @pytest.mark.parametrize("profile", [ROOT / "profiles" / "smoke.toml", "x.toml"], ids=["smoke", "local"])
-def test_plan_loads_no_torch_and_holds_to_its_limits(profile, home):
+def test_plan_loads_no_torch_and_holds_to_its_limits(profile, home, monkeypatch):
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # measuring coverage takes time of its own
     write(home)
     code = (
         "import re, sys, time\n"

@@ -74,7 +74,14 @@ def test_rows_are_selected_as_they_are_stored(table):
     rows = np.array([0, 3, 50, 51, 7])
     small = slicing.select_rows(whole, rows)
     assert small.shape.vocabulary == 5
-    assert torch.equal(small.embedding.table(), whole.embedding.table()[torch.from_numpy(rows)])
+    expected = whole.embedding.table()[torch.from_numpy(rows)]
+    if table == "factorised":  # a matrix product, whose last bit may depend on the number of rows
+        stored, kept = whole.embedding.state_dict(), small.embedding.state_dict()
+        assert torch.equal(kept["weight"], stored["weight"][torch.from_numpy(rows)])
+        assert torch.equal(kept["project.weight"], stored["project.weight"])
+        assert (small.embedding.table() - expected).abs().max() < 1e-6
+    else:
+        assert torch.equal(small.embedding.table(), expected)
     if table == "product":
         assert torch.equal(small.embedding.weight, whole.embedding.weight)
 
