@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from squeeze.artifact import write_text
 from squeeze.cli.output import emit
 from squeeze.errors import visible
 
@@ -54,6 +53,8 @@ def save(report: BenchReport, judgement: Judgement | None, junit: Path | None, m
 
 def save_markdown(path: Path, text: str) -> None:
     """Write a file, or add to it where it is the summary of a GitHub step, which is not ours alone."""
+    from squeeze.artifact import write_text
+
     given = os.environ.get(SUMMARY)
     shared = bool(given) and os.path.realpath(path) == os.path.realpath(given or "")
     if not shared and (path.is_file() or not path.exists()):
