@@ -59,6 +59,24 @@ def refusal(data: dict[str, Any]) -> list[str]:
     return caught.value.message.splitlines()
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_an_engine_is_made_from_a_form_that_is_written(precision):
+    form = "int8-static" if precision == "int8" else "fp32"
+    tensorrt = {"precision": precision}
+    others = [each for each in ("fp32", "int8-static", "int8-dynamic") if each != form]
+    (line,) = refusal(changed("export", {"forms": others, "tensorrt": tensorrt}))
+    said = f"{precision} is made from {form}, which [export] forms must name"
+    assert line == f"x.toml: [export.tensorrt] precision: {said}"
+    assert parse(changed("export", {"forms": [form], "tensorrt": tensorrt}), "x.toml", Path("/p")).export
+
+
+def test_a_model_whose_name_is_too_long_for_a_path_is_a_name():
+    name = f"owner/{'x' * 5000}"
+    profile = parse(changed("teacher.model", name), "x.toml", Path("/p"))
+    assert profile.teacher
+    assert profile.teacher.model == name
+
+
 @pytest.mark.parametrize(
     ("place", "value", "line"),
     [
