@@ -15,7 +15,8 @@ LONGEST = 60
 SHOWN = 5
 """How many row numbers or names a message shows before it only counts."""
 AT_ONCE = 256
-"""Characters of a word that are normalized at once: to order marks takes the square of their number."""
+"""Characters of a word that are normalized at once: to order marks takes the square of their number. A longer
+word may miss its other Unicode form where two pieces meet."""
 
 
 def rows_text(rows: Sequence[int]) -> str:
