@@ -254,7 +254,7 @@ def _unsteady(measurement: Measurement) -> Iterator[Disturbance]:
     if measurement.cv > CV_FAR:
         text = f"block medians vary by {measurement.cv:.0%} (limit {CV_FAR:.0%})"
         hint = f"measure for more --seconds on a quieter machine, or {TURNS}"
-        # Off by the factor 1 + cv, either way: a limit that is further away than that is decided all the same.
+        # Off by the factor 1 + cv, either way: a limit that is further away is decided all the same.
         error = measurement.cv / (1 + measurement.cv)
         yield Disturbance(kind="unsteady", text=text, hint=hint, slows=False, error=error)
 
