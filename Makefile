@@ -29,7 +29,7 @@ smoke: install ## run the smallest profile, in seconds
 bench: install ## measure the demo's exported model
 	$(BIN)/squeeze run $(PROFILE) --until bench
 acceptance: smoke ## the campaigns that CI has no time for (DATA=path)
-	$(BIN)/python -m tools.golden compare smoke --run runs/golden && $(BIN)/python -m benchmarks.parts --data "$(or $(DATA),../shared/data)" --parts acceptance
+	$(BIN)/python -m tools.golden compare --run runs/golden && $(BIN)/python -m benchmarks.parts --data "$(or $(DATA),../shared/data)" --parts acceptance
 benchmark: install ## hold squeeze against other tools (DATA=path RUNS=path PARTS="peers front"; all: everything)
 	$(BIN)/python -m benchmarks.parts $(if $(DATA),--data "$(DATA)") $(if $(RUNS),--runs "$(RUNS)") $(if $(PARTS),--parts "$(PARTS)")
 test: install ## run the test suite (JOBS=0 for one process, when something else runs)
