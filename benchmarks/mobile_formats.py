@@ -103,7 +103,7 @@ def _rows(length: int, most: int) -> Any:
     from squeeze.models import hub, tokens
 
     tokenizer = tokens.make_tokenizer(tokens.read_spec(hub.resolve(TOKENIZER)), length)
-    return tokens.encode(tokenizer, corpus.read(CORPUS, "validation").texts[:most])
+    return tokens.encode(tokenizer, corpus.read(CORPUS, "validation").values["text"][:most])
 
 
 def _student(table: str) -> Any:

@@ -30,15 +30,15 @@ class Source(Frozen):
     """One source of text: a file, a built-in set or a set of the Hugging Face hub."""
 
     name: str = Field(min_length=1)
-    """path (.csv .tsv .jsonl .parquet), `builtin:crisis-demo` or `hf:owner/set`"""
+    """path (.csv .tsv .json .jsonl, also with .gz; .parquet), `builtin:crisis-demo` or `hf:owner/set`"""
     split: str | None = None
     """split of a hub or built-in set; the slot's own name (train, validation, test) by default"""
     subset: str | None = None
     """configuration of a hub set"""
     text: str | None = None
-    """name of the text column; `[data] text` by default"""
+    """name of the text column, or path of a nested value (`body.text`); `[data] text` by default"""
     label: str | None = None
-    """name of the label column; `[data] label` by default"""
+    """name of the label column, or path of a nested value; `[data] label` by default"""
 
 
 AnySource: TypeAlias = Annotated[str, Field(min_length=1)] | Source
@@ -76,9 +76,9 @@ class DataSection(Frozen):
     unlabelled: tuple[AnySource, ...] = Field(default=(), max_length=256)
     """text without labels: the teacher labels it for distillation"""
     text: str = "text"
-    """name of the text column"""
+    """name of the text column; of nested values the path, as in `body.text`"""
     label: str = "label"
-    """name of the label column"""
+    """name of the label column; likewise"""
     duplicates: Literal["refuse", "drop"] = "refuse"
     """training texts that also stand in validation or a test: `drop` removes them from training"""
     near_duplicates: Literal["drop", "refuse", "keep"] = "drop"

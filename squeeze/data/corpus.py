@@ -14,10 +14,13 @@ import csv
 import hashlib
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.resources import files
 
+from squeeze.data.cells import Cells
 from squeeze.data.files import parse_delimited
-from squeeze.data.table import Columns, Table
+from squeeze.data.opening import Lines
+from squeeze.data.table import Columns
 from squeeze.data.wording import nearest
 from squeeze.errors import DataError
 
@@ -34,8 +37,14 @@ EVENTS: Mapping[str, frozenset[str]] = {
 """Events held out for each split; `train` is all the others."""
 
 
-def read(name: str, split: str, columns: Columns = POSTS) -> Table:
+def read(name: str, split: str, columns: Columns | None = POSTS, rows: int | None = None) -> Cells:
     """The posts of one split; row numbers are lines of the packed file.
+
+    Args:
+        name: of the set.
+        split: its split.
+        columns: that are read; None: text and label.
+        rows: how many first rows; None: all.
 
     Raises:
         DataError: an unknown set, split or column.
@@ -47,10 +56,11 @@ def read(name: str, split: str, columns: Columns = POSTS) -> Table:
             f"{name}: no split {split!r}{nearest(split, splits)}; it has: {', '.join(splits)}",
             hint='choose one with `{ name = "builtin:crisis-demo", split = "train" }`',
         )
-    content = _content().decode("utf-8-sig")
-    table = parse_delimited(io.StringIO(content, newline=""), f"{name} ({split})", columns)
-    events = [row["event"] for row in csv.DictReader(io.StringIO(content, newline=""))]
-    return table.take([i for i, event in enumerate(events) if _split_of(event) == split])
+    lines = Lines(io.StringIO(_content().decode("utf-8-sig"), newline=""), whole=True)
+    cells = parse_delimited(lines, f"{name} ({split})", columns or POSTS)
+    kept = [at for at, event in enumerate(_events()) if _split_of(event) == split][:rows]
+    values = {column: [found[at] for at in kept] for column, found in cells.values.items()}
+    return replace(cells, values=values, rows=[cells.rows[at] for at in kept])
 
 
 def fingerprint(name: str) -> str:
@@ -70,6 +80,11 @@ def _require_known(name: str) -> None:
 
 def _split_of(event: str) -> str:
     return next((split for split, events in EVENTS.items() if event in events), "train")
+
+
+def _events() -> list[str]:
+    """The event of every post."""
+    return [row["event"] for row in csv.DictReader(io.StringIO(_content().decode("utf-8-sig"), newline=""))]
 
 
 def _content() -> bytes:

@@ -2,73 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from squeeze.artifact import digest_files, digest_json
-from squeeze.data.labels import class_label, class_labels
+from squeeze.data.cells import DEEPEST, Cells, spread
 from squeeze.data.looks import ROWS, look
 from squeeze.data.opening import home, open_file, require_memory
 from squeeze.data.parquet import ROW, SPREAD, require_bounded
-from squeeze.data.table import Column, Columns, Table, as_label, as_text, require_columns
+from squeeze.data.table import Column, Columns, require_columns
 from squeeze.data.wording import nearest
 from squeeze.errors import DataError, MissingBackend, NotDownloaded, reason
 from squeeze.runtime import is_offline, need
 
-__all__ = ["PREFIX", "fingerprint", "local_folder", "read", "some_rows"]
+__all__ = ["PREFIX", "fingerprint", "local_folder", "read"]
 
 PREFIX = "hf:"
 MOST_FILES = 5000
 """Of a local folder: a set of as many shards is given by its parts."""
 
 
-def read(name: str, subset: str | None, split: str, columns: Columns) -> Table:
-    """One split of a set; whole-number classes become their names where the set knows them.
+def read(
+    name: str, subset: str | None, split: str, columns: Columns | None, rows: int | None = None
+) -> Cells:
+    """The cells of one split of a set.
 
     Args:
         name: ``hf:owner/set``, or ``hf:`` and a local folder: one written by ``save_to_disk``, or
             one of data files that ``datasets.load_dataset`` understands.
         subset: configuration of the set.
         split: its split; a saved set without splits is read whole.
-        columns: that are read.
+        columns: that are read; None: all.
+        rows: how many rows at most, spread over the split; None: all.
 
     Raises:
         DataError: no such set, subset, split or column.
         MissingBackend: the ``datasets`` library is not installed, or the hub cannot be reached.
     """
-    data = _open(name, subset, split)
-    place = f"{name} ({split})"
-    require_columns(place, data.column_names, columns)
-    chosen = data.select_columns(list(columns.names)).data
-    require_memory(place, f"{len(data):,} rows", ROW * len(data) + SPREAD * chosen.nbytes)
-    return _table(data, place, columns)
+    data, place = _open(name, subset, split), f"{name} ({split})"
+    others = () if columns is None else _others(data, columns)
+    for _ in range(DEEPEST):
+        if columns is None or not set(columns.names) <= set(data.column_names):
+            data = data.flatten()
+    if columns:
+        require_columns(place, data.column_names, columns)
+    if rows is not None:
+        data = data.select(spread(len(data), rows))
+    wanted = list(columns.names) if columns else data.column_names
+    chosen = data.select_columns(wanted)
+    require_memory(place, f"{len(data):,} rows", ROW * len(data) + SPREAD * chosen.data.nbytes)
+    classes = {
+        column: list(map(str, names)) for column in wanted if (names := _class_names(data.features[column]))
+    }
+    return Cells(place, chosen[:], range(1, len(data) + 1), data.column_names, True, classes, others)
 
 
-def some_rows(
-    name: str, subset: str | None, split: str, choose: Callable[[int], list[int]]
-) -> tuple[dict[str, list[Any]], dict[str, list[str]]]:
-    """Some rows of one split with all columns, and the names of the classes where the set knows them.
-
-    Args:
-        name: as for `read`.
-        subset: likewise.
-        split: likewise.
-        choose: number of rows -> which of them, counted from 0.
-
-    Raises:
-        DataError: no such set, subset or split.
-        MissingBackend: the ``datasets`` library is not installed, or the hub cannot be reached.
-    """
-    data = _open(name, subset, split)
-    columns: dict[str, list[Any]] = data.select(choose(len(data)))[:]
-    found = {column: getattr(feature, "names", None) for column, feature in data.features.items()}
-    names = {column: list(classes) for column, classes in found.items() if classes}
-    for column, classes in names.items():
-        columns[column] = [class_label(value, classes) for value in columns[column]]
-    return columns, names
+def _class_names(feature: Any) -> Sequence[str] | None:
+    """The names of the classes of a column, or of the lists in it."""
+    return getattr(getattr(feature, "feature", feature), "names", None)
 
 
 def _open(name: str, subset: str | None, split: str) -> Any:
@@ -176,8 +171,21 @@ def _load_saved(datasets: ModuleType, folder: Path, split: str, name: str) -> An
 
 def _load(datasets: ModuleType, path: str, subset: str | None, split: str, name: str) -> Any:
     hub = need("huggingface_hub", extra="train")
+
+    def prepared(builder: Any) -> Any:
+        builder.download_and_prepare()
+        return builder.as_dataset(split=split)
+
+    build = partial(datasets.load_dataset_builder, path, subset)
     try:
-        return datasets.load_dataset(path, subset, split=split)
+        builder = build()
+        if not hasattr(builder.config, "na_filter"):
+            return prepared(builder)
+        # The reader of CSV makes numbers of text such as "01", and of "NA" nothing, unless it is told not to.
+        if builder.info.features is not None:  # the set says what its columns are
+            return prepared(build(na_filter=False))
+        names = prepared(build(na_filter=False, nrows=1)).column_names
+        return prepared(build(na_filter=False, converters=dict.fromkeys(names, str)))
     except (ConnectionError, hub.errors.HfHubHTTPError) as error:
         raise _unreachable(name) from error
     except (datasets.exceptions.DatasetsError, OSError) as error:
@@ -198,20 +206,6 @@ def _unreachable(name: str) -> MissingBackend:
 
 def _unknown(name: str, error: Exception) -> DataError:
     return DataError(f"{name}: cannot be loaded ({reason(error)})", hint="sets are named `hf:owner/set`")
-
-
-def _table(data: Any, place: str, columns: Columns) -> Table:
-    cells = data.select_columns(list(columns.names))[:]
-    names = getattr(data.features[columns.label], "names", None) if columns.label else None
-    rows = range(1, len(data) + 1)
-    return Table(
-        texts=tuple(as_text(value, place, row) for row, value in enumerate(cells[columns.text], 1)),
-        labels=class_labels(cells[columns.label], names, place, rows) if columns.label else None,
-        rows=tuple(rows),
-        place=place,
-        groups=tuple(map(as_label, cells[columns.group])) if columns.group else None,
-        others=_others(data, columns),
-    )
 
 
 def _others(data: Any, columns: Columns) -> tuple[Column, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 from squeeze.data.table import as_label
@@ -15,6 +16,7 @@ __all__ = [
     "class_label",
     "class_labels",
     "class_names",
+    "label_list",
     "label_names_sorted",
     "number_kind",
     "whole_number",
@@ -72,15 +74,18 @@ def class_names(metadata: Mapping[bytes, bytes] | None, column: str) -> list[str
 
     Args:
         metadata: of the file's schema.
-        column: name of the label column.
+        column: name of the label column, whose values are classes or lists of them, or a path to it.
 
     Returns:
         One name a class; None where the file names none.
     """
     try:
-        feature = json.loads((metadata or {})[HUGGINGFACE])["info"]["features"][column]
+        feature = json.loads((metadata or {})[HUGGINGFACE])["info"]["features"]
+        for part in (column,) if column in feature else column.split("."):
+            feature = feature[part]
+        feature = feature.get("feature", feature)
         names = feature["names"] if feature["_type"] == "ClassLabel" else None
-    except (KeyError, TypeError, ValueError, RecursionError):
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return None
@@ -88,7 +93,7 @@ def class_names(metadata: Mapping[bytes, bytes] | None, column: str) -> list[str
 
 
 def class_labels(
-    values: Sequence[Any], names: list[str] | None, place: str, rows: Sequence[int]
+    values: Sequence[Any], names: Sequence[str] | None, place: str, rows: Sequence[int]
 ) -> tuple[str, ...]:
     """The cells of a typed format's label column as label names.
 
@@ -117,7 +122,7 @@ def _is_odd(value: Any) -> bool:
     return not isinstance(value, float) or (value == value and not value.is_integer())
 
 
-def class_label(value: Any, names: list[str] | None) -> str:
+def class_label(value: Any, names: Sequence[str] | None) -> str:
     """The class's name; sets without public labels hold -1, which has none and stays as it is.
 
     >>> class_label(1, ["no", "yes"]), class_label(-1, ["no", "yes"]), class_label(1, None)
@@ -125,3 +130,20 @@ def class_label(value: Any, names: list[str] | None) -> str:
     """
     known = names is not None and type(value) is int and 0 <= value < len(names)
     return names[value] if names is not None and known else as_label(value)
+
+
+def label_list(value: Any, names: Sequence[str] | None, separator: str) -> tuple[str, ...]:
+    """The names in one cell: a list, a list in JSON, or names with a sign between them.
+
+    >>> label_list("joy | fear", None, "|"), label_list('["joy", 2]', None, "|"), label_list([1], "ab", "")
+    (('joy', 'fear'), ('joy', '2'), ('b',))
+    >>> label_list("", None, "|"), label_list(None, None, "|"), label_list("[odd", None, "|")
+    ((), (), ('[odd',))
+    """
+    if isinstance(value, str) and value.startswith("["):
+        with suppress(ValueError, RecursionError):
+            value = json.loads(value)
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(separator)] if value.strip() else ()
+    items = value if isinstance(value, list | tuple) else () if value is None else (value,)
+    return tuple(class_label(item, names) for item in items)

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import codecs
+import gzip
 import io
 import os
 import stat
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from squeeze.data.wording import nearest
-from squeeze.errors import DataError
+from squeeze.errors import DataError, reason
 from squeeze.runtime import usable_memory
 
-__all__ = ["LONGEST", "PREFIX", "home", "open_file", "require_memory", "text_lines"]
+__all__ = [
+    "LONGEST",
+    "MANY_BYTES",
+    "PREFIX",
+    "REPEATS",
+    "Lines",
+    "home",
+    "is_packed",
+    "open_file",
+    "require_memory",
+    "text_lines",
+]
 
 LONGEST = 1 << 24
 """Characters of one line: a longer one is no row of text, and must not fill the memory."""
@@ -23,6 +38,10 @@ PREFIX = 1 << 24
 """Bytes of a text file that a sample is taken from."""
 ROOM = 6
 """Bytes of memory that one byte of a text file takes until all splits are checked and written."""
+MANY_BYTES, REPEATS = 1 << 28, 50
+"""Texts of that many bytes are refused where each of them stands in so many rows, on average."""
+STEP = 1 << 24
+"""Bytes after which the size of what is unpacked is looked at again."""
 KINDS = {
     stat.S_IFDIR: "is a folder",
     stat.S_IFIFO: "is a pipe",
@@ -31,7 +50,7 @@ KINDS = {
     stat.S_IFBLK: "is a device",
 }
 MAGIC = (
-    (b"\x1f\x8b", "gzip data", "unpack it first: gunzip -k FILE"),
+    (b"\x1f\x8b", "gzip data", "give the file an ending such as .csv.gz, or unpack it: gunzip -k FILE"),
     (b"PK\x03\x04", "a ZIP archive or a spreadsheet", "unpack it, or save the spreadsheet as CSV (UTF-8)"),
     (b"\xd0\xcf\x11\xe0", "an old Office file", "save the spreadsheet as CSV (UTF-8)"),
     (b"PAR1", "Parquet data", "give the file the ending .parquet"),
@@ -61,7 +80,7 @@ def home(name: str) -> Path:
 
 
 @contextmanager
-def open_file(path: Path) -> Iterator[BinaryIO]:
+def open_file(path: Path) -> Iterator[BufferedReader]:
     """A regular file for reading; anything else might never end.
 
     Raises:
@@ -103,37 +122,116 @@ def require_memory(place: str, what: str, needed: int) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Lines:
+    """The lines of a text file, each with its end.
+
+    Attributes:
+        lines: to be read once.
+        whole: whether they are all lines, not only those of a sample.
+    """
+
+    lines: Iterator[str]
+    whole: bool
+
+    def __iter__(self) -> Iterator[str]:
+        """The lines."""
+        return self.lines
+
+
 @contextmanager
-def text_lines(path: Path, end: str = "", *, sample: bool = False) -> Iterator[Iterator[str]]:
-    r"""The lines of a UTF-8 file, with or without byte order mark; each with its end.
+def text_lines(
+    path: Path, end: str = "", *, sample: bool = False, longest: int | None = None
+) -> Iterator[Lines]:
+    r"""The lines of a UTF-8 file, with or without byte order mark; `.gz` is unpacked while it is read.
 
     Args:
         path: the file.
         end: what ends a line, as ``newline`` of `open`: ``""`` for any end, ``"\n"`` for that alone.
-        sample: only what begins in the first 16 MiB; the last line may then be missing.
+        sample: only what begins in the first 16 MiB of text; the last line may then be missing.
+        longest: characters of a line; a longer one is refused. None: `LONGEST`.
 
     Raises:
         DataError: not a readable regular file, not UTF-8, another format, NUL bytes, or an endless line; the
-            message names the line, the byte and its offset in the file.
+            message names the line, the byte and its offset in the text.
     """
     place = str(path)
-    with open_file(path) as handle:
-        _require_text(handle.read(16), place)
-        handle.seek(0)
-        size = os.fstat(handle.fileno()).st_size
-        source: BinaryIO = handle
-        if sample and size > PREFIX:
-            data = handle.read(PREFIX)
-            source = io.BytesIO(data[: data.rfind(b"\n") + 1] or data[: data.rfind(b"\r") + 1] or data)
+    with open_file(path) as packed:
+        if not is_packed(path):
+            _require_text(packed.peek(16)[:16], place)
+        size = os.fstat(packed.fileno()).st_size
+        source: BinaryIO = _unpacked(packed, path)
+        head = source.read(PREFIX + 1) if sample else b""
+        if sample:
+            source = io.BytesIO(_whole_lines(head) if len(head) > PREFIX else head)
         else:
             require_memory(place, f"{size / 1e9:.1f} GB of text", ROOM * size)
         text = io.TextIOWrapper(source, encoding="utf-8-sig", newline=end)
         try:
-            yield _lines(text, place)
+            yield Lines(_lines(text, place, longest or LONGEST), whole=len(head) <= PREFIX)
         except UnicodeDecodeError as error:
             raise _not_utf8(path) from error
         finally:
             text.detach()
+
+
+def _whole_lines(data: bytes) -> bytes:
+    """Without a last line that is cut; of a text that is one line, without what follows its last brace."""
+    ends = (data.rfind(end) + 1 for end in (b"\n", b"\r", b"}"))
+    return data[: next(filter(None, ends), len(data))]
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file's name says that gzip has packed it."""
+    return path.suffix.lower() == ".gz"
+
+
+def _unpacked(packed: BufferedReader, path: Path) -> BufferedReader:
+    """The bytes of a file, unpacked where gzip has packed them."""
+    return BufferedReader(_Gzip(packed, str(path)), 1 << 16) if is_packed(path) else packed
+
+
+class _Gzip(io.RawIOBase):
+    """What a gzip file holds; one that unpacks to far more than any text would is refused on the way.
+
+    Args:
+        packed: the file.
+        place: its name.
+
+    Raises:
+        DataError: while it is read: not gzip data, damaged, or nearly all of it copies.
+    """
+
+    def __init__(self, packed: BinaryIO, place: str) -> None:
+        self._file, self._packed = gzip.GzipFile(fileobj=packed), packed
+        self._place, self._size = place, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            data = self._file.read(len(buffer))
+        except (OSError, EOFError, zlib.error) as error:
+            why = reason(error).partition(" (")[0]  # what follows quotes the file
+            raise DataError(f"{self._place}: not readable gzip data ({why})") from error
+        before, self._size = self._size, self._size + len(data)
+        if before // STEP < self._size // STEP:
+            self._refuse_more()
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _refuse_more(self) -> None:
+        """Refuse what holds copies, or what will not fit if it goes on like this."""
+        whole = os.fstat(self._packed.fileno()).st_size
+        if self._size > max(MANY_BYTES, REPEATS * whole):
+            raise DataError(
+                f"{self._place}: {whole:,} bytes unpack to more than {MANY_BYTES:,}:"
+                " nearly all of them are copies of each other",
+                hint="keep one row of each text",
+            )
+        total = self._size * whole // max(1, self._packed.tell())
+        require_memory(self._place, f"{total / 1e9:.1f} GB of text", ROOM * (total - self._size))
 
 
 def _require_text(start: bytes, place: str) -> None:
@@ -142,12 +240,12 @@ def _require_text(start: bytes, place: str) -> None:
             raise DataError(f"{place}: holds {what}, text is expected", hint=hint)
 
 
-def _lines(text: io.TextIOWrapper, place: str) -> Iterator[str]:
+def _lines(text: io.TextIOWrapper, place: str, longest: int) -> Iterator[str]:
     number = 0
-    while line := text.readline(LONGEST):
+    while line := text.readline(longest):
         number += 1
-        if len(line) == LONGEST:
-            raise DataError(f"{place}: row {number} has more than {LONGEST:,} characters")
+        if len(line) == longest:
+            raise DataError(f"{place}: row {number} has more than {longest:,} characters")
         if "\0" in line:
             wide = line.count("\0") * 3 > len(line)
             raise DataError(
@@ -161,7 +259,8 @@ def _not_utf8(path: Path) -> DataError:
     """Say where a file stops being UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     offset, breaks, first, carriage = 0, 0, b"", False
-    with open_file(path) as handle:
+    with open_file(path) as packed:
+        handle = _unpacked(packed, path)
         while chunk := handle.read(1 << 16):
             first = first or chunk[:2]
             pending = decoder.getstate()[0]

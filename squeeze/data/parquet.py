@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from squeeze.data.labels import class_labels, class_names
+from squeeze.data.cells import DEEPEST, Cells, spread
+from squeeze.data.labels import class_names
 from squeeze.data.looks import ROWS, look
-from squeeze.data.opening import open_file, require_memory
-from squeeze.data.table import Column, Columns, Table, as_label, as_text, require_columns
+from squeeze.data.opening import MANY_BYTES, REPEATS, open_file, require_memory
+from squeeze.data.table import Column, Columns, require_columns
 from squeeze.errors import DataError, reason
 from squeeze.runtime import need
 
-__all__ = ["ROW", "SPREAD", "read_parquet", "require_bounded"]
+__all__ = ["READ", "ROW", "SPREAD", "read_parquet", "require_bounded"]
 
 MANY_ROWS = 5_000
 """Below so many rows few bytes say nothing."""
-MANY_BYTES, REPEATS = 1 << 28, 50
-"""Texts of that many bytes are refused where each of them stands in so many rows, on average."""
 MOST_ROWS = 20_000_000
 """Rows of one source."""
 ROW = 400
@@ -30,15 +30,17 @@ MOST_LOOKED_AT = 1 << 26
 """Bytes of a column that is not read, above which nobody looks what it holds."""
 BATCH = 4_096
 """Rows that are decoded at once."""
+READ = 200_000
+"""Rows that are read at most where all columns are."""
 
 
-def read_parquet(path: Path, columns: Columns, rows: int | None = None) -> Table:
-    """The table of a Parquet file.
+def read_parquet(path: Path, columns: Columns | None, rows: int | None = None) -> Cells:
+    """The cells of a Parquet file.
 
     Args:
         path: the file.
-        columns: that are read.
-        rows: read only the first rows; None: all.
+        columns: that are read; None: all, and rows from all over the file.
+        rows: read only the first rows; None: all. Where all columns are read, about so many.
 
     Raises:
         DataError: not readable, without the columns, or far larger in memory than any text would be.
@@ -50,23 +52,60 @@ def read_parquet(path: Path, columns: Columns, rows: int | None = None) -> Table
     with open_file(path) as handle:
         try:
             file = parquet.ParquetFile(handle, pre_buffer=False, buffer_size=1 << 16)
-            require_columns(place, file.schema_arrow.names, columns)
+            if columns is None:
+                return _spread_cells(arrow, file, place, rows or READ)
+            names = _paths(arrow, file.schema_arrow)
+            require_columns(place, names, columns)
             wanted = list(columns.names)
             require_bounded(file, wanted, place, columns.text)
-            names = class_names(file.schema_arrow.metadata, columns.label) if columns.label else None
             others = _others(arrow, file, columns)
-            cells = _cells(arrow, _as_dictionaries(parquet, file, handle, wanted), wanted, place, rows)
+            values = _cells(arrow, _as_dictionaries(parquet, file, handle, wanted), wanted, place, rows)
         except (arrow.ArrowException, OSError, ValueError, OverflowError, KeyError) as error:
             raise DataError(f"{place}: not a readable Parquet file ({reason(error)})") from error
-    labels = cells[columns.label] if columns.label else None
-    return Table(
-        texts=tuple(as_text(value, place, row) for row, value in enumerate(cells[columns.text], 1)),
-        labels=None if labels is None else class_labels(labels, names, place, range(1, len(labels) + 1)),
-        rows=tuple(range(1, len(cells[columns.text]) + 1)),
-        place=place,
-        groups=tuple(map(as_label, cells[columns.group])) if columns.group else None,
-        others=others,
-    )
+    count = len(values[columns.text])
+    whole = rows is None or count < rows
+    classes = _classes(file, wanted)
+    return Cells(place, values, range(1, count + 1), names, whole, classes, others)
+
+
+def _spread_cells(arrow: ModuleType, file: Any, place: str, rows: int) -> Cells:
+    """All columns of about so many rows, from groups that are spread over the file."""
+    names = file.schema_arrow.names
+    require_bounded(file, names, place)
+    largest = max((file.metadata.row_group(at).num_rows for at in range(file.num_row_groups)), default=1)
+    groups = spread(file.num_row_groups, max(1, rows // max(1, largest)))
+    batches = islice(file.iter_batches(batch_size=BATCH, row_groups=groups), max(1, rows // BATCH))
+    table = arrow.Table.from_batches(batches, schema=file.schema_arrow)
+    for _ in range(DEEPEST):
+        table = table.flatten()
+    values = table.to_pydict()
+    return Cells(place, values, range(1, len(table) + 1), names, whole=False, classes=_classes(file, values))
+
+
+def _classes(file: Any, names: Iterable[str]) -> dict[str, list[str]]:
+    """The names of the classes of those columns that have some."""
+    found = {name: class_names(file.schema_arrow.metadata, name) for name in names}
+    return {name: classes for name, classes in found.items() if classes}
+
+
+def _paths(arrow: ModuleType, fields: Iterable[Any], depth: int = DEEPEST) -> list[str]:
+    """The names of all columns, and the paths of the values in nested ones."""
+    paths: list[str] = []
+    for field in fields:
+        paths.append(field.name)
+        if depth and arrow.types.is_struct(field.type):
+            paths += [f"{field.name}.{inner}" for inner in _paths(arrow, field.type, depth - 1)]
+    return paths
+
+
+def _column(arrow: ModuleType, batch: Any, name: str) -> Any:
+    """A column, or a value of nested ones, which are null where one around them is."""
+    if name in batch.schema.names:
+        return batch.column(batch.schema.names.index(name))
+    table = arrow.Table.from_batches([batch])
+    for _ in range(name.count(".")):
+        table = table.flatten()
+    return table.column(name).combine_chunks()
 
 
 def _others(arrow: ModuleType, file: Any, columns: Columns) -> tuple[Column, ...]:
@@ -141,8 +180,8 @@ def _belongs(path: str, wanted: list[str]) -> bool:
 
 def _as_dictionaries(parquet: ModuleType, file: Any, handle: Any, wanted: list[str]) -> Any:
     """The file opened so that a text that stands in many rows is decoded once."""
-    schema = file.schema_arrow
-    flat = [name for name in wanted if str(schema.field(name).type) in {"string", "large_string"}]
+    kinds = {field.name: str(field.type) for field in file.schema_arrow}
+    flat = [name for name in wanted if kinds.get(name) in {"string", "large_string"}]
     handle.seek(0)
     return parquet.ParquetFile(handle, pre_buffer=False, buffer_size=1 << 16, read_dictionary=flat)
 
@@ -155,7 +194,7 @@ def _cells(
     total, unpacked, size, seen = file.metadata.num_rows, _unpacked(_chunks(file, wanted)), 0, 0
     for batch in _batches(file, wanted, rows):
         batch.validate(full=True)
-        columns = {name: batch.column(batch.schema.names.index(name)) for name in wanted}
+        columns = {name: _column(arrow, batch, name) for name in wanted}
         size, seen = size + sum(map(_decoded, columns.values())), seen + len(batch)
         # What all rows take if they go on like the first ones.
         whole = size * max(total, seen) // max(seen, 1)

@@ -1,8 +1,9 @@
 """From the name of a source in a profile to its rows and its digest.
 
 ==================== ====================================================================
-``file.csv``, .tsv   UTF-8, a header line, cells quoted where needed
-``file.jsonl``       UTF-8, one JSON object a line
+``file.csv``, .tsv   UTF-8, a header line, cells quoted where needed; also ``.csv.gz``
+``file.jsonl``       UTF-8, one JSON object a line; also ``.jsonl.gz``
+``file.json``        UTF-8, one list of objects, alone or in an object; also ``.json.gz``
 ``file.parquet``     needs pyarrow
 ``builtin:`` name    a set that comes with the package
 ``hf:`` name         a set of the Hugging Face hub, or a local folder in one of its forms
@@ -16,8 +17,9 @@ from pathlib import Path
 
 from squeeze.artifact import digest_file
 from squeeze.data import corpus, hub
+from squeeze.data.cells import Cells, tabulate
 from squeeze.data.config import RANDOM, DataSection, Source
-from squeeze.data.files import READERS
+from squeeze.data.files import READERS, ending_of, reader_of
 from squeeze.data.opening import home, open_file
 from squeeze.data.table import Columns, Table
 from squeeze.data.wording import combine, nearest
@@ -28,6 +30,7 @@ __all__ = [
     "UNLABELLED",
     "Table",
     "as_source",
+    "cells_of",
     "fingerprints",
     "named_sources",
     "read",
@@ -109,12 +112,33 @@ def sample(source: Source | str, slot: str, section: DataSection, rows: int = SA
 
 def _read(spec: Source, slot: str, section: DataSection, rows: int | None) -> Table:
     columns = _columns(spec, slot, section)
+    return tabulate(cells_of(spec, slot, columns, rows), columns)
+
+
+def cells_of(spec: Source, slot: str, columns: Columns | None, rows: int | None) -> Cells:
+    """The values of one source as they stand there.
+
+    Args:
+        spec: the source.
+        slot: the split that is read by default.
+        columns: that are read; None: all.
+        rows: how many first rows; None: all. Where all columns are read, about so many, which may be spread.
+
+    Raises:
+        DataError: as in `read`.
+        MissingBackend: likewise.
+    """
     if spec.name.startswith(_BUILTIN):
-        table = corpus.read(spec.name, spec.split or slot, columns)
-        return table if rows is None else table.take(range(min(rows, len(table))))
+        return corpus.read(spec.name, spec.split or slot, columns, rows)
     if spec.name.startswith(hub.PREFIX):
-        return hub.read(spec.name, spec.subset, spec.split or slot, columns)
-    return _read_file(spec, columns, rows)
+        return hub.read(spec.name, spec.subset, spec.split or slot, columns, rows)
+    path = home(spec.name)
+    reader = reader_of(path)
+    if reader is None:
+        raise unknown_kind(spec.name)
+    if spec.split or spec.subset:
+        raise DataError(f"{spec.name}: `split` and `subset` are for hub and built-in sets, a file has none")
+    return reader(path, columns, rows)
 
 
 def _columns(spec: Source, slot: str, section: DataSection) -> Columns:
@@ -126,20 +150,10 @@ def _columns(spec: Source, slot: str, section: DataSection) -> Columns:
     return Columns(text, None if slot == UNLABELLED else label, None if by == RANDOM else by)
 
 
-def _read_file(spec: Source, columns: Columns, rows: int | None) -> Table:
-    path = home(spec.name)
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise unknown_kind(spec.name)
-    if spec.split or spec.subset:
-        raise DataError(f"{spec.name}: `split` and `subset` are for hub and built-in sets, a file has none")
-    return reader(path, columns, rows)
-
-
 def unknown_kind(name: str) -> DataError:
     """The refusal of a name that is no source."""
     kinds = f"{', '.join(READERS)}, builtin:crisis-demo, hf:owner/set"
-    ending = Path(name).suffix
+    ending = ending_of(Path(name))
     what = (
         f"unknown ending {ending!r}{nearest(ending, READERS)}"
         if ending
@@ -175,7 +189,7 @@ def _fingerprint(name: str) -> str:
     if name.startswith(hub.PREFIX):
         return hub.fingerprint(name)
     path = home(name)
-    if path.suffix.lower() not in READERS:
+    if reader_of(path) is None:
         raise unknown_kind(name)
     with open_file(path):  # says what is wrong with it
         return digest_file(path)

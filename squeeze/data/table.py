@@ -18,18 +18,30 @@ class Columns:
 
     Attributes:
         text: the text.
-        label: the label; None: the source is read without labels.
+        label: the label, or several columns with a number each; None: the source is read without labels.
         group: the column by which the rows are split; None: there is none.
+        kind: what a row's label is: one name; a list of names (a list, a list in JSON, or names in text); or
+            numbers, which stay text until the task reads them.
+        separator: between the names of a list in text.
     """
 
     text: str
-    label: str | None
+    label: str | tuple[str, ...] | None
     group: str | None = None
+    kind: Literal["name", "list", "numbers"] = "name"
+    separator: str = "|"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The columns of the label."""
+        return (self.label,) if isinstance(self.label, str) else self.label or ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """Each name once."""
-        return tuple(dict.fromkeys(name for name in (self.text, self.label, self.group) if name is not None))
+        return tuple(
+            dict.fromkeys(name for name in (self.text, *self.labels, self.group) if name is not None)
+        )
 
 
 @dataclass(frozen=True)
@@ -51,21 +63,23 @@ class Table:
 
     Attributes:
         texts: N texts, as they stand in the source.
-        labels: N label names, or None when the source is read without labels.
+        labels: N labels, or None when the source is read without labels: a name, or names or numbers as text.
         rows: N numbers, starting at 1, under which a user finds the rows again. In CSV, TSV and
             JSONL files it is the line on which the record begins (the header of a CSV is line 1);
-            in Parquet files and hub sets, which have no lines, it is the position of the row.
+            in JSON lists, Parquet files and hub sets it is the position of the row.
         place: the source in words.
         groups: N values of the column by which the table is split, or None.
         others: columns that are not read.
+        whole: whether the source has no further rows.
     """
 
     texts: tuple[str, ...]
-    labels: tuple[str, ...] | None
+    labels: tuple[Any, ...] | None
     rows: tuple[int, ...]
     place: str
     groups: tuple[str, ...] | None = None
     others: tuple[Column, ...] = ()
+    whole: bool = True
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -91,9 +105,10 @@ def require_columns(place: str, found: Iterable[str], wanted: Columns) -> None:
             twice, or is text and label at once.
     """
     columns = list(found)
-    if wanted.text == wanted.label:
+    if wanted.text in wanted.labels:
         raise DataError(f"{place}: text and label are one column, {wanted.text!r}", hint=_named("label"))
-    for key, name in (("text", wanted.text), ("label", wanted.label), ("split by", wanted.group)):
+    labels = (("label", name) for name in wanted.labels)
+    for key, name in (("text", wanted.text), *labels, ("split by", wanted.group)):
         if name is not None and name not in columns:
             raise DataError(
                 f"{place}: no {key} column {name!r}{nearest(name, columns)}; "

@@ -61,7 +61,7 @@ def unigram() -> Tokenizer:
 
 @cache
 def posts() -> tuple[str, ...]:
-    return corpus.read("builtin:crisis-demo", "validation").texts
+    return tuple(corpus.read("builtin:crisis-demo", "validation").values["text"])
 
 
 def random_table(tokenizer: Tokenizer) -> np.ndarray:
@@ -259,7 +259,7 @@ def test_minilm_replaces_words_by_words_like_them() -> None:
 
 def test_minilm_on_the_demo_corpus_keeps_handles_numbers_and_emoji() -> None:
     tokenizer, table = minilm()
-    texts = corpus.read("builtin:crisis-demo", "train").texts
+    texts = corpus.read("builtin:crisis-demo", "train").values["text"]
     ways = AugmentSection(copies=1, drop=0, splice=0)
     result = augment(texts, tokenizer, table, ways, 0)
     kept = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import socket
@@ -178,7 +179,12 @@ def test_a_name_given_twice_in_one_object(tmp_path: Path) -> None:
         ("a.csv", GZIP, "holds gzip data, text is expected", "gunzip"),
         ("a.csv", b"PK\x03\x04....", "holds a ZIP archive or a spreadsheet", "save the spreadsheet as CSV"),
         ("a.jsonl", b"PAR1....", "holds Parquet data", ".parquet"),
-        ("a.csv.gz", GZIP, "unknown ending '.gz'", "gunzip"),
+        ("a.csv.gz", GZIP, "not readable gzip data", ""),
+        ("a.csv.gz", "text,label\n", "not readable gzip data (Not a gzipped file)", ""),
+        ("a.csv.gz", gzip.compress(b"text,label\na,b\n")[:-4], "not readable gzip data", ""),
+        ("a.jsonl.gz", gzip.compress(b'{"text": "a\0"}'), "row 1 holds NUL bytes", ""),
+        ("a.csv.gz", gzip.compress(b"text,label\ncaf\xe9,x"), "row 2 is not UTF-8: byte 0xe9", ""),
+        ("a.txt.gz", GZIP, "unknown ending '.txt.gz'", ""),
         ("a.xlsx", b"PK\x03\x04....", "unknown ending '.xlsx'", "spreadsheet"),
     ],
 )  # fmt: skip
@@ -188,6 +194,42 @@ def test_files_that_are_something_else(
     error = refusal(write(tmp_path / name, content))
     assert problem in error.message
     assert hint in error.hint
+
+
+def test_a_packed_file_that_expands_is_refused_on_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "STEP", 1 << 16)
+    monkeypatch.setattr(opening, "MANY_BYTES", 1 << 18)
+    path = write(tmp_path / "a.csv.gz", gzip.compress(b"text,label\n" + b"the same text,x\n" * 30_000))
+    with pytest.raises(DataError, match="unpack to more than 262,144: nearly all of them are copies"):
+        read(str(path), "train", SECTION)
+    monkeypatch.setattr(opening, "REPEATS", 1 << 20)
+    table = sample(str(path), "train", SECTION)
+    assert table is not None
+    assert (len(table), table.whole) == (1000, False)
+    # Not its own bytes, but what they unpack to.
+    lines = "".join(f"{i * i % 99991} {i**3 % 9973} text,x\n" for i in range(60_000))
+    path = write(tmp_path / "b.csv.gz", gzip.compress(f"text,label\n{lines}".encode()))
+    assert 6 * path.stat().st_size < 3_000_000 < 6 * len(lines)
+    monkeypatch.setattr(opening, "usable_memory", lambda: 3_000_000)
+    with pytest.raises(DataError, match=r"0\.0 GB of text take about 0\.0 GB of memory"):
+        read(str(path), "train", SECTION)
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_sample_of_a_list_may_end_inside_of_an_object(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, indent: int | None
+) -> None:
+    rows = [{"text": f"text {i} ünd", "label": "x", "more": {"a": i}} for i in range(20)]
+    path = write(tmp_path / "a.json", json.dumps(rows, indent=indent, ensure_ascii=False))
+    for size in range(120, 200):
+        monkeypatch.setattr(opening, "PREFIX", size)
+        table = sample(str(path), "train", SECTION)
+        assert table is not None
+        assert table.texts == tuple(row["text"] for row in rows[: len(table)])
+        assert 1 <= len(table) <= 4
+        assert not table.whole
 
 
 def test_a_line_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

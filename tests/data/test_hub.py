@@ -84,18 +84,52 @@ def test_fingerprint_of_a_folder_follows_its_files(tmp_path: Path) -> None:
     assert fingerprints(section) != first
 
 
+class FakeBuilder:
+    """Stands in for the builder of a set of the hub."""
+
+    def __init__(self, asked: list[object]) -> None:
+        self.asked, self.config = asked, object()
+
+    def download_and_prepare(self) -> None:
+        self.asked.append("download")
+
+    def as_dataset(self, *, split: str) -> datasets.Dataset:
+        self.asked.append(split)
+        return small_set((0, 1, 0))
+
+
 def test_hub_set_is_asked_for_by_name_subset_and_split(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
 
-    def load_dataset(name: str, subset: str | None, *, split: str) -> datasets.Dataset:
-        asked.extend((name, subset, split))
-        return small_set((0, 1, 0))
+    def load_dataset_builder(name: str, subset: str | None) -> FakeBuilder:
+        asked.extend((name, subset))
+        return FakeBuilder(asked)
 
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr(datasets, "load_dataset_builder", load_dataset_builder)
     table = read(Source(name="hf:owner/set", subset="en", split="dev"), "validation", SECTION)
-    assert asked == ["owner/set", "en", "dev"]
+    assert asked == ["owner/set", "en", "download", "dev"]
     assert table.labels == ("no", "yes", "no")
     assert table.place == "hf:owner/set (dev)"
+
+
+def test_text_of_csv_files_stays_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "set").mkdir()
+    monkeypatch.chdir(tmp_path)
+    Path("set/test.csv").write_text("text,label\nx,1\n", encoding="utf-8")
+    Path("set/train.csv").write_text('text,label\nNA,01\nnull,02\n"",03\nNone,04\n', encoding="utf-8")
+    table = read("hf:./set", "train", SECTION)
+    assert read("hf:./set", "test", SECTION).labels == ("1",)
+    assert (table.texts, table.labels) == (("NA", "null", "", "None"), ("01", "02", "03", "04"))
+
+
+def test_columns_of_csv_files_that_the_set_describes(tmp_path: Path) -> None:
+    classes = "      class_label:\n        names:\n          '0': red\n          '1': blue\n"
+    features = f"  features:\n  - name: text\n    dtype: string\n  - name: label\n    dtype:\n{classes}"
+    config = "configs:\n- config_name: default\n  data_files: train.csv\n"
+    (tmp_path / "README.md").write_text(f"---\n{config}dataset_info:\n{features}---\n", encoding="utf-8")
+    (tmp_path / "train.csv").write_text("text,label\nNA,1\nb,0\n", encoding="utf-8")
+    table = read(f"hf:{tmp_path}", "train", SECTION)
+    assert (table.texts, table.labels) == (("NA", "b"), ("blue", "red"))
 
 
 @pytest.mark.parametrize(
@@ -109,10 +143,10 @@ def test_hub_set_is_asked_for_by_name_subset_and_split(monkeypatch: pytest.Monke
 def test_failures_of_the_hub_are_one_line(
     monkeypatch: pytest.MonkeyPatch, raised: Exception, expected: type[SqueezeError]
 ) -> None:
-    def load_dataset(*args: object, **named: object) -> None:
+    def load_dataset_builder(*args: object, **named: object) -> None:
         raise raised
 
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr(datasets, "load_dataset_builder", load_dataset_builder)
     with pytest.raises(expected) as caught:
         hub.read("hf:owner/set", None, "train", Columns("text", "label"))
     message = caught.value.message

@@ -60,7 +60,6 @@ def test_a_parquet_file_of_datasets_names_its_classes(tmp_path: Path) -> None:
     "feature",
     [
         {"_type": "Value", "dtype": "int64"},
-        {"_type": "Sequence", "feature": {"_type": "ClassLabel", "names": ["a", "b"]}},
         {"_type": "ClassLabel", "names": "ab"},
         {"_type": "ClassLabel", "names": ["a", 1]},
         {"_type": "ClassLabel", "names": ["a", "a"]},

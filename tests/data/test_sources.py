@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from squeeze.data import sample as choice
+from squeeze.data.cells import tabulate
 from squeeze.data.config import DataSection, Source
-from squeeze.data.sources import fingerprints, read
+from squeeze.data.sources import cells_of, fingerprints, read, sample
+from squeeze.data.table import Columns
 from squeeze.errors import DataError
 
 SECTION = DataSection(train="a.csv", validation="b.csv", test="c.csv")
@@ -55,6 +61,106 @@ def test_jsonl_keeps_unusual_line_ends_inside_strings(tmp_path: Path) -> None:
     assert table.texts == ("a\u2028b\x85c", "", "")
     assert table.labels == ("1", "true", "2")
     assert table.rows == (1, 3, 5)
+
+
+ROWS = [{"text": "x", "label": 1}, {"text": "y\u2028", "label": "b"}]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps(ROWS),
+        json.dumps(ROWS, indent=2, ensure_ascii=False),
+        json.dumps({"version": "1", "names": ["a"], "none": [], "data": ROWS, "more": [{"text": "z"}]}),
+        "\n".join(map(json.dumps, ROWS)) + "\n",
+        "\ufeff" + json.dumps(ROWS),
+    ],
+)
+def test_json(tmp_path: Path, content: str) -> None:
+    table = read(write(tmp_path / "a.json", content), "train", SECTION)
+    assert (table.texts, table.labels, table.rows) == (("x", "y\u2028"), ("1", "b"), (1, 2))
+    assert table.whole
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "json", "jsonl"])
+def test_files_that_gzip_has_packed(tmp_path: Path, ending: str) -> None:
+    rows = [{"text": f"text {i}", "label": "x"} for i in range(9)]
+    mark = {"csv": ",", "tsv": "\t"}.get(ending)
+    lines = (
+        [mark.join(("text", "label")), *(mark.join(row.values()) for row in rows)]
+        if mark
+        else map(json.dumps, rows)
+    )
+    content = json.dumps(rows) if ending == "json" else "\n".join(lines)
+    name = write(tmp_path / f"a.{ending}.GZ", gzip.compress(content.encode()))
+    table = read(name, "train", SECTION)
+    assert table.texts == tuple(row["text"] for row in rows)
+    assert table.rows[-1] == (10 if mark else 9)
+    first = sample(name, "train", SECTION, 3)
+    assert first is not None
+    assert (first.texts, first.whole, table.whole) == (table.texts[:3], False, True)
+
+
+def test_values_of_nested_objects(tmp_path: Path) -> None:
+    rows: list[Any] = [
+        {"body": {"text": "x"}, "annotation": {"label": "p", "by": {"name": "ann"}}},
+        {"body": {"text": "y"}, "annotation": None},
+        {"body": {"text": "z"}, "annotation": {"label": "q"}, "annotation.label": "r"},
+    ]
+    write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows)))
+    pq.write_table(pa.Table.from_pylist(rows[:2]), tmp_path / "a.parquet")
+    datasets.Dataset.from_list(rows[:2]).save_to_disk(tmp_path / "set")
+    section = SECTION.model_copy(update={"text": "body.text", "label": "annotation.label"})
+    for name in ("a.jsonl", "a.parquet", "set"):
+        path = f"{'hf:' * (name == 'set')}{tmp_path / name}"
+        table = read(path, "train", section)
+        assert (table.texts[:2], (table.labels or ())[:2]) == (("x", "y"), ("p", ""))
+        with pytest.raises(
+            DataError, match=r"no label column 'annotation\.lable' \(nearest: 'annotation\.label'\)"
+        ):
+            read(Source(name=path, label="annotation.lable"), "train", section)
+        assert (
+            list(choice.sample(path).columns)[:3]
+            == ["body.text", "annotation.label", "annotation.by.name"][:3]
+        )
+    assert read(str(tmp_path / "a.jsonl"), "train", section).labels == ("p", "", "r")  # its own column wins
+
+
+def test_lists_and_numbers_of_every_format(tmp_path: Path) -> None:
+    features = datasets.Features(
+        {
+            "text": datasets.Value("string"),
+            "labels": datasets.List(datasets.ClassLabel(names=["joy", "fear"])),
+        }
+    )
+    cells: dict[str, Any] = {"text": ["x", "y", "z"], "labels": [["joy", "fear"], [], ["fear"]]}
+    coded = datasets.Dataset.from_dict({**cells, "labels": [[0, 1], [], [1]]}, features=features)
+    coded.save_to_disk(tmp_path / "set")
+    coded.to_parquet(tmp_path / "coded.parquet")
+    pq.write_table(pa.table(cells), tmp_path / "a.parquet")
+    rows = [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True)]
+    write(tmp_path / "a.json", json.dumps(rows))
+    write(tmp_path / "a.csv", "text,labels\nx,joy|fear\ny,\nz,fear\n")
+    write(tmp_path / "b.csv", 'text,labels\nx,"[""joy"", ""fear""]"\ny,[]\nz,fear\n')
+    columns = Columns("text", "labels", kind="list")
+    for name in ("a.csv", "b.csv", "a.json", "a.parquet", "coded.parquet", "set"):
+        spec = Source(name=f"{'hf:' * (name == 'set')}{tmp_path / name}")
+        assert tabulate(cells_of(spec, "train", columns, None), columns).labels == (
+            ("joy", "fear"),
+            (),
+            ("fear",),
+        )
+    numbers = Columns("text", ("a", "b"), kind="numbers")
+    write(tmp_path / "n.csv", 'text,a,b\nx,"1,5",\ny,01,2\n')
+    pq.write_table(pa.table({"text": ["x"], "a": [1.5], "b": [None]}), tmp_path / "n.parquet")
+    found = {
+        name: tabulate(cells_of(Source(name=str(tmp_path / name)), "train", numbers, None), numbers).labels
+        for name in ("n.csv", "n.parquet")
+    }
+    assert found == {
+        "n.csv": (("1,5", ""), ("01", "2")),
+        "n.parquet": (("1.5", ""),),
+    }  # the task says what is wrong
 
 
 def test_parquet(tmp_path: Path) -> None:
@@ -107,10 +213,34 @@ def test_relative_names_count_from_the_current_folder(
         ("a.jsonl", '{"text": "a"}', "no label column 'label'"),
         ("a.parquet", "no", "not a readable Parquet file"),
         (
-            "a.json",
+            "a.jsn",
             "{}",
-            "unknown ending '.json' (nearest: '.jsonl'); a source is one of: .csv, .tsv, .jsonl",
+            "unknown ending '.jsn' (nearest: '.json'); a source is one of: .csv, .tsv, .json, .jsonl",
         ),
+        ("a.parquet.gz", "", "unknown ending '.parquet.gz'"),
+        ("a.json", " ", "the file is empty, a list of objects is expected"),
+        ("a.json", "[]", "the file is empty, objects of JSON are expected"),
+        ("a.json", "{}", "holds no list of objects"),
+        ("a.json", '{"a": ["x"], "b": {"c": 1}', "holds no list of objects"),
+        ("a.json", '{"a": oops, "b": []}', "holds no list of objects"),
+        ("a.json", '"text"', "holds no list of objects"),
+        ("a.json", "[1]", "row 1 is a JSON int, an object is expected"),
+        ("a.json", '[{"text": "a", "label": "b"}, 2]', "row 2 is a JSON int"),
+        (
+            "a.json",
+            '[{"text": "a"},\n{"text"; 1}]',
+            "row 2 is not JSON: Expecting ':' delimiter at line 2, column 8",
+        ),
+        ("a.json", '[{"text": "a"} {"text": "b"}]', "row 1 is followed by no comma and the list by no end"),
+        ("a.json", '[{"text": "a"}', "row 1 is followed by no comma and the list by no end"),
+        ("a.json", '[{"text": "a", "text": "b"}]', "row 1 names 'text' 2 times"),
+        (
+            "a.json",
+            '[{"text": "a", "kind": {"x": 1}}]',
+            "no label column 'label'; it has: 'text', 'kind', 'kind.x'",
+        ),
+        ("a.json", b'[{"text": "a\xe9", "label": "b"}]', "row 1 is not UTF-8: byte 0xe9 at offset 12"),
+        ("a.json", '[{"text": "a\0"}]', "row 1 holds NUL bytes"),
         ("a", "", "no ending"),
     ],
 )

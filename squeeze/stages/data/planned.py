@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from squeeze.data.checks import hint, inspect
 from squeeze.data.config import DataSection, Source
-from squeeze.data.opening import PREFIX, home
+from squeeze.data.opening import home
 from squeeze.data.sources import SAMPLE, UNLABELLED, Table, as_source, named_sources, sample
 from squeeze.data.splitting import DATE, dates
 from squeeze.data.wording import combine
@@ -72,22 +72,14 @@ def _look(section: DataSection) -> _Seen:
         if table is None:
             seen.notes.append(f"{slot} ({source.name}): looked at in the run only")
         elif slot != UNLABELLED:
-            whole = len(table) < rows and _size(source.name) <= PREFIX
-            seen.tables[slot] = table if whole else _marked(table)
-            seen.partial |= set() if whole else {slot}
+            seen.tables[slot] = table if table.whole else _marked(table)
+            seen.partial |= set() if table.whole else {slot}
     return seen
 
 
 def _marked(table: Table) -> Table:
     """The rows under a name that says that there are more."""
     return replace(table, place=f"{table.place}, first {len(table):,} rows")
-
-
-def _size(name: str) -> int:
-    try:
-        return home(name).stat().st_size
-    except OSError:  # no file, but a name
-        return 0
 
 
 def _refuse_same_file(section: DataSection) -> None:
