@@ -129,7 +129,7 @@ seed = 0               # start of every random choice; the same seed gives the s
 labels = [{labels}]    # as they stand in the data; their order is the order of the outputs
 max_length = 128       # tokens; longer texts are cut, longer limits cost time
 
-[data]                 # .csv .tsv .json .jsonl (also .gz), .parquet, builtin:NAME or hf:OWNER/SET; paths count from this file
+[data]                 # .csv .tsv .json .jsonl .parquet, builtin:NAME or hf:OWNER/SET; paths from this file
 {data}text = {text}          # column of the text
 label = {label}        # column of the label
 duplicates = "drop"    # training texts that also stand in validation or test; "refuse" stops instead
