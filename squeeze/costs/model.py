@@ -30,7 +30,8 @@ from pydantic import Field
 
 from squeeze.core.stats import levels
 from squeeze.costs.request import CostRequest, Stem
-from squeeze.models.encoder import LayerShape
+from squeeze.models.shapes import EncoderShape, LayerShape
+from squeeze.models.weights import layer_weights
 from squeeze.schema import Frozen
 
 __all__ = ["LIMITS", "Probe", "bends", "features", "fit", "levels", "spilled", "weights"]
@@ -65,10 +66,10 @@ def features(request: CostRequest, layers: Sequence[LayerShape]) -> NDArray[np.f
     return np.concatenate([[bool(whole), len(whole)], steps, last])
 
 
-def weights(request: CostRequest, hidden: int, layers: Sequence[LayerShape]) -> float:
+def weights(shape: EncoderShape) -> float:
     """Millions of values in the matrices of all layers."""
-    values = (4 * layer.heads * request.head_size + 2 * layer.ffn for layer in layers)
-    return hidden * sum(values) / 1e6
+    layers = (layer_weights(shape, index) for index in range(len(shape.layers)))
+    return sum(weight.values for layer in layers for weight in layer if weight.kind == "matrix") / 1e6
 
 
 def spilled(held: float, limit: float | None) -> float:

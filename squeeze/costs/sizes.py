@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from squeeze.core.rounding import LEAST_WIDTH
-from squeeze.models.shapes import EncoderShape, LayerShape
+from squeeze.models.shapes import EncoderShape
+from squeeze.models.weights import products, weights
 
 __all__ = ["embedding_parameters", "file_bytes", "macs", "parameters"]
 
-Matrix = tuple[int, int]
 FLOAT = 4
 OFFSET = 8
 """Bytes of one of the offsets of a product-quantized table, one a sub-vector."""
@@ -45,65 +45,26 @@ GRAPH: Mapping[str, Around] = {
 }
 
 
-@dataclass(frozen=True)
-class Tensors:
-    """What an encoder stores.
-
-    Attributes:
-        tables: (rows, columns) of what is looked up.
-        products: (inputs, outputs) of what is multiplied with.
-        vectors: values of biases and norms.
-        codes: one byte each.
-    """
-
-    tables: tuple[Matrix, ...]
-    products: tuple[Matrix, ...]
-    vectors: int
-    codes: int = 0
-
-    @property
-    def values(self) -> int:
-        """All of it, a code as one value."""
-        return (
-            sum(rows * columns for rows, columns in (*self.tables, *self.products))
-            + self.vectors
-            + self.codes
-        )
-
-
 def parameters(shape: EncoderShape) -> int:
     """Trained values; a product-quantized table counts its codebooks and its codes."""
-    return sum(part.values for part in _parts(shape))
+    return sum(weight.values for weight in weights(shape))
 
 
 def embedding_parameters(shape: EncoderShape) -> int:
     """Values of the embedding: the table in whatever form, and the positions."""
-    return _table(shape).values + shape.positions * shape.embedding.width
+    return sum(
+        weight.values for weight in weights(shape) if weight.name.startswith(("embedding.", "positions"))
+    )
 
 
 def macs(shape: EncoderShape, length: int) -> int:
     """Multiply-accumulates of matrix products for one text, as the exported graph does them.
 
-    The last layer is computed for the first token, only its keys and values for all.
-
     Args:
         shape: of the encoder.
         length: tokens T.
     """
-    width, size = shape.hidden, shape.head_size
-    once = width * (width + shape.labels)
-    each = sum(rows * columns for rows, columns in _table(shape).products)
-    if shape.embedding.width != width:
-        each += shape.embedding.width * width
-    for place, layer in enumerate(shape.layers):
-        attention = layer.heads * size
-        rows = 2 * width * attention + 2 * width * layer.ffn + 2 * length * attention
-        if place + 1 < len(shape.layers):
-            each += rows + 2 * width * attention
-        else:
-            each += 2 * width * attention
-            once += rows
-    return each * length + once
+    return sum(product.macs for product in products(shape, length))
 
 
 def file_bytes(shape: EncoderShape, form: str) -> int:
@@ -126,70 +87,25 @@ def file_bytes(shape: EncoderShape, form: str) -> int:
     return stored + _around(shape, form)
 
 
-def _table(shape: EncoderShape) -> Tensors:
-    table, rows = shape.embedding, shape.vocabulary
-    match table.kind:
-        case "factorised":
-            return Tensors(((rows, table.rank),), ((table.rank, table.width),), 0)
-        case "product":
-            books = (table.subvectors * table.codewords, table.width // table.subvectors)
-            return Tensors((books,), (), 0, codes=rows * table.subvectors)
-        case _:
-            return Tensors(((rows, table.width),), (), 0)
-
-
-def _layer(shape: EncoderShape, layer: LayerShape) -> Tensors:
-    width, attention = shape.hidden, layer.heads * shape.head_size
-    products = ((width, 3 * attention), (attention, width), (width, layer.ffn), (layer.ffn, width))
-    tables = ((2 * shape.positions - 1, layer.heads),) if shape.relative_bias else ()
-    return Tensors(tables, products, sum(columns for _, columns in products) + 4 * width)
-
-
-def _parts(shape: EncoderShape) -> Iterator[Tensors]:
-    width, narrow = shape.hidden, shape.embedding.width
-    yield _table(shape)
-    yield Tensors(((shape.positions, narrow),), (), 2 * narrow)
-    if narrow != width:
-        yield Tensors((), ((narrow, width),), width)
-    for layer in shape.layers:
-        yield _layer(shape, layer)
-    yield Tensors((), ((width, width), (width, shape.labels)), width + shape.labels)
-
-
 def _fp32(shape: EncoderShape) -> int:
-    codes = _table(shape).codes
-    return FLOAT * (parameters(shape) - codes) + codes
+    return sum(weight.values * (1 if weight.kind == "codes" else FLOAT) for weight in weights(shape))
 
 
 def _int8(shape: EncoderShape) -> int:
-    """Tables and wide products in bytes with a scale a column, the rest in floats; see graphs/int8.py."""
-    stored = 0
-    for part in _parts(shape):
-        stored += FLOAT * part.vectors + part.codes
-        stored += sum(_byte_columns(matrix) for matrix in part.tables)
-        for matrix in part.products:
-            narrow = min(matrix) < LEAST_WIDTH
-            stored += FLOAT * matrix[0] * matrix[1] if narrow else _byte_columns(matrix)
-    return stored + _exceptions(shape)
+    """Tables and wide products in bytes with a scale a column, the rest in floats; see graphs/int8.py.
 
-
-def _byte_columns(matrix: Matrix) -> int:
-    return matrix[0] * matrix[1] + FLOAT * matrix[1]
-
-
-def _exceptions(shape: EncoderShape) -> int:
-    """What these two are more than bytes with a scale a column.
-
-    Codebooks have a scale for each column of the joined row. The last layer reads the distances of one
-    token by another operator, and they stay floats.
+    The last layer reads the distances of one token by another operator, and they stay floats.
     """
-    more, table = 0, shape.embedding
-    if table.kind == "product":
-        more += FLOAT * (table.width - table.width // table.subvectors)
-    if shape.relative_bias:
-        distances = (2 * shape.positions - 1, shape.layers[-1].heads)
-        more += FLOAT * distances[0] * distances[1] - _byte_columns(distances)
-    return more
+    stored, last = 0, f"layers.{len(shape.layers) - 1}.distances"
+    for weight in weights(shape):
+        narrow = weight.kind == "matrix" and min(weight.shape) < LEAST_WIDTH
+        if weight.kind == "codes":
+            stored += weight.values
+        elif weight.kind in ("bias", "gain") or narrow or weight.name == last:
+            stored += FLOAT * weight.values
+        else:
+            stored += weight.values + FLOAT * weight.columns
+    return stored
 
 
 def _around(shape: EncoderShape, form: str) -> int:

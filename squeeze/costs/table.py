@@ -95,7 +95,7 @@ class CostTable(Frozen):
             inside("length", length, self.request.lengths)
         prices = self._prices(shape.hidden, form)
         parts = np.asarray(prices.steps) @ features(self.request, shape.layers)
-        beyond = spilled(weights(self.request, shape.hidden, shape.layers), prices.limit)
+        beyond = spilled(weights(shape), prices.limit)
         totals = self._base(prices, shape.embedding) + parts + beyond * np.asarray(prices.spill)
         found: NDArray[np.float64] = np.interp(lengths, self.request.lengths, totals)
         return found
@@ -153,7 +153,7 @@ def price(
     stems: list[Stem] = [stem for stem in request.stems if stem.hidden == hidden]
     on_stem = np.array([[probe.stem == stem for stem in stems] for probe in probes], dtype=np.float64)
     rows = np.column_stack([on_stem, [features(request, probe.layers) for probe in probes]])
-    held = np.array([weights(request, hidden, probe.layers) for probe in probes])
+    held = np.array([weights(request.shape(probe.stem, probe.layers)) for probe in probes])
     bent = bends(request)
     bent = np.column_stack([np.zeros((len(bent), len(stems))), bent, np.zeros(len(bent))])
     limit, unknowns = _best(rows, held, ms, bent)

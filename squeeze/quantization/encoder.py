@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from squeeze.graphs.scales import Scales
 from squeeze.models.encoder import MASKED, Encoder, EncoderShape, Layer
 from squeeze.quantization.linear import FakeLinear, Reading, Split
-from squeeze.quantization.plan import Plan
-from squeeze.quantization.sites import sites
+from squeeze.quantization.plan import Plan, sites
 from squeeze.quantization.tables import FakeTable, columns, fake_table
 
 __all__ = ["FakeQuantized"]

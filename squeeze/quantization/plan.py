@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from squeeze.core.rounding import WEIGHT_BITS
+from squeeze.core.rounding import LEAST_WIDTH, WEIGHT_BITS
 from squeeze.errors import ProfileError
+from squeeze.models.shapes import EncoderShape
+from squeeze.models.weights import products
 
-__all__ = ["Plan", "Scheme", "kept_sites"]
+__all__ = ["Plan", "Scheme", "kept_sites", "sites"]
 
 Scheme = Literal["int8-dynamic", "int8-static", "int4-weight"]
 
@@ -35,6 +37,18 @@ class Plan:
     table_bits: int = 8
     learn_steps: bool = False
     keep: frozenset[str] = frozenset()
+
+
+def sites(shape: EncoderShape) -> dict[str, tuple[int, int]]:
+    """(inputs, outputs) of every product that is quantized, by its name in the graph and in its order.
+
+    Products of fewer than 16 inputs or outputs stay float and are not listed.
+    """
+    return {
+        product.name: product.size
+        for product in products(shape, tokens=1)
+        if product.stored and min(product.size) >= LEAST_WIDTH
+    }
 
 
 def kept_sites(wanted: Iterable[str], sites: Mapping[str, object]) -> frozenset[str]:

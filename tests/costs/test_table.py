@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -100,10 +101,10 @@ def test_weights_beyond_the_caches_cost_extra(monkeypatch, tmp_path):
     """A device whose caches hold 12,000 values: without the unknown for it predictions are off by a tenth."""
     asked = request(depth=6)
     device = Device(monkeypatch, asked)
-    plain = truth
+    plain, wide = truth, partial(asked.shape, asked.stems[0])
 
     def slower(layers, table, form, length):
-        return plain(layers, table, form, length) * 0.5 + 0.4 * spilled(1000 * weights(asked, 32, layers), 12)
+        return plain(layers, table, form, length) * 0.5 + 0.4 * spilled(1000 * weights(wide(layers)), 12)
 
     monkeypatch.setattr(f"{__name__}.truth", slower)
     table = cost_table(asked, tmp_path, 1, Silent())

@@ -22,9 +22,8 @@ from squeeze.quantization import storage
 from squeeze.quantization.calibrating import calibrate, observe
 from squeeze.quantization.encoder import FakeQuantized
 from squeeze.quantization.linear import FakeLinear
-from squeeze.quantization.plan import Plan, Scheme, kept_sites
+from squeeze.quantization.plan import Plan, Scheme, kept_sites, sites
 from squeeze.quantization.sensitivity import divergence, float_sites, ranked
-from squeeze.quantization.sites import sites
 from squeeze.quantization.tables import fake_table, in_blocks
 from squeeze.targets.ort import open_session
 from tests import tiny

@@ -17,9 +17,9 @@ from squeeze.distillation import material
 from squeeze.distillation.config import PREDICTIONS, Loss, Phase
 from squeeze.errors import GateFailed, ProfileError
 from squeeze.models.storage import load_student
-from squeeze.quantization import sites, storage
+from squeeze.quantization import storage
 from squeeze.quantization.encoder import FakeQuantized
-from squeeze.quantization.plan import Plan, Scheme
+from squeeze.quantization.plan import Plan, Scheme, sites
 from squeeze.stages.quantize import choosing
 from squeeze.stages.quantize import run as stage
 from squeeze.stages.quantize.rounding import Rounded
@@ -63,7 +63,7 @@ def test_it_saves_what_it_measured(scheme, method, where, tmp_path):
     assert found is not None
     assert (found.record.scheme, found.record.method) == (scheme, method)
     student = load_student(out)
-    listed = sites.sites(student.shape)
+    listed = sites(student.shape)
     assert list(found.scales.weights) == ([] if scheme == "int4-weight" else sorted(listed))
     assert sorted(found.scales.inputs) == (sorted(listed) if scheme == "int8-static" else [])
     said, in_float = load_file(out / PREDICTIONS), load_file(out / storage.FLOAT_PREDICTIONS)

@@ -11,17 +11,18 @@ from torch.nn.utils import parametrize
 
 from squeeze.core.sparsity import largest, largest_together, share_of_zeros, two_of_four
 from squeeze.models.encoder import Encoder
+from squeeze.models.weights import layer_weights
 from squeeze.stages.prune.stage import PruneSection, SparsityReport
 
 __all__ = ["choose", "held", "masked_names", "report"]
 
-MATRICES = ("qkv", "out", "up", "down")
 HALF = 0.5
 
 
 def masked_names(encoder: Encoder) -> list[str]:
     """The linear parts that are masked: all of every layer; the table and the head stay whole."""
-    return [f"layers.{layer}.{name}" for layer in range(len(encoder.layers)) for name in MATRICES]
+    layers = (layer_weights(encoder.shape, index) for index in range(len(encoder.layers)))
+    return [w.name.removesuffix(".weight") for layer in layers for w in layer if w.kind == "matrix"]
 
 
 def choose(encoder: Encoder, settings: PruneSection) -> dict[str, Tensor]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from squeeze.distillation.planning import both, student_of, teacher_of
 from squeeze.distillation.shape import refuse_phases
-from squeeze.quantization.plan import kept_sites
-from squeeze.quantization.sites import sites
+from squeeze.quantization.plan import kept_sites, sites
 from squeeze.stages.quantize.stage import QuantizePlan
 
 __all__ = ["check"]

@@ -15,9 +15,8 @@ from squeeze.models.encoder import Encoder
 from squeeze.models.inference import batches_by_length, logits, to_tensors
 from squeeze.quantization.calibrating import calibrate
 from squeeze.quantization.encoder import FakeQuantized
-from squeeze.quantization.plan import Plan, kept_sites
+from squeeze.quantization.plan import Plan, kept_sites, sites
 from squeeze.quantization.sensitivity import float_sites, ranked
-from squeeze.quantization.sites import sites
 from squeeze.stages.quantize.stage import QuantizeSection
 
 __all__ = ["Rounded", "round_student"]
