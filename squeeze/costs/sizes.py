@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from squeeze.core.rounding import LEAST_WIDTH
 from squeeze.models.shapes import EncoderShape
-from squeeze.models.weights import products, weights
+from squeeze.models.weights import encoder_products, encoder_weights
 
 __all__ = ["embedding_parameters", "file_bytes", "macs", "parameters"]
 
@@ -47,13 +47,15 @@ GRAPH: Mapping[str, Around] = {
 
 def parameters(shape: EncoderShape) -> int:
     """Trained values; a product-quantized table counts its codebooks and its codes."""
-    return sum(weight.values for weight in weights(shape))
+    return sum(weight.values for weight in encoder_weights(shape))
 
 
 def embedding_parameters(shape: EncoderShape) -> int:
     """Values of the embedding: the table in whatever form, and the positions."""
     return sum(
-        weight.values for weight in weights(shape) if weight.name.startswith(("embedding.", "positions"))
+        weight.values
+        for weight in encoder_weights(shape)
+        if weight.name.startswith(("embedding.", "positions"))
     )
 
 
@@ -64,7 +66,7 @@ def macs(shape: EncoderShape, length: int) -> int:
         shape: of the encoder.
         length: tokens T.
     """
-    return sum(product.macs for product in products(shape, length))
+    return sum(product.macs for product in encoder_products(shape, length))
 
 
 def file_bytes(shape: EncoderShape, form: str) -> int:
@@ -88,7 +90,7 @@ def file_bytes(shape: EncoderShape, form: str) -> int:
 
 
 def _fp32(shape: EncoderShape) -> int:
-    return sum(weight.values * (1 if weight.kind == "codes" else FLOAT) for weight in weights(shape))
+    return sum(weight.values * (1 if weight.kind == "codes" else FLOAT) for weight in encoder_weights(shape))
 
 
 def _int8(shape: EncoderShape) -> int:
@@ -97,7 +99,7 @@ def _int8(shape: EncoderShape) -> int:
     The last layer reads the distances of one token by another operator, and they stay floats.
     """
     stored, last = 0, f"layers.{len(shape.layers) - 1}.distances"
-    for weight in weights(shape):
+    for weight in encoder_weights(shape):
         narrow = weight.kind == "matrix" and min(weight.shape) < LEAST_WIDTH
         if weight.kind == "codes":
             stored += weight.values

@@ -7,28 +7,29 @@ a projection onto the directions in which the teacher's states really vary.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from squeeze.core import product_quantization as pq
 from squeeze.core.importance import mean_absolute, top
 from squeeze.core.losses import pca_projection
-from squeeze.models.encoder import Encoder, Gates, Layer, one_row_a_label
-from squeeze.models.shapes import EmbeddingShape, EncoderShape, LayerShape
+from squeeze.models.encoder import Encoder, Gates, one_row_a_label
+from squeeze.models.shapes import EmbeddingShape
+from squeeze.models.slicing import Kept, select, sliced_shape
+from squeeze.models.weights import Weight, encoder_weights
 
 __all__ = [
     "Carver",
     "Cut",
     "Importance",
     "carve",
-    "carve_layer",
     "keep_best",
+    "low_rank",
     "measure_importance",
     "narrow",
     "one_row_each",
@@ -118,37 +119,18 @@ def carve(teacher: Encoder, cut: Cut) -> Encoder:
     Returns:
         A new encoder in training mode; the teacher is untouched.
     """
-    student = Encoder(_shape(teacher.shape, cut))
-    whole = ["embedding_norm", "head_dense"] + ["widen"] * (teacher.widen is not None)
+    shape = teacher.shape.model_copy(
+        update={"embedding": EmbeddingShape(width=teacher.shape.embedding.width), "groups": ()}
+    )
+    kept = Kept(cut.layers, cut.heads, cut.neurons)
+    smaller = sliced_shape(shape, kept, cut.positions).model_copy(update={"vocabulary": len(cut.rows)})
+    student = Encoder(smaller)
     with torch.no_grad():
-        student.embedding.weight.copy_(teacher.embedding.table()[torch.from_numpy(cut.rows)])
-        student.positions.copy_(teacher.positions[: cut.positions])
-        for name in whole:
-            _copy(student.get_submodule(name), teacher.get_submodule(name))
-        _copy_head(student, teacher)
-        ours, theirs = _layers(student), _layers(teacher)
-        for index, layer in enumerate(cut.layers):
-            carve_layer(ours[index], theirs[layer], cut.heads[index], cut.neurons[index])
+        state = teacher.state_dict() | {"embedding.weight": teacher.embedding.table()} | _plain_head(teacher)
+        student.load_state_dict(select(state, shape, kept, smaller.positions, cut.rows))
         if cut.axes is not None and cut.axes.shape[1] < teacher.shape.hidden:
             student = narrow(student, cut.axes)
         return recode(student, cut.embedding, cut.weights, cut.seed)
-
-
-def _layers(encoder: Encoder) -> list[Layer]:
-    return cast("list[Layer]", list(encoder.layers))
-
-
-def _shape(teacher: EncoderShape, cut: Cut) -> EncoderShape:
-    layers = tuple(LayerShape(heads=len(h), ffn=len(n)) for h, n in zip(cut.heads, cut.neurons, strict=True))
-    return teacher.model_copy(
-        update={
-            "vocabulary": len(cut.rows),
-            "embedding": EmbeddingShape(width=teacher.embedding.width),
-            "layers": layers,
-            "positions": cut.positions,
-            "groups": (),
-        }
-    )
 
 
 def recode(
@@ -221,18 +203,12 @@ def _table_key(cut: Cut) -> str:
     return found.hexdigest()
 
 
-def _copy(to: nn.Module, source: nn.Module) -> None:
-    to.load_state_dict(source.state_dict())
-
-
-def _copy_head(student: Encoder, teacher: Encoder) -> None:
-    """Copy the last matrix of the head; where a label has several rows, the student starts near to them."""
-    if not teacher.shape.groups:
-        _copy(student.head_out, teacher.head_out)
-        return
-    weight, bias = one_row_a_label(teacher.head_out, teacher.shape.groups)
-    student.head_out.weight.copy_(weight)
-    student.head_out.bias.copy_(bias)
+def _plain_head(encoder: Encoder) -> dict[str, Tensor]:
+    """The last matrix of the head where a label has several rows: one that comes near to them."""
+    if not encoder.shape.groups:
+        return {}
+    weight, bias = one_row_a_label(encoder.head_out, encoder.shape.groups)
+    return {"head_out.weight": weight, "head_out.bias": bias}
 
 
 def one_row_each(encoder: Encoder) -> Encoder:
@@ -240,32 +216,28 @@ def one_row_each(encoder: Encoder) -> Encoder:
     if not encoder.shape.groups:
         return encoder
     other = Encoder(encoder.shape.model_copy(update={"groups": ()}))
-    weight, bias = one_row_a_label(encoder.head_out, encoder.shape.groups)
-    other.load_state_dict({**encoder.state_dict(), "head_out.weight": weight, "head_out.bias": bias})
+    other.load_state_dict(encoder.state_dict() | _plain_head(encoder))
     return other.train(encoder.training)
 
 
-def carve_layer(student: Layer, teacher: Layer, heads: tuple[int, ...], neurons: tuple[int, ...]) -> None:
-    """Copy what is kept of one layer; call it without gradients."""
-    size = teacher.head_size
-    columns = torch.cat([torch.arange(head * size, (head + 1) * size) for head in heads])
-    width = teacher.heads * size
-    rows = torch.cat([columns + part * width for part in range(3)])  # queries, keys, values
-    kept = torch.tensor(neurons)
-    student.qkv.weight.copy_(teacher.qkv.weight[rows])
-    student.qkv.bias.copy_(teacher.qkv.bias[rows])
-    student.out.weight.copy_(teacher.out.weight[:, columns])
-    student.out.bias.copy_(teacher.out.bias)
-    student.up.weight.copy_(teacher.up.weight[kept])
-    student.up.bias.copy_(teacher.up.bias[kept])
-    student.down.weight.copy_(teacher.down.weight[:, kept])
-    student.down.bias.copy_(teacher.down.bias)
-    _copy(student.attention_norm, teacher.attention_norm)
-    _copy(student.norm, teacher.norm)
-    if student.distances is not None and teacher.distances is not None:
-        reach = student.distances.shape[1] // 2
-        middle = teacher.distances.shape[1] // 2
-        student.distances.copy_(teacher.distances[list(heads), middle - reach : middle + reach + 1])
+def low_rank(encoder: Encoder, rank: int, weights: NDArray[np.float64] | None = None) -> Encoder:
+    """The encoder with its table as a product of two matrices, by SVD: a dense one, or one of higher rank.
+
+    Args:
+        encoder: untouched; its table is not product-quantized.
+        rank: inner width.
+        weights: (V,) how much each row counts; None: all alike.
+
+    Raises:
+        ValueError: codes have no rank.
+    """
+    old = encoder.shape.embedding
+    if old.kind == "product":
+        raise ValueError("a product-quantized table has codes and no rank")
+    table = {"weight": encoder.embedding.table().detach()}
+    dense = with_table(encoder, EmbeddingShape(width=old.width), table)
+    made = recode(dense, EmbeddingShape(kind="factorised", width=old.width, rank=rank), weights)
+    return made.train(encoder.training)
 
 
 def narrow(encoder: Encoder, axes: Tensor) -> Encoder:
@@ -288,34 +260,23 @@ def _narrows_table(encoder: Encoder) -> bool:
 
 
 def _projected(encoder: Encoder, axes: Tensor) -> dict[str, Tensor]:
-    state = {name: value.detach().clone() for name, value in encoder.state_dict().items()}
-    gain = (axes.shape[0] / axes.shape[1]) ** 0.5
-    reads, writes, norms = _sides(encoder)
-    for name in reads:
-        state[f"{name}.weight"] = state[f"{name}.weight"] @ axes
-    for name in writes:
-        state[f"{name}.weight"] = axes.T @ state[f"{name}.weight"]
-        state[f"{name}.bias"] = state[f"{name}.bias"] @ axes
-    for name in norms:
-        weight = torch.einsum("hi,h,hi->i", axes, state[f"{name}.weight"], axes)
-        state[f"{name}.weight"], state[f"{name}.bias"] = weight * gain, state[f"{name}.bias"] @ axes
-    if _narrows_table(encoder):
-        state["positions"] = state["positions"] @ axes
-        state["embedding.weight"] = state["embedding.weight"] @ axes
-    elif encoder.widen is None:
-        state["widen.weight"], state["widen.bias"] = axes.T.contiguous(), axes.new_zeros(axes.shape[1])
+    whole = encoder.state_dict()
+    narrowed = ("hidden", "embedding") if _narrows_table(encoder) else ("hidden",)
+    state = {
+        weight.name: _along(whole[weight.name], weight, narrowed, axes)
+        for weight in encoder_weights(encoder.shape)
+    }
+    if encoder.widen is None and not _narrows_table(encoder):
+        state |= {"widen.weight": axes.T.contiguous(), "widen.bias": axes.new_zeros(axes.shape[1])}
     return state
 
 
-def _sides(encoder: Encoder) -> tuple[list[str], list[str], list[str]]:
-    """Names of the matrices that read the residual stream, of those that write it, and of its norms."""
-
-    def each(*names: str) -> list[str]:
-        return [f"layers.{index}.{name}" for index in range(len(encoder.layers)) for name in names]
-
-    entry = ["embedding_norm"] if _narrows_table(encoder) else []
-    return (
-        [*each("qkv", "up"), "head_dense", "head_out"],
-        [*each("out", "down"), "head_dense"] + ["widen"] * (encoder.widen is not None),
-        [*each("attention_norm", "norm"), *entry],
-    )
+def _along(value: Tensor, weight: Weight, narrowed: Sequence[str], axes: Tensor) -> Tensor:
+    """One weight with its narrowed axes seen through the orthonormal ones."""
+    inner, first = (weight.axes[place].name in narrowed for place in (-1, 0))
+    if weight.kind == "gain" and inner:
+        gain = (axes.shape[0] / axes.shape[1]) ** 0.5
+        narrow_gain: Tensor = torch.einsum("hi,h,hi->i", axes, value, axes) * gain
+        return narrow_gain
+    value = value @ axes if inner else value
+    return axes.T @ value if first and len(weight.axes) > 1 else value

@@ -6,19 +6,22 @@ smaller and leaves everything else as it is stored, the codes of a product-quant
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from squeeze.models.carve import carve_layer, recode, with_table
-from squeeze.models.embedding import EmbeddingShape
-from squeeze.models.encoder import Encoder, EncoderShape, Gates, Layer, LayerShape
+from squeeze.models.encoder import Encoder, Gates
+from squeeze.models.shapes import EncoderShape, LayerShape
+from squeeze.models.weights import AxisName, Weight, layer_weights, outer_weights
 
-__all__ = ["Kept", "everything", "gates", "low_rank", "select_rows", "sliced", "sliced_shape"]
+__all__ = ["Kept", "everything", "gates", "select", "select_rows", "sliced", "sliced_shape"]
+
+Members = Mapping[AxisName, Sequence[int]]
+"""What stays of each axis that is cut."""
 
 
 @dataclass(frozen=True)
@@ -85,14 +88,7 @@ def sliced(encoder: Encoder, kept: Kept, positions: int | None = None) -> Encode
         A new encoder, in the mode (training or evaluation) of the old one.
     """
     other = Encoder(sliced_shape(encoder.shape, kept, positions))
-    state = other.state_dict()
-    same = {name: value for name, value in encoder.state_dict().items() if not name.startswith("layers.")}
-    same["positions"] = same["positions"][: other.shape.positions]
-    other.load_state_dict(state | same)
-    ours, theirs = cast("list[Layer]", list(other.layers)), cast("list[Layer]", list(encoder.layers))
-    with torch.no_grad():
-        for place, layer in enumerate(kept.layers):
-            carve_layer(ours[place], theirs[layer], kept.heads[place], kept.neurons[place])
+    other.load_state_dict(select(encoder.state_dict(), encoder.shape, kept, other.shape.positions))
     return other.train(encoder.training)
 
 
@@ -103,31 +99,47 @@ def select_rows(encoder: Encoder, rows: NDArray[np.int64]) -> Encoder:
         encoder: untouched.
         rows: (pieces,) old number of each piece that stays.
     """
-    other = Encoder(encoder.shape.model_copy(update={"vocabulary": len(rows)}))
-    name = "embedding.codes" if encoder.shape.embedding.kind == "product" else "embedding.weight"
-    state = encoder.state_dict()
-    other.load_state_dict(state | {name: state[name][torch.from_numpy(rows)]})
+    shape = encoder.shape
+    other = Encoder(shape.model_copy(update={"vocabulary": len(rows)}))
+    other.load_state_dict(select(encoder.state_dict(), shape, everything(shape), shape.positions, rows))
     return other.train(encoder.training)
 
 
-def low_rank(encoder: Encoder, rank: int, weights: NDArray[np.float64] | None = None) -> Encoder:
-    """The encoder with its table as a product of two matrices, by SVD: a dense one, or one of higher rank.
+def select(
+    state: Mapping[str, Tensor],
+    shape: EncoderShape,
+    kept: Kept,
+    positions: int,
+    rows: NDArray[np.int64] | None = None,
+) -> dict[str, Tensor]:
+    """The state of the part of an encoder that is kept.
 
     Args:
-        encoder: untouched; its table is not product-quantized.
-        rank: inner width.
-        weights: (V,) how much each row counts; None: all alike.
-
-    Raises:
-        ValueError: codes have no rank.
+        state: of the whole encoder.
+        shape: likewise.
+        kept: layers, heads and neurons.
+        positions: longest input in tokens.
+        rows: (pieces,) old number of each piece that stays; None: all.
     """
-    old = encoder.shape.embedding
-    if old.kind == "product":
-        raise ValueError("a product-quantized table has codes and no rank")
-    table = {"weight": encoder.embedding.table().detach()}
-    dense = with_table(encoder, EmbeddingShape(width=old.width), table)
-    made = recode(dense, EmbeddingShape(kind="factorised", width=old.width, rank=rank), weights)
-    return made.train(encoder.training)
+    outer: Members = {"positions": range(positions)}
+    if rows is not None:
+        outer = {**outer, "vocabulary": rows.tolist()}
+    chosen = {weight.name: _take(state[weight.name], weight, outer) for weight in outer_weights(shape)}
+    distances = range(shape.positions - positions, shape.positions + positions - 1)
+    for place, (layer, heads, neurons) in enumerate(zip(kept.layers, kept.heads, kept.neurons, strict=True)):
+        inner: Members = {"heads": heads, "neurons": neurons, "distances": distances}
+        for weight in layer_weights(shape, layer):
+            name = weight.name.replace(f"layers.{layer}.", f"layers.{place}.")
+            chosen[name] = _take(state[weight.name], weight, inner)
+    return chosen
+
+
+def _take(value: Tensor, weight: Weight, members: Members) -> Tensor:
+    for place, axis in enumerate(weight.axes):
+        if axis.name in members:
+            indices = axis.indices(members[axis.name])
+            value = value.index_select(place, torch.tensor(indices, device=value.device))
+    return value
 
 
 def _ones_at(places: tuple[int, ...], size: int) -> Tensor:

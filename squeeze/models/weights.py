@@ -12,7 +12,16 @@ from typing import Literal, NamedTuple
 
 from squeeze.models.shapes import EncoderShape
 
-__all__ = ["Axis", "AxisName", "Product", "Weight", "layer_weights", "products", "weights"]
+__all__ = [
+    "Axis",
+    "AxisName",
+    "Product",
+    "Weight",
+    "encoder_products",
+    "encoder_weights",
+    "layer_weights",
+    "outer_weights",
+]
 
 AxisName = Literal[
     "vocabulary", "rank", "subvectors", "codewords", "piece", "embedding", "hidden", "positions", "distances",
@@ -114,16 +123,21 @@ class Product(NamedTuple):
         return self.left[0].size * prod(self.size)
 
 
-def weights(shape: EncoderShape) -> Iterator[Weight]:
+def encoder_weights(shape: EncoderShape) -> Iterator[Weight]:
     """Every tensor of the state of an encoder."""
+    yield from outer_weights(shape)
+    for index in range(len(shape.layers)):
+        yield from layer_weights(shape, index)
+
+
+def outer_weights(shape: EncoderShape) -> Iterator[Weight]:
+    """Every tensor before the layers and after them."""
     width, hidden = Axis("embedding", shape.embedding.width), Axis("hidden", shape.hidden)
     yield from _table(shape)
     yield Weight("positions", (Axis("positions", shape.positions), width), "table")
     yield from _norm("embedding_norm", width)
     if width.size != hidden.size:
         yield from _linear("widen", width, hidden)
-    for index in range(len(shape.layers)):
-        yield from layer_weights(shape, index)
     yield from _linear("head_dense", hidden, hidden)
     yield from _linear("head_out", hidden, Axis("labels", shape.outputs))
 
@@ -143,7 +157,7 @@ def layer_weights(shape: EncoderShape, index: int) -> Iterator[Weight]:
         yield Weight(f"{place}distances", axes, "table")
 
 
-def products(shape: EncoderShape, tokens: int) -> Iterator[Product]:
+def encoder_products(shape: EncoderShape, tokens: int) -> Iterator[Product]:
     """Every matrix product of the exported graph for one text, in its order.
 
     The head reads the first token, so the last layer is computed for that token alone. Its keys and values

@@ -10,7 +10,7 @@ from typing import Literal
 from squeeze.core.rounding import LEAST_WIDTH, WEIGHT_BITS
 from squeeze.errors import ProfileError
 from squeeze.models.shapes import EncoderShape
-from squeeze.models.weights import products
+from squeeze.models.weights import encoder_products
 
 __all__ = ["Plan", "Scheme", "kept_sites", "sites"]
 
@@ -46,7 +46,7 @@ def sites(shape: EncoderShape) -> dict[str, tuple[int, int]]:
     """
     return {
         product.name: product.size
-        for product in products(shape, tokens=1)
+        for product in encoder_products(shape, tokens=1)
         if product.stored and min(product.size) >= LEAST_WIDTH
     }
 

@@ -88,16 +88,16 @@ def test_rows_are_selected_as_they_are_stored(table):
 
 def test_a_rank_that_holds_the_table_changes_nothing_and_a_lower_one_is_the_best_of_its_rank():
     whole = tiny.encoder(embedding=TABLES["factorised"])
-    same, less = slicing.low_rank(whole, 6), slicing.low_rank(whole, 3)
+    same, less = carve.low_rank(whole, 6), carve.low_rank(whole, 3)
     table = whole.embedding.table()
     torch.testing.assert_close(same.embedding.table(), table)
     assert less.shape.embedding.rank == 3
     singular = torch.linalg.svdvals(table)
     lost = (less.embedding.table() - table).square().sum()
     assert lost.item() == pytest.approx(singular[3:].square().sum().item(), rel=1e-3)
-    assert slicing.low_rank(tiny.encoder(), 4).shape.embedding.kind == "factorised"
+    assert carve.low_rank(tiny.encoder(), 4).shape.embedding.kind == "factorised"
     with pytest.raises(ValueError, match="no rank"):
-        slicing.low_rank(tiny.encoder(embedding=TABLES["product"]), 4)
+        carve.low_rank(tiny.encoder(embedding=TABLES["product"]), 4)
 
 
 @pytest.mark.parametrize("table", ["factorised", "product"])

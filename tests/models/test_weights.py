@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from squeeze.graphs.lean import Lean
 from squeeze.models.encoder import Encoder
 from squeeze.models.shapes import EmbeddingShape, EncoderShape, LayerShape
-from squeeze.models.weights import Axis, Weight, products, weights
+from squeeze.models.weights import Axis, Weight, encoder_products, encoder_weights
 
 LAYERS = st.builds(LayerShape, heads=st.integers(1, 4), ffn=st.integers(1, 40))
 
@@ -46,10 +46,10 @@ def shapes(draw: st.DrawFn) -> EncoderShape:
 @given(shape=shapes())
 def test_weights_are_the_state_of_the_encoder(shape):
     state = Encoder(shape).state_dict()
-    assert {weight.name: weight.shape for weight in weights(shape)} == {
+    assert {weight.name: weight.shape for weight in encoder_weights(shape)} == {
         name: tuple(value.shape) for name, value in state.items()
     }
-    kinds = {weight.name: weight.kind for weight in weights(shape)}
+    kinds = {weight.name: weight.kind for weight in encoder_weights(shape)}
     assert {name for name, kind in kinds.items() if kind == "codes"} == {
         name for name, value in state.items() if value.dtype == torch.uint8
     }
@@ -64,8 +64,8 @@ def test_products_are_those_that_the_exported_module_computes(shape, tokens):
     ids = torch.zeros(1, tokens, dtype=torch.int64)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         Lean(Encoder(shape).eval())(ids, torch.ones_like(ids))
-    assert 2 * sum(product.macs for product in products(shape, tokens)) == counter.get_total_flops()
-    stored = {product.name: product.size for product in products(shape, tokens) if product.stored}
+    assert 2 * sum(product.macs for product in encoder_products(shape, tokens)) == counter.get_total_flops()
+    stored = {product.name: product.size for product in encoder_products(shape, tokens) if product.stored}
     modules = Lean(Encoder(shape)).inner
     assert stored == {name: tuple(modules.get_parameter(f"{name}.weight").shape[::-1]) for name in stored}
 
@@ -83,7 +83,7 @@ def test_columns_with_a_scale_of_their_own():
         vocabulary=9, embedding=codes, hidden=8, head_size=2, layers=(LayerShape(heads=3, ffn=7),),
         positions=6, labels=2, relative_bias=True,
     )  # fmt: skip
-    columns = {weight.name: weight.columns for weight in weights(shape)}
+    columns = {weight.name: weight.columns for weight in encoder_weights(shape)}
     assert columns["embedding.weight"] == 24  # entries of the joined row
     assert columns["positions"] == 24
     assert columns["layers.0.distances"] == 3

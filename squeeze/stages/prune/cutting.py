@@ -128,7 +128,7 @@ def _cut(
         with torch.no_grad():
             model = carve.narrow(model, pca_projection(hidden_states(model, batches), settings.hidden)).eval()
     if settings.rank is not None:
-        model = slicing.low_rank(model, settings.rank, row_weights(reading.words))
+        model = carve.low_rank(model, settings.rank, row_weights(reading.words))
     return model, kept
 
 
