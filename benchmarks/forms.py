@@ -82,7 +82,7 @@ def _graphs(
 ) -> Iterator[tuple[str, Path]]:
     """fp32 graphs of the students, and of the teacher exported as they are."""
     from squeeze.graphs import lean
-    from squeeze.models import families
+    from squeeze.models import conversion
     from squeeze.models.storage import load_student
     from squeeze.models.teacher import load_classifier
 
@@ -92,7 +92,7 @@ def _graphs(
         yield shape, folder / f"{shape}.onnx"
     labels = tuple(made["bundle"].manifest["config"]["task"]["labels"])
     teacher = load_classifier(made["teacher"].path / "members" / "0", labels, untrained_head=False)
-    lean.export(families.read(teacher), folder / "teacher.onnx", lean.OPSET)
+    lean.export(conversion.read(teacher), folder / "teacher.onnx", lean.OPSET)
     yield "teacher", folder / "teacher.onnx"
 
 

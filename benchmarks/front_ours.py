@@ -102,7 +102,7 @@ def _trimmed(
 ) -> tuple[Path, Path, list[list[int]]]:
     """Graph and tokenizer with fewer pieces, and texts to calibrate on as they cut them."""
     from squeeze.graphs import lean
-    from squeeze.models import families, slicing, tokens, vocabulary
+    from squeeze.models import conversion, slicing, tokens, vocabulary
     from squeeze.models.teacher import load_classifier
 
     source = teacher.transformers
@@ -112,7 +112,7 @@ def _trimmed(
     spec = tokens.read_spec(source)
     full = tokens.make_tokenizer(spec, max_length=1 << 20)
     trim = vocabulary.fill(spec, vocabulary.count(full, texts), PIECES)
-    encoder: Any = families.read(load_classifier(source, tuple(labels), untrained_head=False))
+    encoder: Any = conversion.read(load_classifier(source, tuple(labels), untrained_head=False))
     rows = np.array(trim.kept, dtype=np.int64)
     lean.export(slicing.select_rows(encoder, rows), folder / "model.onnx", lean.OPSET)
     tokens.write_spec(folder / TOKENIZER, trim.tokenizer)

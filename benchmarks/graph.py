@@ -61,7 +61,7 @@ def student(name: str) -> Any:
 def _shape(name: str, folder: Path, settings: Mapping[int, Settings], progress: Progress) -> dict[str, Any]:
     from benchmarks.exports import hugging_face
     from squeeze.graphs import lean as graph
-    from squeeze.models.families import write_bert
+    from squeeze.models.conversion import write_bert
 
     progress.log(f"{name}: writing both graphs")
     made = student(name)

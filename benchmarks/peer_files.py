@@ -143,7 +143,7 @@ def subjects(
 ) -> Iterator[Subject]:
     """The students, then the teacher of the last one."""
     from squeeze.graphs import lean
-    from squeeze.models import families
+    from squeeze.models import conversion
     from squeeze.models.storage import load_student
     from squeeze.models.teacher import load_classifier
 
@@ -159,7 +159,7 @@ def subjects(
         yield Subject(shape, exported(shape, load_student(source)), None, *_cut(made, source, seed, texts))
     source = made["teacher"].path / "members" / "0"
     labels = tuple(made["bundle"].manifest["config"]["task"]["labels"])
-    teacher = families.read(load_classifier(source, labels, untrained_head=False))
+    teacher = conversion.read(load_classifier(source, labels, untrained_head=False))
     yield Subject("teacher", exported("teacher", teacher), source, *_cut(made, source, seed, texts))
 
 

@@ -33,7 +33,7 @@ from benchmarks.reader_cases import FAMILIES, LABELS, Case
 from squeeze.artifact import write_json
 from squeeze.data.table import Table
 from squeeze.errors import SqueezeError, StageFailed
-from squeeze.models import families, guard, tokens, vocabulary
+from squeeze.models import conversion, guard, tokens, vocabulary
 from squeeze.models.inference import logits
 from squeeze.models.teacher import load_classifier
 from squeeze.models.tokens import Encodings, TeacherTokenizer
@@ -122,7 +122,7 @@ def _held(
 ) -> dict[str, Any]:
     """Compare what would ship and what would be carved with transformers on texts the guard has not seen."""
     uncounted = guard.settle_positions(folder, model, tokenizer)
-    shape = families.shape_of(model)
+    shape = conversion.shape_of(model)
     reach = min(case.max_length, shape.positions)
     auto, theirs = _reference(folder)
     expected = [auto(text, truncation=True, max_length=reach)["input_ids"] for text in texts]
@@ -134,7 +134,7 @@ def _held(
     shipped = reading.tokenizer(path, reach)
     rows = guard.rows_counted(encoded, uncounted if warned else frozenset())
     answers = _logits(theirs, [expected[row] for row in rows])[:, _order(theirs)]
-    ours = logits(families.read(model), Encodings.of([expected[row] for row in rows]), 0, len(LABELS))
+    ours = logits(conversion.read(model), Encodings.of([expected[row] for row in rows]), 0, len(LABELS))
     largest = float(np.abs(answers - ours).max(initial=0.0))
     problems = {
         "ids": sum(shipped.encode(text).ids != row for text, row in zip(texts, expected, strict=True)),

@@ -185,14 +185,14 @@ def judged(folder: Path, of: Subject) -> float:
         of: what was trained.
     """
     from squeeze.core.metrics import quality
-    from squeeze.models import families, storage, tokens
+    from squeeze.models import conversion, storage, tokens
     from squeeze.models.inference import logits
     from squeeze.models.teacher import load_classifier
 
     if (folder / storage.SHAPE).is_file():
         model = storage.load_student(folder)
     else:
-        model = families.read(load_classifier(folder, of.labels, untrained_head=False)).eval()
+        model = conversion.read(load_classifier(folder, of.labels, untrained_head=False)).eval()
     texts, labels = of.test
     spec = tokens.read_spec(of.teacher)
     encoded = tokens.encode(tokens.make_tokenizer(spec, LENGTH), texts)

@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from squeeze.artifact import Artifact
 from squeeze.data import dataset
 from squeeze.distillation.config import DistilConfig
-from squeeze.models import families, tokens
+from squeeze.models import conversion, tokens
 from squeeze.models.inference import logits
 from squeeze.models.teacher import average, load_classifier
 from squeeze.stages.distil.run import run
@@ -72,7 +72,7 @@ def inputs(
 
 
 def _predictions(place: Path, spec: Mapping[str, Any], data: dataset.Dataset) -> dict[str, Any]:
-    reader = families.read(load_classifier(place, tiny.LABELS, untrained_head=False))
+    reader = conversion.read(load_classifier(place, tiny.LABELS, untrained_head=False))
     tokenizer = tokens.make_tokenizer(dict(spec), tiny.POSITIONS)
     return {
         split: logits(reader, tokens.encode(tokenizer, rows.texts), 0, len(tiny.LABELS))

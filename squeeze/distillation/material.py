@@ -32,7 +32,7 @@ from squeeze.distillation.start import Vocabulary, choose_vocabulary, vocabulary
 from squeeze.distillation.teachers import Signals, Teacher, load_teachers
 from squeeze.distillation.terms import needed
 from squeeze.errors import ProfileError
-from squeeze.models import families, storage, tokens, vocabulary
+from squeeze.models import conversion, storage, tokens, vocabulary
 from squeeze.models.encoder import Encoder
 from squeeze.models.inference import logits
 from squeeze.models.tokens import Encodings
@@ -235,9 +235,9 @@ def write_student(folder: Path, student: Encoder, reading: Reading, labels: tupl
     student.eval()
     storage.save_student(folder, student)
     tokens.write_spec(folder / "tokenizer.json", reading.words.spec)
-    if families.fits_bert(student.shape):
+    if conversion.fits_bert(student.shape):
         other = folder / "transformers"
-        families.write_bert(student, labels, reading.pad).save_pretrained(other)
+        conversion.write_bert(student, labels, reading.pad).save_pretrained(other)
         tokens.write_transformers(other, reading.words.spec, student.shape.positions)
     return (folder / storage.WEIGHTS).stat().st_size
 

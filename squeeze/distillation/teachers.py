@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from squeeze.artifact import digest_file, digest_json
 from squeeze.data.teacher_cache import LOGITS, Feature, Known, Layout, Spent, TeacherCache
-from squeeze.models import families, storage, tokens
+from squeeze.models import conversion, storage, tokens
 from squeeze.models.encoder import Encoder, Outputs
 from squeeze.models.inference import batches_by_length, to_tensors
 from squeeze.models.teacher import average, exact_head, load_classifier
@@ -76,7 +76,7 @@ def load_teacher(folder: Path, labels: tuple[str, ...], *, spec_folder: Path | N
     note = folder / "member.json"
     weight = float(json.loads(note.read_text(encoding="utf-8"))["weight"]) if note.is_file() else 1.0
     tokenizer = tokens.load_tokenizer(spec_folder or folder)
-    encoder = families.read(model, share=True)
+    encoder = conversion.read(model, share=True)
     files = [digest_file(folder / name) for name in ("model.safetensors", "config.json")]
     digest = digest_json([*files, encoder.shape.plain()])
     return Teacher(encoder, tokenizer.spec, weight, digest, model, tokenizer)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from squeeze.graphs import lean
-from squeeze.models import families
+from squeeze.models import conversion
 from squeeze.models.teacher import load_classifier
 from squeeze.runtime import usable_memory
 
@@ -40,7 +40,7 @@ def export(folder: Path, path: Path) -> int | None:
     size = weight_bytes(folder)
     if size > MOST_BYTES or size * COPIES > usable_memory():
         return None
-    encoder = families.read(_load(folder))
+    encoder = conversion.read(_load(folder))
     try:
         lean.export(encoder, path, lean.OPSET)
     except torch.onnx.OnnxExporterError:

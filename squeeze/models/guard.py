@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from squeeze.data.table import Table
 from squeeze.errors import ProfileError
-from squeeze.models import families, tokens
+from squeeze.models import conversion, tokens
 from squeeze.models.encoder import Encoder, parameters
 from squeeze.models.inference import logits
 from squeeze.models.tokens import Encodings, TeacherTokenizer
@@ -81,7 +81,7 @@ def prove(
         ProfileError: a text has other token numbers or other logits, or logits that are not finite.
     """
     uncounted = settle_positions(folder, model, tokenizer)
-    shape = families.shape_of(model)
+    shape = conversion.shape_of(model)
     reach = min(max_length, shape.positions)
     encoded = tokenizer.encode(texts.texts, reach)
     _refuse_other_ids(folder, tokenizer, encoded, texts, reach)
@@ -90,7 +90,7 @@ def prove(
     rows = _chosen(encoded, parameters(model), rows_counted(encoded, uncounted))
     answers = _answers(Logits(model), encoded, rows, shape.labels)
     _refuse_not_finite(folder, answers, texts, rows)
-    ours = _answers(families.read(model), encoded, rows, shape.labels)
+    ours = _answers(conversion.read(model), encoded, rows, shape.labels)
     _refuse_other_answers(folder, answers, ours, texts, rows)
     return warnings
 
@@ -108,7 +108,7 @@ def settle_positions(folder: Path, model: Any, tokenizer: TeacherTokenizer) -> f
     Raises:
         ProfileError: such a piece stands in every text.
     """
-    skipped = families.uncounted(model)
+    skipped = conversion.uncounted(model)
     if skipped is None:
         return frozenset()
     known = set(tokenizer.auto.get_vocab().values())
@@ -116,7 +116,7 @@ def settle_positions(folder: Path, model: Any, tokenizer: TeacherTokenizer) -> f
     if skipped not in frame:
         return frozenset({skipped}) & known
     free = skipped - 1 == tokenizer.auto.pad_token_id or skipped - 1 not in known
-    if frame[0] == skipped not in frame[1:] and free and families.can_start_earlier(model):
+    if frame[0] == skipped not in frame[1:] and free and conversion.can_start_earlier(model):
         model.config.pad_token_id = skipped - 1  # read when weights are read; what runs here stays as it was
         return frozenset({skipped, skipped - 1}) & known
     raise ProfileError(

@@ -11,10 +11,11 @@ from typing import Any
 
 from squeeze.errors import ProfileError, visible
 from squeeze.models import headers
+from squeeze.models.families import Family, family_of
 from squeeze.models.headers import Shape
-from squeeze.models.layout import BUCKETS, family_of
 from squeeze.models.shapes import EmbeddingShape, EncoderShape, LayerShape
-from squeeze.models.support import ACTIVATION_NAMES, activation_key, refuse_config
+from squeeze.models.support import ACTIVATION_NAMES, refuse_config
+from squeeze.models.weights import encoder_weights
 
 __all__ = ["Dimensions", "dimensions", "incomplete", "lacking", "outline", "tensors"]
 
@@ -22,39 +23,6 @@ Dimensions = Mapping[str, int]
 MOST = 10_000_000  # of any width or count
 MOST_LAYERS = 1000
 SHOWN = 3  # names of tensors that are missing
-
-_BERT = {
-    "vocabulary": ("vocab_size", 30_522),
-    "hidden": ("hidden_size", 768),
-    "heads": ("num_attention_heads", 12),
-    "layers": ("num_hidden_layers", 12),
-    "ffn": ("intermediate_size", 3072),
-    "positions": ("max_position_embeddings", 512),
-    "types": ("type_vocab_size", 2),
-}
-_UNSEGMENTED = {name: found for name, found in _BERT.items() if name != "types"}
-KEYS: Mapping[str, Mapping[str, tuple[str, int]]] = {
-    "bert": _BERT,
-    "roberta": {**_BERT, "vocabulary": ("vocab_size", 50_265)},
-    "xlm-roberta": _BERT,
-    "distilbert": {
-        "vocabulary": ("vocab_size", 30_522),
-        "hidden": ("dim", 768),
-        "heads": ("n_heads", 12),
-        "layers": ("n_layers", 6),
-        "ffn": ("hidden_dim", 3072),
-        "positions": ("max_position_embeddings", 512),
-    },
-    "electra": {
-        **_BERT,
-        "hidden": ("hidden_size", 256),
-        "heads": ("num_attention_heads", 4),
-        "ffn": ("intermediate_size", 1024),
-        "width": ("embedding_size", 128),
-    },
-    "mpnet": {**_UNSEGMENTED, "vocabulary": ("vocab_size", 30_527)},
-}
-"""What a size is called in a family's config.json, and the library's default; a test holds both to it."""
 
 
 def outline(folder: Path, config: Mapping[str, Any], labels: int, outputs: int | None) -> EncoderShape:
@@ -71,25 +39,33 @@ def outline(folder: Path, config: Mapping[str, Any], labels: int, outputs: int |
         MissingBackend: a file of the weights is not there.
     """
     refuse_config(folder, config, trained=outputs is None)
-    name = str(config["model_type"])
-    family, found = family_of(name), dimensions(folder, config)
-    wanted = tensors(folder, config, outputs)
-    lacks = incomplete(wanted, headers.sizes(folder), family.body)
+    family = family_of(str(config["model_type"]))
+    lacks = incomplete(tensors(folder, config, outputs), headers.sizes(folder), family.body)
     if lacks:
         raise lacking(folder, lacks)
     first = family.first_position
     if first is None:
         first = int(config.get("pad_token_id", 1)) + 1
+    shape = _shape(family, dimensions(folder, config), labels)
+    return shape.model_copy(
+        update={
+            "positions": shape.positions - first,
+            "activation": ACTIVATION_NAMES[config.get(family.activation, "gelu")],
+            "head_activation": family.classifier.activation,
+        }
+    )
+
+
+def _shape(family: Family, sizes: Dimensions, labels: int) -> EncoderShape:
+    """With the whole table of positions."""
     return EncoderShape(
-        vocabulary=found["vocabulary"],
-        embedding=EmbeddingShape(width=found["width"]),
-        hidden=found["hidden"],
-        head_size=found["hidden"] // found["heads"],
-        layers=(LayerShape(heads=found["heads"], ffn=found["ffn"]),) * found["layers"],
-        positions=found["positions"] - first,
+        vocabulary=sizes["vocabulary"],
+        embedding=EmbeddingShape(width=sizes["width"]),
+        hidden=sizes["hidden"],
+        head_size=sizes["hidden"] // sizes["heads"],
+        layers=(LayerShape(heads=sizes["heads"], ffn=sizes["ffn"]),) * sizes["layers"],
+        positions=sizes["positions"],
         labels=labels,
-        activation=ACTIVATION_NAMES[config.get(activation_key(name), "gelu")],
-        head_activation=family.head_activation,
         relative_bias=family.relative is not None,
     )
 
@@ -101,7 +77,7 @@ def dimensions(folder: Path, config: Mapping[str, Any]) -> Dimensions:
         ProfileError: one of them is no whole number, or the heads do not divide the width.
     """
     found = {}
-    for name, (key, default) in KEYS[config["model_type"]].items():
+    for name, (key, default) in family_of(config["model_type"]).sizes.items():
         value = config.get(key, default)
         if type(value) is not int or not 1 <= value <= MOST:
             shown = visible(str(value))[:40]
@@ -131,45 +107,17 @@ def tensors(folder: Path, config: Mapping[str, Any], outputs: int | None) -> dic
         ProfileError: config.json names a size that is none.
     """
     family, sizes = family_of(str(config["model_type"])), dimensions(folder, config)
-    hidden, width = sizes["hidden"], sizes["width"]
-    place = f"{family.body}.embeddings"
-    wanted: dict[str, Shape] = {
-        f"{place}.word_embeddings.weight": (sizes["vocabulary"], width),
-        f"{place}.position_embeddings.weight": (sizes["positions"], width),
-        **_norm(f"{place}.LayerNorm", width),
-    }
-    if "types" in sizes:
-        wanted[f"{place}.token_type_embeddings.weight"] = (sizes["types"], width)
-    if width != hidden:
-        wanted |= _matrix(f"{family.body}.embeddings_project", hidden, width)
-    if family.relative is not None:
-        wanted[f"{family.body}.{family.relative}"] = (BUCKETS, sizes["heads"])
-    for index in range(sizes["layers"]):
-        wanted |= _layer(f"{family.body}.{family.layer.format(index)}", family.parts, hidden, sizes["ffn"])
-    if outputs is not None:
-        wanted |= _matrix(family.head_dense, hidden, hidden) | _matrix(family.head_out, outputs, hidden)
-    return wanted
-
-
-def _layer(place: str, parts: Mapping[str, str], hidden: int, ffn: int) -> dict[str, Shape]:
     wanted: dict[str, Shape] = {}
-    for part in ("q", "k", "v", "out"):
-        wanted |= _matrix(f"{place}.{parts[part]}", hidden, hidden)
-    for part in ("attention_norm", "norm"):
-        wanted |= _norm(f"{place}.{parts[part]}", hidden)
-    return (
-        wanted
-        | _matrix(f"{place}.{parts['up']}", ffn, hidden)
-        | _matrix(f"{place}.{parts['down']}", hidden, ffn)
-    )
-
-
-def _matrix(name: str, rows: int, columns: int) -> dict[str, Shape]:
-    return {f"{name}.weight": (rows, columns), f"{name}.bias": (rows,)}
-
-
-def _norm(name: str, width: int) -> dict[str, Shape]:
-    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+    for weight in encoder_weights(_shape(family, sizes, outputs or 1)):
+        names, (rows, *columns) = family.hub_names(weight.name), weight.shape
+        if outputs is not None or not weight.name.startswith("head_"):
+            wanted |= {name: (rows // len(names), *columns) for name in names}
+    if family.segmented:
+        wanted[family.segments] = (sizes["types"], sizes["width"])
+    if family.relative is not None:
+        [name] = family.hub_names("layers.0.distances")
+        wanted[name] = (family.buckets, sizes["heads"])
+    return wanted
 
 
 def incomplete(wanted: Mapping[str, Shape], found: Mapping[str, Shape], body: str) -> list[str]:

@@ -74,7 +74,7 @@ class EncoderShape(Frozen):
     layers: tuple[LayerShape, ...] = Field(min_length=1)
     positions: int = Field(ge=1)
     """longest input in tokens"""
-    labels: int = Field(ge=2)
+    labels: int = Field(ge=1)
     groups: Groups = ()
     """for each label the outputs of the head that are summed in probability; none: one output a label"""
     activation: Activation = "gelu"

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from squeeze.errors import ProfileError
-from squeeze.models.layout import BUCKETS, FAMILIES, unsupported_family
+from squeeze.models.families import FAMILIES, unsupported_family
 from squeeze.models.shapes import Activation
 
 __all__ = [
     "ACTIVATION_NAMES",
-    "activation_key",
     "config_problem",
     "refuse_config",
 ]
@@ -86,11 +85,6 @@ def refuse_config(folder: Path, config: Any, *, trained: bool) -> None:
         )
 
 
-def activation_key(model_type: str) -> str:
-    """The key of config.json that names the feed-forward's function; another key of that kind is not read."""
-    return "activation" if model_type == "distilbert" else "hidden_act"
-
-
 def _family(config: Config) -> str | None:
     name: str = config["model_type"]
     return None if name in FAMILIES else unsupported_family(name)
@@ -116,14 +110,11 @@ def _variant(config: Config) -> str | None:
     kind = config.get("position_embedding_type") or "absolute"
     if kind != "absolute":
         return f"position_embedding_type {kind!r} of the teacher is not supported, only 'absolute'"
-    buckets = config.get("relative_attention_num_buckets", BUCKETS)
-    if config["model_type"] == "mpnet" and not _whole(buckets, BUCKETS):
-        return f"relative_attention_num_buckets {buckets!r}: MPNet reads {BUCKETS}"
-    return None
+    return FAMILIES[config["model_type"]].problem(config)
 
 
 def _activation(config: Config) -> str | None:
-    name = config.get(activation_key(config["model_type"]), "gelu")
+    name = config.get(FAMILIES[config["model_type"]].activation, "gelu")
     if isinstance(name, str) and name in ACTIVATION_NAMES:
         return None
     return f"activation {name!r} of the teacher is not supported (supported: {', '.join(ACTIVATION_NAMES)})"
@@ -144,25 +135,26 @@ def _sizes(config: Config) -> str | None:
 
 def _positions(config: Config) -> str | None:
     """What RoBERTa and MPNet count positions from."""
-    family = config["model_type"]
-    counted = FAMILIES[family].first_position is None  # from `pad_token_id`; that piece itself has none
+    name = config["model_type"]
+    first = FAMILIES[name].first_position
+    counted = first is None  # from `pad_token_id`; that piece itself has none
     pad = config.get("pad_token_id", 1 if counted else 0)
     if counted and pad is None:
         return "config.json: pad_token_id is missing, and RoBERTa counts positions from it"
     if counted and isinstance(pad, int) and pad < -1:
         return f"pad_token_id {pad}: RoBERTa counts positions from it, and none is negative"
     table, rows = config.get("vocab_size"), config.get("max_position_embeddings")
-    if isinstance(pad, int) and _whole(table, 0) and pad >= table and family != "mpnet":
+    if isinstance(pad, int) and _whole(table, 0) and pad >= table and not first:
         return f"pad_token_id {pad}: the table has {table} rows"
-    skipped = pad + 1 if counted and isinstance(pad, int) else FAMILIES[family].first_position or 0
+    skipped = pad + 1 if counted and isinstance(pad, int) else first or 0
     if _whole(rows, 0) and rows <= skipped:
-        return f"max_position_embeddings {rows}: {family} leaves the first {skipped} out, none is left"
+        return f"max_position_embeddings {rows}: {name} leaves the first {skipped} out, none is left"
     return None
 
 
 def _epsilon(config: Config) -> str | None:
     value = config.get("layer_norm_eps", 1e-12)
-    if config["model_type"] == "distilbert":
+    if FAMILIES[config["model_type"]].epsilon is not None:
         return None  # not read
     if isinstance(value, int | float) and math.isfinite(value) and value > 0:
         return None

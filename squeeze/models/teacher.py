@@ -67,14 +67,14 @@ def load_classifier(
     model, report = _weights(folder, config)
     _check_whole(folder, family, report, untrained_head=untrained_head and not label_map)
     if order is not None and head is not None and order.sums:
-        _sum_outputs(model, family.head_out, order.groups)
+        _sum_outputs(model, family.classifier.output, order.groups)
         target = {
             output: label for label, outputs in zip(labels, order.groups, strict=True) for output in outputs
         }
         setattr(model.config, MAP, {name: target[output] for output, name in enumerate(head.names)})
         return model.eval()
     if order is not None:
-        _reorder(model.get_submodule(family.head_out), [group[0] for group in order.groups])
+        _reorder(model.get_submodule(family.classifier.output), [group[0] for group in order.groups])
     model.config.id2label = dict(enumerate(labels))
     model.config.label2id = {name: index for index, name in enumerate(labels)}
     return model.eval()
@@ -103,7 +103,7 @@ def exact_head(model: Any) -> Iterator[None]:
 
     The head costs nothing, and its answers are what is learned.
     """
-    head = model.get_submodule(family_of(model.config.model_type).head_dense)
+    head = model.get_submodule(family_of(model.config.model_type).classifier.dense)
 
     def single(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         torch.set_autocast_enabled("cpu", False)  # until the caller's own context ends
@@ -230,7 +230,7 @@ def _reorder(head: nn.Linear, order: list[int]) -> None:
 def _check_whole(folder: Path, family: Family, report: Mapping[str, Any], *, untrained_head: bool) -> None:
     """Refuse weights that are not all there; a head that will be trained may be absent or of another size."""
     lacks = {*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])}
-    heads = tuple(f"{name}." for name in (family.head_dense, family.head_out))
+    heads = tuple(f"{name}." for name in (family.classifier.dense, family.classifier.output))
     lacks = {n for n in lacks if not (untrained_head and n.startswith(heads)) and "position_ids" not in n}
     if lacks:
         raise lacking(folder, sorted(lacks))

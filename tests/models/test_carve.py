@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from squeeze.core.layer_map import choose_layers
 from squeeze.core.losses import cross_entropy, pca_projection
-from squeeze.models import carve, families, tokens, vocabulary
+from squeeze.models import carve, conversion, tokens, vocabulary
 from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.encoder import Gates, LayerShape
 from squeeze.models.inference import logits, to_tensors
@@ -43,7 +43,7 @@ def test_chosen_layers_rise_and_end_with_the_last(of, data):
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_where_nothing_is_cut_the_student_is_the_teacher(family):
-    teacher = families.read(tiny.classifier(family))
+    teacher = conversion.read(tiny.classifier(family))
     student = carve.carve(teacher, cut(embedding=teacher.shape.embedding))
     assert student.training
     assert student.shape == teacher.shape
@@ -267,7 +267,7 @@ def test_axes_that_span_everything_change_nothing():
 
 
 def test_a_narrower_student_of_a_widened_table_keeps_the_table():
-    teacher = families.read(tiny.classifier("electra"))
+    teacher = conversion.read(tiny.classifier("electra"))
     axes = pca_projection(states(teacher), 24)
     student = carve.carve(teacher, cut(axes=axes, embedding=EmbeddingShape(width=16))).eval()
     assert (student.shape.hidden, student.shape.embedding.width) == (24, 16)

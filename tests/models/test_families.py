@@ -5,10 +5,10 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from squeeze.errors import ProfileError
-from squeeze.models import families
+from squeeze.models import conversion, families
 from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.encoder import LayerShape
-from squeeze.models.support import ACTIVATION_NAMES, activation_key
+from squeeze.models.support import ACTIVATION_NAMES
 from tests import tiny
 
 EXACT = 1e-5
@@ -25,7 +25,7 @@ def test_the_copy_gives_the_logits_of_the_original(family):
     ids, mask = tiny.batch(pad=model.config.pad_token_id)
     expected = original(model, ids, mask).logits
     assert expected.std(0).min() > 0.01  # rows differ, so the comparison means something
-    copy = families.read(model)
+    copy = conversion.read(model)
     with torch.no_grad():
         torch.testing.assert_close(copy(ids, mask), expected, atol=EXACT, rtol=0)
         torch.testing.assert_close(copy.observe(ids, mask, inside=True).logits, expected, atol=EXACT, rtol=0)
@@ -37,7 +37,7 @@ def test_the_copy_has_the_states_of_the_original(family):
     ids, mask = tiny.batch(pad=model.config.pad_token_id)
     theirs = original(model, ids, mask).hidden_states
     with torch.no_grad():
-        ours = families.read(model).observe(ids, mask).hidden
+        ours = conversion.read(model).observe(ids, mask).hidden
     assert len(ours) == len(theirs) == 4
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine[mask.bool()], other[mask.bool()], atol=EXACT, rtol=0)
@@ -47,7 +47,7 @@ def test_the_copy_has_the_states_of_the_original(family):
 def test_what_stands_at_padding_does_not_matter(family):
     model = tiny.classifier(family)
     ids, mask = tiny.batch()
-    copy = families.read(model)
+    copy = conversion.read(model)
     with torch.no_grad():
         changed = torch.where(mask.bool(), ids, 7)
         torch.testing.assert_close(copy(ids, mask), copy(changed, mask), atol=1e-6, rtol=0)
@@ -56,8 +56,8 @@ def test_what_stands_at_padding_does_not_matter(family):
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_the_shape_is_told_without_reading(family):
     model = tiny.classifier(family)
-    shape = families.shape_of(model)
-    assert shape == families.read(model).shape
+    shape = conversion.shape_of(model)
+    assert shape == conversion.read(model).shape
     assert shape.positions == tiny.POSITIONS
     assert shape.layers == (LayerShape(heads=4, ffn=64),) * 3
     assert shape.embedding.width == (16 if family == "electra" else 32)
@@ -74,7 +74,7 @@ def test_a_roberta_counts_positions_from_its_own_padding_piece(pad):
     ids, mask = tiny.batch(pad=pad)
     with torch.no_grad():
         torch.testing.assert_close(
-            families.read(model)(ids, mask), original(model, ids, mask).logits, atol=EXACT, rtol=0
+            conversion.read(model)(ids, mask), original(model, ids, mask).logits, atol=EXACT, rtol=0
         )
 
 
@@ -84,7 +84,7 @@ def test_far_tokens_share_an_mpnet_bias():
     ids, mask = tiny.batch(rows=2, length=200)
     with torch.no_grad():
         torch.testing.assert_close(
-            families.read(model)(ids, mask), original(model, ids, mask).logits, atol=EXACT, rtol=0
+            conversion.read(model)(ids, mask), original(model, ids, mask).logits, atol=EXACT, rtol=0
         )
 
 
@@ -93,7 +93,7 @@ def test_another_activation_is_copied():
     ids, mask = tiny.batch()
     with torch.no_grad():
         torch.testing.assert_close(
-            families.read(model)(ids, mask), original(model, ids, mask).logits, atol=EXACT, rtol=0
+            conversion.read(model)(ids, mask), original(model, ids, mask).logits, atol=EXACT, rtol=0
         )
 
 
@@ -112,17 +112,17 @@ def test_variants_that_are_not_computed_are_refused(change, said):
     for name, value in change.items():
         setattr(model.config, name, value)
     with pytest.raises(ProfileError, match=said):
-        families.read(model)
+        conversion.read(model)
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 @pytest.mark.parametrize("name", ACTIVATION_NAMES)
 def test_every_supported_activation_is_copied(name, family):
-    model = tiny.classifier(family, **{activation_key(family): name, "initializer_range": 0.5})
+    model = tiny.classifier(family, **{families.family_of(family).activation: name, "initializer_range": 0.5})
     ids, mask = tiny.batch(pad=model.config.pad_token_id)
     with torch.no_grad():
         torch.testing.assert_close(
-            families.read(model)(ids, mask), original(model, ids, mask).logits, atol=1e-4, rtol=0
+            conversion.read(model)(ids, mask), original(model, ids, mask).logits, atol=1e-4, rtol=0
         )
 
 
@@ -140,7 +140,7 @@ def test_distilbert_reads_neither_another_activation_nor_another_epsilon():
     ids, mask = tiny.batch()
     with torch.no_grad():
         torch.testing.assert_close(
-            families.read(model)(ids, mask), original(model, ids, mask).logits, atol=EXACT, rtol=0
+            conversion.read(model)(ids, mask), original(model, ids, mask).logits, atol=EXACT, rtol=0
         )
 
 
@@ -161,14 +161,14 @@ KINDS = {
 )
 def test_a_student_saved_as_bert_loads_anywhere_with_the_same_logits(kind, activation, tmp_path, capfd):
     student = tiny.encoder(embedding=KINDS[kind], activation=activation)
-    families.write_bert(student, ("no", "yes"), pad_id=0).save_pretrained(tmp_path)
+    conversion.write_bert(student, ("no", "yes"), pad_id=0).save_pretrained(tmp_path)
     assert not (tmp_path / "pytorch_model.bin").exists()
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
     assert loaded.config.id2label == {0: "no", 1: "yes"}
     ids, mask = tiny.batch()
     with torch.no_grad():
         torch.testing.assert_close(student(ids, mask), original(loaded, ids, mask).logits, atol=EXACT, rtol=0)
-        again = families.read(loaded)
+        again = conversion.read(loaded)
         torch.testing.assert_close(student(ids, mask), again(ids, mask), atol=EXACT, rtol=0)
     assert capfd.readouterr() == ("", "")
 
@@ -186,4 +186,4 @@ def test_a_student_saved_as_bert_loads_anywhere_with_the_same_logits(kind, activ
     ],
 )
 def test_which_shapes_a_bert_can_hold(change, fits):
-    assert families.fits_bert(tiny.shape(**change)) is fits
+    assert conversion.fits_bert(tiny.shape(**change)) is fits

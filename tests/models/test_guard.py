@@ -14,7 +14,7 @@ from torch import nn
 
 from squeeze.data.table import Table
 from squeeze.errors import ProfileError
-from squeeze.models import families, guard, tokens
+from squeeze.models import conversion, guard, tokens
 from squeeze.models.encoder import ACTIVATIONS, Encoder
 from squeeze.models.teacher import load_classifier
 from tests import tiny
@@ -106,7 +106,7 @@ BROKEN = {
 
 def break_reader(monkeypatch: pytest.MonkeyPatch, change: Callable[[Encoder], None]) -> None:
     """Let every copy of a teacher be changed after it is read."""
-    whole = families.read
+    whole = conversion.read
 
     def broken(model: Any, **more: Any) -> Encoder:
         copy = whole(model, **more)
@@ -114,7 +114,7 @@ def break_reader(monkeypatch: pytest.MonkeyPatch, change: Callable[[Encoder], No
             change(copy)
         return copy
 
-    monkeypatch.setattr(families, "read", broken)
+    monkeypatch.setattr(conversion, "read", broken)
 
 
 @pytest.mark.parametrize("trained", [False, True])
@@ -251,13 +251,13 @@ def test_a_first_piece_that_is_not_counted_is_computed(tmp_path):
     assert prove(tmp_path) == ()
     model = load_classifier(tmp_path, tiny.LABELS, untrained_head=False)
     tokenizer = tokens.load_tokenizer(tmp_path)
-    before = families.shape_of(model).positions
+    before = conversion.shape_of(model).positions
     assert guard.settle_positions(tmp_path, model, tokenizer) == {0, 1}
-    assert families.shape_of(model).positions == before + 1
+    assert conversion.shape_of(model).positions == before + 1
     model.save_pretrained(tmp_path / "again")
     again = load_classifier(tmp_path / "again", tiny.LABELS, untrained_head=False)
     rows = tokenizer.encode(TEXTS, 24)
-    for one in (model, again, families.read(model)):
+    for one in (model, again, conversion.read(model)):
         runs = one if isinstance(one, Encoder) else guard.Logits(one)
         with torch.no_grad():
             found = torch.cat(

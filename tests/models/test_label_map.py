@@ -10,7 +10,7 @@ import torch
 from scipy.special import log_softmax, logsumexp
 
 from squeeze.errors import ProfileError
-from squeeze.models import carve, families
+from squeeze.models import carve, conversion
 from squeeze.models.head_labels import load_head
 from squeeze.models.teacher import load_classifier, save_classifier
 from tests import tiny
@@ -45,7 +45,7 @@ def test_several_to_one_is_the_log_of_summed_probabilities(family, tmp_path):
     again = load_classifier(tmp_path / "member", LABELS, untrained_head=False)
     np.testing.assert_array_equal(answers(again), answers(model))
     # our encoder gives the same, inside and out
-    encoder = families.read(again)
+    encoder = conversion.read(again)
     ids, mask = tiny.batch()
     with torch.no_grad():
         np.testing.assert_allclose(encoder(ids, mask).numpy(), theirs, atol=1e-4)
@@ -65,7 +65,7 @@ def test_one_to_one_only_reorders(tmp_path):
 
 def test_a_student_starts_with_one_row_a_label(tmp_path):
     folder = tiny.save_classifier(tmp_path / "model", labels=NAMES)
-    encoder = families.read(load_classifier(folder, LABELS, untrained_head=False, label_map=MAP))
+    encoder = conversion.read(load_classifier(folder, LABELS, untrained_head=False, label_map=MAP))
     student = carve.carve(encoder, carve.Cut(**tiny.WHOLE)).eval()
     assert (student.shape.labels, student.shape.groups) == (3, ())
     rows = tiny.classifier(labels=NAMES).classifier

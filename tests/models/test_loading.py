@@ -19,7 +19,7 @@ from scipy.special import softmax
 from transformers import AutoTokenizer
 
 from squeeze.errors import MissingBackend, ProfileError
-from squeeze.models import encoder, families, hub, inference, storage, tokens
+from squeeze.models import conversion, encoder, hub, inference, storage, tokens
 from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.encoder import LayerShape
 from squeeze.models.teacher import average, load_classifier, save_classifier
@@ -266,7 +266,7 @@ def test_transformers_writes_nothing_to_the_terminal(tmp_path, capfd, monkeypatc
     assert "Loading weights" in chatter.out + chatter.err  # so there is something to be silent about
     model = load_classifier(tmp_path, ("a", "b"), untrained_head=True)
     save_classifier(model, tmp_path / "again")
-    families.write_bert(families.read(model), ("a", "b"), 0).save_pretrained(tmp_path / "bert")
+    conversion.write_bert(conversion.read(model), ("a", "b"), 0).save_pretrained(tmp_path / "bert")
     assert capfd.readouterr() == ("", "")
     # The report on missing tensors is a warning, on a stream that no test can catch.
     assert transformers.utils.logging.get_verbosity() == logging.ERROR
@@ -347,7 +347,7 @@ def test_a_folder_for_transformers_is_read_as_we_read_it(make, tmp_path):
     spec = make()
     tokenizer = tokens.make_tokenizer(spec, 64)
     student = tiny.encoder(vocabulary=tokenizer.get_vocab_size())
-    families.write_bert(student, tiny.LABELS, tokens.pad_id(spec)).save_pretrained(tmp_path)
+    conversion.write_bert(student, tiny.LABELS, tokens.pad_id(spec)).save_pretrained(tmp_path)
     tokens.write_transformers(tmp_path, spec, max_length=9)
     theirs = AutoTokenizer.from_pretrained(tmp_path)
     for text in ("Water", "water", "wer w"):
@@ -492,7 +492,7 @@ def test_a_shape_that_makes_no_sense_is_refused():
     for change in (*changes, {"width": 0}):
         with pytest.raises(ValueError, match=r"divide|larger|greater"):
             EmbeddingShape(**{"width": 32, **change})
-    assert families.fits_bert(tiny.shape())
+    assert conversion.fits_bert(tiny.shape())
 
 
 def test_copies_of_a_folder_have_one_fingerprint(folder, tmp_path):

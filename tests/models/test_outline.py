@@ -10,9 +10,10 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from squeeze.errors import MissingBackend, ProfileError
-from squeeze.models import families, headers
+from squeeze.models import conversion, headers
+from squeeze.models.families import family_of
 from squeeze.models.model_folder import read_config
-from squeeze.models.outline import KEYS, outline
+from squeeze.models.outline import outline
 from squeeze.models.teacher import load_classifier
 from tests import tiny
 
@@ -37,7 +38,7 @@ def write(path: Path, header: Any, data: bytes = b"") -> Path:
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_the_shape_is_that_of_the_loaded_model(family, tmp_path):
     folder = tiny.save_classifier(tmp_path, family)
-    loaded = families.shape_of(load_classifier(folder, tiny.LABELS, untrained_head=False))
+    loaded = conversion.shape_of(load_classifier(folder, tiny.LABELS, untrained_head=False))
     assert seen(folder) == loaded.model_copy(update={"epsilon": seen(folder).epsilon})
 
 
@@ -46,7 +47,8 @@ def test_what_a_config_leaves_out_is_what_the_library_takes(family):
     from transformers import AutoConfig
 
     config = AutoConfig.for_model(family)
-    assert {key: getattr(config, key) for key, _ in KEYS[family].values()} == dict(KEYS[family].values())
+    sizes = dict(family_of(family).sizes.values())
+    assert {key: getattr(config, key) for key in sizes} == sizes
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)

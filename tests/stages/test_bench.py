@@ -11,7 +11,7 @@ import torch
 from squeeze.errors import StageFailed
 from squeeze.graphs import lean
 from squeeze.graphs import teacher as graphs
-from squeeze.models import families
+from squeeze.models import conversion
 from squeeze.progress import Silent
 from squeeze.runtime import usable_cores
 from squeeze.stage import Work
@@ -106,7 +106,7 @@ def test_the_teacher_is_timed_in_turns_with_the_files(tmp_path, monkeypatch):
 
     monkeypatch.setattr(lean, "export", export)
     result = timed_with_teacher(tmp_path, members=2)
-    first = families.read(graphs._load(tmp_path / "teacher" / "members" / "0"))
+    first = conversion.read(graphs._load(tmp_path / "teacher" / "members" / "0"))
     assert [each.shape for each in exported] == [first.shape]
     assert torch.equal(exported[0].head_out.weight, first.head_out.weight)
     timed = result.teacher

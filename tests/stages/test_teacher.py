@@ -13,7 +13,7 @@ from scipy.special import log_softmax, logsumexp
 from squeeze.core.metrics import quality
 from squeeze.data.dataset import load
 from squeeze.errors import ProfileError, StageFailed
-from squeeze.models import families, guard, tokens
+from squeeze.models import conversion, guard, tokens
 from squeeze.models.inference import logits
 from squeeze.models.teacher import load_classifier
 from squeeze.progress import Silent
@@ -112,7 +112,7 @@ def test_two_members_are_averaged_in_probability(stage, data, tmp_path):
         assert np.abs(expected - second).max() > 1e-3
     notes = [json.loads((out / "members" / str(i) / "member.json").read_text()) for i in range(2)]
     assert [note["weight"] for note in notes] == [1.0, 3.0]
-    sizes = [families.read(load_classifier(f, tiny.LABELS, untrained_head=False)) for f in folders]
+    sizes = [conversion.read(load_classifier(f, tiny.LABELS, untrained_head=False)) for f in folders]
     assert result.parameters == sum(p.numel() for model in sizes for p in model.parameters())
     assert result.family == "bert"
 
@@ -227,16 +227,16 @@ def left_out(encoder):
 @pytest.mark.parametrize("finetune", [None, {**FINETUNE, "epochs": 1}])
 def test_a_copy_that_answers_otherwise_ends_the_stage(finetune, stage, tmp_path, monkeypatch):
     folder = tiny.save_classifier(tmp_path / "model", initializer_range=0.4)
-    whole = families.read
-    monkeypatch.setattr(families, "read", lambda model, **more: left_out(whole(model, **more)))
+    whole = conversion.read
+    monkeypatch.setattr(conversion, "read", lambda model, **more: left_out(whole(model, **more)))
     with pytest.raises(StageFailed, match="the copy that students are carved from differs by"):
         stage(model=str(folder), finetune=finetune)
 
 
 def test_predictions_are_those_of_transformers_whatever_the_copy_says(stage, data, tmp_path, monkeypatch):
     folder = tiny.save_classifier(tmp_path / "model", initializer_range=0.4)
-    whole = families.read
-    monkeypatch.setattr(families, "read", lambda model, **more: left_out(whole(model, **more)))
+    whole = conversion.read
+    monkeypatch.setattr(conversion, "read", lambda model, **more: left_out(whole(model, **more)))
     monkeypatch.setattr(implementation, "_hold", lambda *_: None)
     _, out = stage(model=str(folder))
     said = load_file(out / "predictions.safetensors")
@@ -289,9 +289,11 @@ def test_before_a_run_every_member_is_compared(finetune, tmp_path, monkeypatch):
     folders = [tiny.save_classifier(tmp_path / "a"), tiny.save_classifier(tmp_path / "b", "electra")]
     teacher = {"models": [{"model": str(folder)} for folder in folders], "finetune": finetune}
     assert preflight(tmp_path, tiny.texts(30)[0], **teacher) == ()
-    whole = families.read
+    whole = conversion.read
     kinds = {"electra": lambda model, **more: left_out(whole(model, **more)), "bert": whole}
-    monkeypatch.setattr(families, "read", lambda model, **more: kinds[model.config.model_type](model, **more))
+    monkeypatch.setattr(
+        conversion, "read", lambda model, **more: kinds[model.config.model_type](model, **more)
+    )
     with pytest.raises(ProfileError, match=r"/b: .*train\.csv: row \d+ .* transformers \["):
         preflight(tmp_path, tiny.texts(30)[0], **teacher)
 

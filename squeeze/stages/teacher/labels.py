@@ -9,8 +9,8 @@ import numpy as np
 from squeeze.data.checks import unusable
 from squeeze.data.sources import as_source, read
 from squeeze.data.table import Table
+from squeeze.models.conversion import shape_of
 from squeeze.models.encoder import parameters
-from squeeze.models.families import shape_of
 from squeeze.models.guard import Logits
 from squeeze.models.head_labels import Head
 from squeeze.models.inference import logits

@@ -21,7 +21,7 @@ from squeeze.data.dataset import Dataset, load
 from squeeze.data.table import Table
 from squeeze.distillation.config import PREDICTIONS
 from squeeze.errors import StageFailed
-from squeeze.models import families, guard, hub, tokens
+from squeeze.models import conversion, guard, hub, tokens
 from squeeze.models.encoder import Encoder, embedding_parameters, parameters
 from squeeze.models.guard import Logits
 from squeeze.models.head_labels import load_head
@@ -113,7 +113,7 @@ def _member(ground: Ground, index: int, member: Member) -> Taught:
     )
     tokenizer = tokens.load_tokenizer(folder)
     uncounted = guard.settle_positions(folder, model, tokenizer)
-    shape = families.shape_of(model)
+    shape = conversion.shape_of(model)
     # No tokenizer reaches further than the teacher's own positions.
     reach = min(config.task.max_length, shape.positions)
     encoded = {name: tokenizer.encode(split.texts, reach) for name, split in data.splits.items()}
@@ -126,7 +126,7 @@ def _member(ground: Ground, index: int, member: Member) -> Taught:
     if finetune is not None:
         _finetune(ground, f"teacher-{index}", model, finetune, encoded, pad)
     _write(work.out / "members" / str(index), model, tokenizer, member)
-    encoder, labels = families.read(model), len(config.task.labels)
+    encoder, labels = conversion.read(model), len(config.task.labels)
     said = {n: logits(Logits(model), rows, pad, labels) for n, rows in encoded.items() if n != "train"}
     some = guard.rows_counted(encoded["validation"], uncounted)[:HELD]
     _hold(member, encoder, said, encoded["validation"], some)
