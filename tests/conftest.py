@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def one_command_line() -> None:
     """Build the command line once: typer builds it for every call, in 50 ms."""
     vars(edge)["app"] = get_command(app)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cached_exports(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> None:
+    """Export each shape of a student once, where the collected tests have loaded torch."""
+    if "torch" in sys.modules:
+        from squeeze.graphs import lean
+        from tests.exports import ExportCache
+
+        base = tmp_path_factory.getbasetemp()
+        shared = base if worker_id == "master" else base.parent  # the base of one worker lies in that of all
+        lean.export = ExportCache(shared / "exports").export
 
 
 @pytest.fixture(autouse=True)

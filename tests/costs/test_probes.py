@@ -11,8 +11,7 @@ from onnx import numpy_helper
 
 from squeeze.costs.probes import Template
 from squeeze.costs.request import CostRequest, Stem
-from squeeze.graphs import int8
-from squeeze.graphs.lean import export
+from squeeze.graphs import int8, lean
 from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.encoder import LayerShape
 from squeeze.targets.ort import open_session
@@ -74,7 +73,7 @@ def test_a_probe_is_a_real_export(stem, kept, template, tmp_path):
     real, probe = tmp_path / "real.onnx", tmp_path / "probe.onnx"
     table = STEMS[stem].embedding
     student = tiny.encoder(vocabulary=60, embedding=table, layers=LAYERS[kept])
-    export(student, real, 20)
+    lean.export(student, real, 20)
     template(stem).write(LAYERS[kept], probe, seed=0)
     assert contents(probe) == contents(real)
     assert probe.stat().st_size == pytest.approx(real.stat().st_size, rel=0.005)

@@ -7,8 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from squeeze.costs import sizes
-from squeeze.graphs import int8
-from squeeze.graphs.lean import Lean, export
+from squeeze.graphs import int8, lean
 from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.encoder import Encoder, LayerShape, embedding_parameters, parameters
 from tests import tiny
@@ -41,7 +40,7 @@ def test_macs_are_those_of_the_exported_computation(name, length):
     shape = SHAPES[name]
     ids = torch.ones(1, length, dtype=torch.int64)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        Lean(Encoder(shape).eval())(ids, ids)
+        lean.Lean(Encoder(shape).eval())(ids, ids)
     assert 2 * sizes.macs(shape, length) == counter.get_total_flops()
 
 
@@ -60,7 +59,7 @@ def test_file_sizes_are_those_of_the_files(name, tmp_path):
     )
     student = tiny.encoder(**{field: getattr(shape, field) for field in names})
     fp32, small = tmp_path / "model.onnx", tmp_path / "model.int8.onnx"
-    export(student, fp32, 20)
+    lean.export(student, fp32, 20)
     int8.quantize(fp32, small)
     assert sizes.file_bytes(shape, "fp32") == pytest.approx(fp32.stat().st_size, rel=0.01)
     assert sizes.file_bytes(shape, "int8-dynamic") == pytest.approx(small.stat().st_size, rel=0.01)
