@@ -45,7 +45,7 @@ def cached_exports(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> 
 
 @pytest.fixture(scope="module", autouse=True)
 def imported_modules_are_no_garbage() -> None:
-    """Stages collect garbage: looking through all that the tests have imported would take them half a second."""
+    """Stages collect garbage, which takes half a second among all that the tests import."""
     gc.collect()
     gc.freeze()
 
