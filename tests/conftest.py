@@ -43,11 +43,19 @@ def cached_exports(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> 
         lean.export = ExportCache(shared / "exports").export
 
 
-@pytest.fixture(scope="module", autouse=True)
-def imported_modules_are_no_garbage() -> None:
+@pytest.fixture(scope="session")
+def frozen() -> set[str]:
+    """Names of the modules that the garbage collector passes over."""
+    return set()
+
+
+@pytest.fixture(autouse=True)
+def imported_modules_are_no_garbage(frozen: set[str]) -> None:
     """Stages collect garbage, which takes half a second among all that the tests import."""
-    gc.collect()
-    gc.freeze()
+    if len(sys.modules) > len(frozen) + 50:
+        gc.collect()
+        gc.freeze()
+        frozen.update(sys.modules)
 
 
 @pytest.fixture(autouse=True)
