@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from typer.main import get_command
 
+from squeeze.artifact import Artifact
 from squeeze.cli import edge
 from squeeze.cli.app import app
 
@@ -41,6 +42,14 @@ def cached_exports(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> 
         base = tmp_path_factory.getbasetemp()
         shared = base if worker_id == "master" else base.parent  # the base of one worker lies in that of all
         lean.export = ExportCache(shared / "exports").export
+
+
+@pytest.fixture(scope="session")
+def distilled_chain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
+    """Dataset, teacher and a student of two layers, which tests read only."""
+    from tests import distilled  # loads torch
+
+    return distilled.chain(tmp_path_factory.mktemp("chain"))
 
 
 @pytest.fixture(scope="session")

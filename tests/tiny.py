@@ -61,6 +61,13 @@ def spec() -> dict[str, Any]:
 
 
 VOCABULARY = len(spec()["model"]["vocab"])
+STUDENTS: dict[str, dict[str, Any]] = {
+    "dense": {},
+    "factorised": {"embedding": EmbeddingShape(kind="factorised", width=24, rank=16)},
+    "product": {"embedding": EmbeddingShape(kind="product", width=32, subvectors=8, codewords=16)},
+    "mpnet": {"relative_bias": True, "layers": tuple(LayerShape(heads=h, ffn=32) for h in (3, 4, 2))},
+}
+"""Changes of `encoder()`. Tests export these with four labels, and exports.py exports each once."""
 WHOLE: dict[str, Any] = {
     "layers": (0, 1, 2),
     "heads": ((0, 1, 2, 3),) * 3,

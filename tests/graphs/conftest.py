@@ -9,17 +9,13 @@ from typing import Any
 import pytest
 
 from squeeze.graphs import lean
-from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.encoder import Encoder, LayerShape
 from tests import tiny
 
 STUDENTS: dict[str, dict[str, Any]] = {
-    "dense": {},
+    **tiny.STUDENTS,
     "one layer": {"layers": (LayerShape(heads=2, ffn=48),)},
-    "many layers": {"layers": tuple(LayerShape(heads=1 + n % 4, ffn=20 + n) for n in range(6))},
-    "factorised": {"embedding": EmbeddingShape(kind="factorised", width=24, rank=16)},
-    "product": {"embedding": EmbeddingShape(kind="product", width=32, subvectors=8, codewords=16)},
-    "mpnet": {"relative_bias": True, "layers": tuple(LayerShape(heads=h, ffn=32) for h in (3, 4, 2))},
+    "many layers": {"layers": tuple(LayerShape(heads=n, ffn=20 + n) for n in (1, 2, 3, 4))},
 }
 
 Exported = Callable[[str], tuple[Encoder, Path]]

@@ -19,7 +19,7 @@ from squeeze.graphs.mobile.rounded import Books, with_int8_tables
 from squeeze.stages.export import mobile
 from squeeze.stages.export.run import run
 from squeeze.stages.export.stage import FormatName
-from tests import distilled, tiny
+from tests import tiny
 from tests.distilled import export_config as config
 from tests.graphs.test_mobile import LENGTH, STUDENTS, there
 
@@ -76,7 +76,7 @@ def test_what_lies_at_padding_changes_nothing(name, made):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_program_of_another_student_is_no_bundle(name, tmp_path, monkeypatch):
+def test_a_program_of_another_student_is_no_bundle(name, distilled_chain, tmp_path, monkeypatch):
     """The conversion is real; its weights are not those that torch answered with."""
     there(name)
     way = mobile.WAYS[name]
@@ -88,7 +88,7 @@ def test_a_program_of_another_student_is_no_bundle(name, tmp_path, monkeypatch):
 
     monkeypatch.setitem(mobile.WAYS, name, way._replace(convert=swapped))
     with pytest.raises(ParityFailed, match=f"{name} against torch"):
-        run(config(formats=[name], forms=["fp32"]), distilled.chain(tmp_path), tiny.work(tmp_path))
+        run(config(formats=[name], forms=["fp32"]), distilled_chain, tiny.work(tmp_path))
 
 
 @pytest.mark.parametrize("spoil", [lambda whole: whole[: len(whole) // 2], lambda whole: b"not a program"])

@@ -21,7 +21,7 @@ from squeeze.runtime import need
 from squeeze.stages.export import mobile
 from squeeze.stages.export.run import run
 from squeeze.stages.export.stage import FORMATS, ExportResult, FormatResult, ParityReport, needs, sources
-from tests import distilled, tiny
+from tests import tiny
 from tests.distilled import export_config as config
 
 LENGTH = 24
@@ -96,10 +96,10 @@ def test_a_converted_model_computes_what_the_student_computes(name, kind, tmp_pa
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_the_bundle_holds_the_format_and_the_card_says_how_near_it_is(name, tmp_path):
+def test_the_bundle_holds_the_format_and_the_card_says_how_near_it_is(name, distilled_chain, tmp_path):
     there(name)
     work = tiny.work(tmp_path)
-    result = run(config(formats=[name], forms=["fp32"]), distilled.chain(tmp_path), work)
+    result = run(config(formats=[name], forms=["fp32"]), distilled_chain, work)
     made = result.formats[name]
     assert made.length == 32
     assert made.size_bytes == sum((work.out / file).stat().st_size for file in made.files)
@@ -131,15 +131,15 @@ class Wrong:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_another_answer_is_no_bundle(precision, tmp_path, monkeypatch):
+def test_another_answer_is_no_bundle(precision, distilled_chain, tmp_path, monkeypatch):
     wrong = mobile.Way(Wrong.convert, Wrong.open_model, whole_table=False, precision=precision)
     monkeypatch.setattr(mobile, "WAYS", {"openvino": wrong})
     with pytest.raises(ParityFailed, match="openvino against torch"):
-        run(config(formats=["openvino"], forms=["fp32"]), distilled.chain(tmp_path), tiny.work(tmp_path))
+        run(config(formats=["openvino"], forms=["fp32"]), distilled_chain, tiny.work(tmp_path))
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_file_that_computes_something_else_is_no_bundle(name, tmp_path, monkeypatch):
+def test_a_file_that_computes_something_else_is_no_bundle(name, distilled_chain, tmp_path, monkeypatch):
     there(name)
     way = mobile.WAYS[name]
     if reason := way.unable():
@@ -151,7 +151,7 @@ def test_a_file_that_computes_something_else_is_no_bundle(name, tmp_path, monkey
 
     monkeypatch.setattr(mobile, "WAYS", {name: way._replace(convert=convert)})
     with pytest.raises(ParityFailed, match=f"{name} against torch"):
-        run(config(formats=[name], forms=["fp32"]), distilled.chain(tmp_path), tiny.work(tmp_path))
+        run(config(formats=[name], forms=["fp32"]), distilled_chain, tiny.work(tmp_path))
 
 
 def test_int8_weights_are_held_by_the_tolerance_of_int8():
@@ -169,13 +169,13 @@ class Heard(Silent):
         self.lines.append(message)
 
 
-def test_what_this_machine_cannot_run_is_no_pass(tmp_path, monkeypatch):
+def test_what_this_machine_cannot_run_is_no_pass(distilled_chain, tmp_path, monkeypatch):
     reason = "runs on another system only"
     way = mobile.Way(Wrong.convert, Wrong.open_model, whole_table=False, unable=lambda: reason)
     monkeypatch.setattr(mobile, "WAYS", {"openvino": way})
     heard = Heard()
     work = replace(tiny.work(tmp_path), progress=heard)
-    result = run(config(formats=["openvino"], forms=["fp32"]), distilled.chain(tmp_path), work)
+    result = run(config(formats=["openvino"], forms=["fp32"]), distilled_chain, work)
     made = result.formats["openvino"]
     assert (made.parity, made.unchecked) == (None, reason)
     assert f"openvino not checked: {reason}" in heard.lines

@@ -11,7 +11,6 @@ import pytest
 from squeeze.graphs import int4, int8, lean, sites, static
 from squeeze.graphs.scales import Scales
 from squeeze.graphs.weights import bytes_by_kind
-from squeeze.models.embedding import EmbeddingShape
 from tests import tiny
 
 VOCABULARY = len(tiny.spec()["model"]["vocab"])
@@ -20,7 +19,7 @@ VOCABULARY = len(tiny.spec()["model"]["vocab"])
 @pytest.fixture(scope="module")
 def fp32(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "model.onnx"
-    lean.export(tiny.encoder(embedding=EmbeddingShape(kind="dense", width=32)), path, 20)
+    lean.export(tiny.encoder(labels=4), path, 20)
     return path
 
 
@@ -60,8 +59,7 @@ def test_what_is_rounded_takes_its_share_of_the_float_file(form, smaller, fp32, 
 
 
 def test_codes_of_a_product_quantized_table_are_bytes_in_every_form(tmp_path):
-    table = EmbeddingShape(kind="product", width=32, subvectors=4, codewords=16)
-    encoder = tiny.encoder(embedding=table)
+    encoder = tiny.encoder(labels=4, **tiny.STUDENTS["product"])
     lean.export(encoder, tmp_path / "model.onnx", 20)
     for path in (tmp_path / "model.onnx", made("int8-dynamic", tmp_path / "model.onnx", tmp_path)):
-        assert bytes_by_kind(path)["codes"] == encoder.shape.vocabulary * 4
+        assert bytes_by_kind(path)["codes"] == encoder.shape.vocabulary * 8

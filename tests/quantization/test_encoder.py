@@ -30,11 +30,8 @@ from tests import tiny
 
 DYNAMIC = Plan("int8-dynamic")
 SHAPES: dict[str, dict[str, Any]] = {
-    "dense": {},
-    "factorised": {"embedding": EmbeddingShape(kind="factorised", width=32, rank=16)},
-    "product": {"embedding": EmbeddingShape(kind="product", width=32, subvectors=4, codewords=16)},
-    "widened": {"embedding": EmbeddingShape(width=16)},
-    "distances": {"relative_bias": True},
+    **{name: {"labels": 4, **changes} for name, changes in tiny.STUDENTS.items()},
+    "widened": {"embedding": EmbeddingShape(width=16), "layers": ({"heads": 2, "ffn": 32},) * 2},
     "many labels": {"labels": 20, "layers": ({"heads": 2, "ffn": 32},)},
 }
 
@@ -89,7 +86,7 @@ def test_logits_are_those_of_the_int8_graph_with_and_without_its_steps(name, tmp
 
 @pytest.mark.parametrize("scheme", ["int8-dynamic", "int8-static", "int4-weight"])
 def test_trained_steps_reach_the_graph(scheme: Scheme, tmp_path):
-    model = FakeQuantized(tiny.encoder(), Plan(scheme, learn_steps=True))
+    model = FakeQuantized(tiny.encoder(labels=4), Plan(scheme, learn_steps=True))
     ids, mask = tiny.batch(rows=4)
     if scheme == "int8-static":
         calibrate(model, [(ids, mask)], "mse")
@@ -107,7 +104,7 @@ def test_trained_steps_reach_the_graph(scheme: Scheme, tmp_path):
 )
 def test_rows_of_four_bits_are_those_of_the_graph(table, tmp_path):
     """Rows, not logits: the last bit of a row can move the runtime's rounding of an activation by a step."""
-    model = tiny.encoder(hidden=64, embedding=table)
+    model = tiny.encoder(hidden=64, embedding=table, layers=({"heads": 2, "ffn": 32},))
     whole, small = tmp_path / "model.onnx", tmp_path / "model.int4.onnx"
     lean.export(model, whole, 20)
     int4.quantize(whole, small, table_bits=4)
@@ -149,7 +146,7 @@ def test_neighbours_and_padding_change_no_answer(scheme: Scheme, bits):
 
 
 @pytest.mark.parametrize("scheme", ["int8-dynamic", "int8-static", "int4-weight"])
-@pytest.mark.parametrize("name", ["dense", "factorised", "product", "distances"])
+@pytest.mark.parametrize("name", tiny.STUDENTS)
 def test_rounding_what_is_saved_again_changes_nothing(scheme: Scheme, name):
     ids, mask = tiny.batch(rows=4)
     model = FakeQuantized(tiny.encoder(**SHAPES[name]), Plan(scheme))

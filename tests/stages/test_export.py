@@ -20,7 +20,7 @@ from squeeze.data import dataset
 from squeeze.errors import ParityFailed
 from squeeze.graphs import int8
 from squeeze.graphs import lean as graph
-from squeeze.models.embedding import EmbeddingShape, Product
+from squeeze.models.embedding import Product
 from squeeze.models.encoder import Encoder, LayerShape
 from squeeze.predict import predict
 from squeeze.stages.export import parity
@@ -32,12 +32,6 @@ from tests import distilled, tiny
 from tests.distilled import export_config as config
 
 LABELS = tuple("abcd")
-STUDENTS: dict[str, dict[str, Any]] = {
-    "dense": {},
-    "factorised": {"embedding": EmbeddingShape(kind="factorised", width=24, rank=16)},
-    "product": {"embedding": EmbeddingShape(kind="product", width=32, subvectors=8, codewords=16)},
-    "mpnet": {"relative_bias": True, "layers": tuple(LayerShape(heads=h, ffn=32) for h in (3, 4, 2))},
-}
 SIZES = [(1, 1), (3, 1), (1, 27), (4, 11), (2, tiny.POSITIONS)]
 
 
@@ -61,7 +55,9 @@ def exported(tmp_path_factory):
 
     def get(name: str) -> Exported:
         if name not in made:
-            made[name] = Exported(tiny.encoder(labels=4, **STUDENTS[name]), tmp_path_factory.mktemp("onnx"))
+            made[name] = Exported(
+                tiny.encoder(labels=4, **tiny.STUDENTS[name]), tmp_path_factory.mktemp("onnx")
+            )
         return made[name]
 
     return get
@@ -80,7 +76,7 @@ def operators(path: Path) -> Counter[str]:
     return Counter(node.op_type for node in onnx.load(path).graph.node)
 
 
-@pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize("name", tiny.STUDENTS)
 def test_the_graph_gives_the_students_logits(name, exported):
     made = exported(name)
     for rows, length in SIZES:
@@ -90,7 +86,7 @@ def test_the_graph_gives_the_students_logits(name, exported):
         )
 
 
-@pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize("name", tiny.STUDENTS)
 def test_int8_stays_near(name, exported):
     made = exported(name)
     for rows, length in SIZES:
@@ -110,7 +106,7 @@ def test_padding_changes_nothing_and_too_long_a_text_is_refused(exported):
         onnx_logits(made.fp32, long, np.ones_like(long))
 
 
-@pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize("name", tiny.STUDENTS)
 @pytest.mark.parametrize("form", ["fp32", "int8"])
 def test_files_are_sound_and_tell_nothing_of_this_machine(name, form, exported):
     path = getattr(exported(name), form)
@@ -171,7 +167,7 @@ def test_folding_changes_no_logit_and_not_the_student():
     assert all(torch.equal(value, before[name]) for name, value in student.state_dict().items())
 
 
-@pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize("name", tiny.STUDENTS)
 def test_int8_keeps_no_float_copy(name, exported):
     made = exported(name)
     kept, shape = weights(made.int8), made.student.shape

@@ -12,7 +12,7 @@ from squeeze.errors import MissingBackend, ParityFailed
 from squeeze.stages.export.run import run
 from squeeze.stages.export.stage import ExportResult, needs, sources
 from squeeze.targets.devices.qemu import PROGRAMS
-from tests import distilled, tiny
+from tests import tiny
 from tests.distilled import export_config as config
 from tests.targets.devices import stands
 
@@ -20,8 +20,8 @@ CORES = ["qemu:cortex-a53", "qemu:cortex-a76"]
 
 
 @pytest.fixture(scope="module")
-def student(tmp_path_factory):
-    return distilled.chain(tmp_path_factory.mktemp("check"))
+def student(distilled_chain):
+    return distilled_chain
 
 
 def test_every_file_runs_on_every_core(student, tmp_path, monkeypatch):

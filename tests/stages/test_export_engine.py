@@ -14,7 +14,6 @@ from squeeze.cli import main
 from squeeze.errors import ParityFailed, StageFailed
 from squeeze.graphs import lean
 from squeeze.graphs.half import to_half
-from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.tokens import Encodings
 from squeeze.stages.export import engine
 from squeeze.stages.export.stage import TensorrtSection, needs, sources
@@ -32,8 +31,7 @@ COUNT = 12
 def exported(tmp_path_factory):
     """A product-quantized student, whose codes TensorRT does not take as they are."""
     path = tmp_path_factory.mktemp("engine") / "model.onnx"
-    embedding = EmbeddingShape(kind="product", width=32, subvectors=8, codewords=16)
-    lean.export(tiny.encoder(embedding=embedding), path, 20)
+    lean.export(tiny.encoder(labels=4, **tiny.STUDENTS["product"]), path, 20)
     return path.read_bytes()
 
 

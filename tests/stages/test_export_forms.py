@@ -22,15 +22,15 @@ from squeeze.quantization.forms import convert
 from squeeze.stages.export import run as stage
 from squeeze.stages.export.stage import ExportResult
 from squeeze.targets.subjects import FORM_FILES, find
-from tests import distilled, tiny
+from tests import tiny
 from tests.distilled import export_config as config
 
 FORMS = ("fp32", "int8-dynamic", "int8-static", "int4-weight")
 
 
 @pytest.fixture(scope="module")
-def chain(tmp_path_factory):
-    return distilled.chain(tmp_path_factory.mktemp("chain"))
+def chain(distilled_chain):
+    return distilled_chain
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from squeeze.stages.export import borrowed
 from squeeze.stages.export import run as stage
 from squeeze.stages.export.stage import QUANTIZERS, ExportConfig, ExportResult, needs, sources
 from squeeze.targets.subjects import FORM_FILES
-from tests import distilled, tiny
+from tests import tiny
 from tests.distilled import export_config as config
 
 ASKED: dict[str, dict[str, Any]] = {
@@ -34,8 +34,8 @@ ASKED: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def chain(tmp_path_factory):
-    return distilled.chain(tmp_path_factory.mktemp("chain"))
+def chain(distilled_chain):
+    return distilled_chain
 
 
 @pytest.fixture(scope="module")
