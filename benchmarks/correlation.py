@@ -23,6 +23,7 @@ from torch import Tensor
 
 from benchmarks.common import RESULTS, DataRoot, Jobs, Limit, Out, Results, StudentSet, TeacherSet, cli, write
 from benchmarks.datasets import SETS, Recipe, chosen
+from benchmarks.quality import score as score_of
 from benchmarks.ranks import agreement, correlation
 from benchmarks.students import RUNS, teacher_folder
 from benchmarks.workers import Job, Pool
@@ -188,7 +189,7 @@ def students(number: int, seed: int) -> list[Design]:
 def train(plan: Plan, design: Design) -> dict[str, Any]:
     """Worker: one student, distilled for a short time."""
     made = pipeline.run(plan.profile(design), plan.out, until="distil", wait=True).artifacts["encoder"].result
-    quality = {name: found["macro_f1"] for name, found in made["quality"].items()}
+    quality = {name: score_of(found) for name, found in made["quality"].items()}
     return {"parameters": made["parameters"], "quality": quality, "seconds": made["seconds"]}
 
 

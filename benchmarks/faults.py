@@ -24,6 +24,7 @@ import onnx
 import typer
 
 from benchmarks.common import RESULTS, Results, call, cli, write
+from benchmarks.quality import score
 from squeeze.cli.output import shown
 from squeeze.errors import GateFailed
 
@@ -59,7 +60,7 @@ class Ran:
     def teacher_accuracy(self) -> float:
         """Of the test split, from the JSON document of a run."""
         rows = json.loads(self.out)["report"]["rows"]
-        return float(next(row for row in rows if row["name"] == "teacher")["quality"]["test"]["accuracy"])
+        return score(next(row for row in rows if row["name"] == "teacher")["quality"]["test"], "accuracy")
 
 
 @dataclass(frozen=True)

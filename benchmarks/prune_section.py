@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from benchmarks.quality import score
 from benchmarks.tables import Record, interval, points, reaches, spread, stays, table, three
 
 __all__ = ["prune"]
@@ -21,11 +22,11 @@ def prune(record: Record) -> list[str]:
     """Macro-F1 by method before and after recovery, sizes and latencies, verdicts."""
     methods: Record = record["methods"]
     first = next(iter(methods.values()))
-    whole = [run["before"]["quality"][TEST]["macro_f1"] for run in first]
+    whole = [score(run["before"]["quality"][TEST]) for run in first]
     rows = [("uncut", spread(whole), "", "", "")]
     for name in [name for name in ORDER if name in methods]:
         runs = methods[name]
-        cut, after = _scores(runs, "cut"), [run["quality"][TEST]["macro_f1"] for run in runs]
+        cut, after = _scores(runs, "cut"), [score(run["quality"][TEST]) for run in runs]
         trained = runs[0]["phases"]
         kept = (spread(after), f"{points(sum(after) / sum(whole))} %") if trained else ("", "")
         rows.append((name, spread(cut), *kept, _heads(runs[0])))
@@ -48,7 +49,7 @@ def prune(record: Record) -> list[str]:
 
 
 def _scores(runs: Sequence[Record], moment: str) -> list[float]:
-    return [run[moment]["quality"][TEST]["macro_f1"] for run in runs]
+    return [score(run[moment]["quality"][TEST]) for run in runs]
 
 
 def _heads(run: Record) -> str:
@@ -63,7 +64,7 @@ def _verdicts(methods: Record, whole: Sequence[float]) -> Iterator[str]:
         said = "pass" if sum(gains) > 0 else "fail"
         yield f"before recovery, {better} against {worse}, points, seed by seed: {spread(gains)}: {said}"
     for name in known:
-        share = sum(run["quality"][TEST]["macro_f1"] for run in methods[name]) / sum(whole)
+        share = sum(score(run["quality"][TEST]) for run in methods[name]) / sum(whole)
         if methods[name][0]["phases"] and name != "random":
             said = f"{100 * share:.2f} %, at least {100 * RECOVERED:g} %"
             yield f"{name} recovers {said}: {reaches(share, RECOVERED)}"

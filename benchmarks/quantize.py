@@ -20,6 +20,7 @@ import typer
 
 from benchmarks.common import RESULTS, Jobs, Results, cli, write
 from benchmarks.datasets import SETS, chosen
+from benchmarks.quality import macro_f1
 from benchmarks.students import SHAPES, student_name
 from benchmarks.workers import Job, Pool
 from squeeze import pipeline
@@ -188,7 +189,6 @@ def _in_runtime(folder: Path, made: Mapping[str, Artifact]) -> dict[str, Any]:
     """Macro-F1 of the ONNX file on each test, and how many labels it shares with torch."""
     from safetensors.numpy import load_file
 
-    from squeeze.core.metrics import quality
     from squeeze.data import dataset
     from squeeze.distillation.config import PREDICTIONS
     from squeeze.models import tokens
@@ -204,7 +204,7 @@ def _in_runtime(folder: Path, made: Mapping[str, Artifact]) -> dict[str, Any]:
             continue
         logits = _logits(path, tokens.encode(tokenizer, split.texts))
         found[name] = {
-            "macro_f1": quality(logits, split.labels).macro_f1,
+            "macro_f1": macro_f1(logits, split.labels),
             "agreement": float((logits.argmax(1) == said[name].argmax(1)).mean()),
             "max_abs": float(abs(logits - said[name]).max()),
         }

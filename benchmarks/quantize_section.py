@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from benchmarks.quality import score
 from benchmarks.tables import Record, points, reaches, spread, stays, table
 
 __all__ = ["cost", "quantize"]
@@ -19,7 +20,7 @@ def quantize(record: Record) -> list[str]:
     """Macro-F1 by scheme and method in torch and in ONNX Runtime, verdicts."""
     schemes: Record = record["schemes"]
     runs = next(iter(next(iter(schemes.values())).values()))
-    whole = [run["before"][TEST]["macro_f1"] for run in runs]
+    whole = [score(run["before"][TEST]) for run in runs]
     rows = [("float", "", spread(whole), "", "")]
     for scheme, methods in schemes.items():
         for method, found in methods.items():
@@ -39,7 +40,7 @@ def quantize(record: Record) -> list[str]:
 
 
 def _torch(runs: Sequence[Record]) -> list[float]:
-    return [run["quality"][TEST]["macro_f1"] for run in runs]
+    return [score(run["quality"][TEST]) for run in runs]
 
 
 def _onnx(runs: Sequence[Record]) -> list[float]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from benchmarks.common import RESULTS, Results, cli, write
 from benchmarks.forms import Variant, measured
+from benchmarks.quality import macro_f1, rows_right
 from benchmarks.students import student_name
 from squeeze import pipeline
 
@@ -91,7 +92,6 @@ def _subject(run: Path, texts: int, folder: Path) -> Subject:
 
 def _variants(subject: Subject) -> Iterator[Variant]:
     from squeeze.core.calibration import METHODS
-    from squeeze.core.metrics import quality
     from squeeze.core.rounding import WEIGHT_BITS
     from squeeze.graphs import int8, static
     from squeeze.graphs.backends import by_nncf, by_onnxruntime
@@ -118,9 +118,7 @@ def _variants(subject: Subject) -> Iterator[Variant]:
         by_onnxruntime.static(fp32, made.path, texts, method, WEIGHT_BITS)
         yield made
     drop = ExportSection().int8_tolerance.metric_drop
-    control = by_nncf.Control(
-        subject.validation, subject.labels, lambda said, truth: quality(said, truth).macro_f1, drop
-    )
+    control = by_nncf.Control(subject.validation, subject.labels, macro_f1, rows_right, drop)
     for method in by_nncf.METHODS:
         made = to("int8-static", "nncf", method)
         by_nncf.static(fp32, made.path, texts, method, WEIGHT_BITS, control, 1)
@@ -129,7 +127,6 @@ def _variants(subject: Subject) -> Iterator[Variant]:
 
 def _judged(variants: Sequence[Variant], subject: Subject) -> dict[str, dict[str, Any]]:
     """Each file on the validation text, against fp32."""
-    from squeeze.core.metrics import quality
     from squeeze.stages.export.parity import compare
 
     said: dict[str, Any] = {}
@@ -141,7 +138,7 @@ def _judged(variants: Sequence[Variant], subject: Subject) -> dict[str, dict[str
     return {
         name: {
             **compare("fp32", said["fp32"], logits, subject.labels).plain(),
-            "macro_f1": quality(logits, subject.labels).macro_f1,
+            "macro_f1": macro_f1(logits, subject.labels),
         }
         for name, logits in said.items()
     }

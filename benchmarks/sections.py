@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.datasets import JUDGED
+from benchmarks.quality import score
 from benchmarks.tables import (
     Record,
     interval,
@@ -94,14 +95,14 @@ def _sizes(made: Sequence[Record], form: str) -> list[int]:
 
 def _quality_cells(found: Sequence[Record], tests: Sequence[str], teacher: Record | None) -> Iterator[str]:
     for test in tests:
-        drawn = spread([each[test]["macro_f1"] for each in found])
+        drawn = spread([score(each[test]) for each in found])
         yield drawn if teacher is None else f"{drawn}, {points(_share(found, teacher, test))} %"
 
 
 def _share(found: Sequence[Record], teacher: Record, test: str) -> float:
     """Mean over seeds of the share of the teacher's macro-F1."""
-    mean = sum(each[test]["macro_f1"] for each in found) / len(found)
-    return float(mean / teacher[test]["macro_f1"])
+    mean = sum(score(each[test]) for each in found) / len(found)
+    return float(mean / score(teacher[test]))
 
 
 def _bars(record: Record, shape: str, made: Sequence[Record]) -> Iterator[str]:
@@ -200,7 +201,7 @@ def initialisation(record: Record) -> list[str]:
     rows = []
     for kind, pairs in record["pairs"].items():
         carve, random = (
-            [pair[start]["quality"]["test"]["macro_f1"] for pair in pairs] for start in ("carve", "random")
+            [score(pair[start]["quality"]["test"]) for pair in pairs] for start in ("carve", "random")
         )
         gains = [ours - theirs for ours, theirs in zip(carve, random, strict=True)]
         mean = sum(gains) / len(gains)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from squeeze.core.metrics import quality
+from benchmarks.quality import quality, score
 from squeeze.data.dataset import Dataset
 
 __all__ = ["baseline"]
@@ -19,7 +19,7 @@ LEAST_TEXTS = (1, 2)
 def baseline(data: Dataset) -> dict[str, Any]:
     """Quality of the best pair of settings, chosen by macro-F1 on validation, on every held-out split."""
     fitted = [_fit(data, least, strength) for least in LEAST_TEXTS for strength in STRENGTHS]
-    return max(fitted, key=lambda one: float(one["quality"]["validation"]["macro_f1"]))
+    return max(fitted, key=lambda one: score(one["quality"]["validation"]))
 
 
 def _fit(data: Dataset, least: int, strength: float) -> dict[str, Any]:

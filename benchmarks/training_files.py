@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.datasets import SETS, Recipe
+from benchmarks.quality import macro_f1
 from squeeze import pipeline
 from squeeze.artifact import Artifact, write_json
 
@@ -184,7 +185,6 @@ def judged(folder: Path, of: Subject) -> float:
         folder: a student of squeeze, or a BERT of transformers.
         of: what was trained.
     """
-    from squeeze.core.metrics import quality
     from squeeze.models import conversion, storage, tokens
     from squeeze.models.inference import logits
     from squeeze.models.teacher import load_classifier
@@ -196,7 +196,7 @@ def judged(folder: Path, of: Subject) -> float:
     texts, labels = of.test
     spec = tokens.read_spec(of.teacher)
     encoded = tokens.encode(tokens.make_tokenizer(spec, LENGTH), texts)
-    return quality(logits(model, encoded, tokens.pad_id(spec), len(of.labels)), labels).macro_f1
+    return macro_f1(logits(model, encoded, tokens.pad_id(spec), len(of.labels)), labels)
 
 
 def trained(folder: Path) -> Artifact:

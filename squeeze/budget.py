@@ -69,7 +69,7 @@ EXAMPLE = (
 class BudgetSection(Grown):
     """The `[budget]` section: what the artefact must keep; what is left out is not judged."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"target"})
+    later: ClassVar[frozenset[str]] = frozenset({"scores", "target"})
 
     form: str | None = None
     """which exported form is judged; the last one of `[export] forms` by default"""
@@ -92,9 +92,11 @@ class BudgetSection(Grown):
     macro_f1: float | None = Field(default=None, ge=0, le=1)
     """least macro-F1 on the test split, 0..1"""
     retention: float | None = Field(default=None, ge=0, le=2)
-    """least share of the teacher's macro-F1 on the test split"""
+    """least share of the teacher's primary score on the test split"""
     agreement: float | None = Field(default=None, ge=0, le=1)
     """least share of test texts with the teacher's label"""
+    scores: Mapping[str, float] = Field(default_factory=dict)
+    """least value of any other score of the task on the test split, such as `scores = { micro_f1 = 0.5 }`"""
     recall: Mapping[str, float] = Field(default_factory=dict)
     """least recall of single labels on the test split, 0..1"""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)

@@ -6,7 +6,7 @@ for answer in predict(Path("bundle"), ["water is rising on Main Street"]):
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from squeeze import latest
-from squeeze.core.metrics import softmax
 from squeeze.errors import Corrupt, DataError, UsageError
 from squeeze.runtime import usable_cores
-from squeeze.schema import Frozen, is_text
+from squeeze.schema import is_text
 from squeeze.targets import external, reading
 from squeeze.targets.files import readable
 from squeeze.targets.ort import guarded, open_session, specs
 from squeeze.targets.reading import LABELS, Labels
 from squeeze.targets.subjects import TOKENIZER, bundle_forms, shipped_form
+from squeeze.tasks import Prediction
 
 __all__ = ["Prediction", "feeds", "predict"]
 
 SHOWN = 60  # characters of a text that fit on one line
-
-
-class Prediction(Frozen):
-    """The answer for one text."""
-
-    label: str
-    probability: float
-    """of the label, 0..1"""
-    probabilities: Mapping[str, float]
-    """of all labels, in the order of the model's outputs"""
-    tokens: int
-    """tokens the model saw"""
-    cut: bool
-    """whether the text was longer than the model reads"""
 
 
 def predict(
@@ -140,16 +126,8 @@ def _answer(
         logits: NDArray[np.float32] = session.run(None, values)[0]
     if logits.shape != (len(texts), len(names.labels)):
         raise Corrupt(f"{path}: gives {logits.shape[-1]} outputs, {LABELS} has {len(names.labels)} labels")
-    for each, row in zip(encoded, softmax(logits), strict=True):
-        yield _prediction(names.labels, row, tokens=sum(each.attention_mask), cut=bool(each.overflowing))
-
-
-def _prediction(labels: Sequence[str], row: NDArray[np.float64], *, tokens: int, cut: bool) -> Prediction:
-    best = int(row.argmax())
-    return Prediction(
-        label=labels[best],
-        probability=float(row[best]),
-        probabilities={label: float(share) for label, share in zip(labels, row, strict=True)},
-        tokens=tokens,
-        cut=cut,
-    )
+    task = names.task
+    for encoding, row in zip(encoded, logits, strict=True):
+        yield task.decode(
+            row, names.state, tokens=sum(encoding.attention_mask), cut=bool(encoding.overflowing)
+        )

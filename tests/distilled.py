@@ -61,7 +61,7 @@ def inputs(
         tiny.classifier(members[0], labels=("a", "b", "c"), seed=7).save_pretrained(teacher / "base")
     weights = [1.0 + index for index in range(len(members))]
     save_file(
-        {split: average([one[split] for one in said], weights) for split in said[0]},
+        {split: average([one[split] for one in said], weights, "softmax") for split in said[0]},
         teacher / "predictions.safetensors",
     )
     result = {"family": members[0], "parameters": 1}

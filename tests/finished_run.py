@@ -132,7 +132,7 @@ def _search(out: Path, labels: list[str], texts: list[str]) -> dict[str, Any]:
         for name, worth, p95, front in SEARCHED
     ]
     (out / "search.json").write_text(json.dumps({"rows": rows, "finalists": []}))
-    tried = {"name": "L2-F96", "macro_f1": 0.7, "p95_ms": 1.2, "size_bytes": 1000, "seconds": 1.0}
+    tried = {"name": "L2-F96", "score": 0.7, "p95_ms": 1.2, "size_bytes": 1000, "seconds": 1.0}
     counts = {"space": "tiny", "candidates": 9, "proposed": 5, "scored": 3, "outside": 1}
     return {**counts, "chosen": rows[0], "front": rows[:2], "finalists": [tried], "seconds": {}}
 

@@ -7,8 +7,9 @@ import json
 import pytest
 
 from squeeze.errors import Corrupt, DataError, MissingBackend, UsageError
-from squeeze.predict import feeds, predict
+from squeeze.predict import feeds
 from tests import tiny_onnx as tiny
+from tests.labelled import predict
 
 TEXTS = ["the river rises now", "Smoke burns", "quiet street"]
 

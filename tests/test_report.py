@@ -20,17 +20,20 @@ from squeeze.report.teacher_time import of_all, of_one
 from squeeze.stages.bench.stage import TeacherTime
 from squeeze.stages.gate.stage import Check, GateResult
 from squeeze.targets.measurement import Estimate
+from squeeze.tasks import METRICS
 
 
 def quality(macro_f1: float, recall: tuple[float, ...] = (0.5, 0.75)) -> Quality:
     return Quality(
         rows=10,
-        accuracy=macro_f1 + 0.01,
-        macro_f1=macro_f1,
+        primary="macro_f1",
+        scores={
+            "accuracy": macro_f1 + 0.01,
+            "macro_f1": macro_f1,
+            "ece": 0.025,
+            "probability_agreement": 0.9,
+        },
         recall=recall,
-        ece=0.025,
-        label_loyalty=None,
-        probability_loyalty=0.9,
     )
 
 
@@ -67,6 +70,7 @@ def report() -> RunReport:
     )
     return RunReport(
         name="demo",
+        problem_type="single_label_classification",
         labels=("no", "yes"),
         splits=("test", "validation", "far"),
         rows=tuple(with_retention(rows)),
@@ -89,8 +93,7 @@ def test_cells_stand_under_their_headers():
     row = dict(zip(head, small, strict=True))
     assert row["macro-F1"] == "76.0"
     assert row["of teacher"] == "95.0"
-    assert row["label loy."] == "-"
-    assert row["prob. loy."] == "90.0"
+    assert row["prob. agreement"] == "90.0"
     assert (row["size MB"], row["p50 ms"], row["p95 ms"], row["embedding"]) == ("3.46", "0.500", "0.750", "-")
 
 
@@ -148,8 +151,9 @@ def test_a_verdict_names_what_it_covers_and_what_it_does_not():
 
 
 def test_each_limit_of_a_budget_is_in_the_coverage():
-    settings = {"form", "target", "confidence"}
-    assert {key for keys in LIMITS.values() for key in keys} == set(BudgetSection.model_fields) - settings
+    settings = {"form", "target", "confidence", "scores"}
+    limits = {key for keys in LIMITS.values() for key in keys}
+    assert limits == (set(BudgetSection.model_fields) - settings) | set(METRICS)
 
 
 def test_an_outcome_names_the_limits():
@@ -188,8 +192,8 @@ def test_json_can_be_read_again(tmp_path):
     path = tmp_path / "report.json"
     path.write_text(json.dumps(report().plain()))
     assert RunReport.read(path) == report()
-    path.write_text(json.dumps({**report().plain(), "version": 2}))
-    with pytest.raises(UsageError, match="not a run report of version 1"):
+    path.write_text(json.dumps({**report().plain(), "version": 1}))
+    with pytest.raises(UsageError, match="not a run report of version 2"):
         RunReport.read(path)
     with pytest.raises(UsageError, match="cannot be read"):
         RunReport.read(tmp_path / "none.json")
@@ -329,8 +333,8 @@ def test_a_pruned_model_stands_beside_what_it_was_and_sparsity_is_called_no_spee
     assert [row.name for row in found.rows] == ["student (torch)", "pruned (torch)", "int8-dynamic"]
     assert [row.other_parameters for row in found.rows] == [12, 4, 4]
     text = to_markdown(found)
-    assert "| recovered |     70.0 |" in text
-    assert "| cut       |     50.0 |" in text
+    assert "| recovered |  70.0 |" in text
+    assert "| cut       |  50.0 |" in text
     assert "50.0 % of 4,000 weights are zero (2:4)" in text
     assert "unstructured sparsity gives no speed in ONNX Runtime" in text
     assert [row.name for row in collect("x", {"encoder": pruned("teacher")}).rows] == ["pruned (torch)"]

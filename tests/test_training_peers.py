@@ -14,11 +14,11 @@ from benchmarks import training_peers
 from benchmarks.datasets import Recipe
 from benchmarks.environments import versions
 from benchmarks.peer_tools.training import Plan, Rows, macro_f1, pad_batch, parameter_groups
+from benchmarks.quality import quality
 from benchmarks.training_files import LAYERS, Objective
 from benchmarks.training_peers import CONTESTANTS, PINNED, SCRIPTS, SQUEEZE, watch
 from benchmarks.training_section import training_peers as section
 from squeeze.core.layer_map import LAYER_MAPS
-from squeeze.core.metrics import quality
 from squeeze.errors import StageFailed
 from squeeze.models.teacher import load_classifier
 from tests import tiny
@@ -81,7 +81,7 @@ def test_matrices_decay_and_the_rest_does_not():
 def test_the_peers_choose_their_epoch_by_the_score_of_squeeze():
     labels = torch.tensor([0, 1, 2, 2, 1, 0, 0])
     logits = torch.eye(3)[torch.tensor([0, 1, 2, 1, 1, 2, 0])]
-    expected = quality(logits.numpy(), labels.numpy()).macro_f1
+    expected = quality(logits.numpy(), labels.numpy()).score
     assert macro_f1(logits.argmax(-1), labels) == pytest.approx(expected)
     assert expected < 1
 

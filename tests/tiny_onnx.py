@@ -137,14 +137,21 @@ def tokenizer(path: Path) -> Path:
 
 def quality(**changed: Any) -> dict[str, Any]:
     return {
-        "rows": 100,
-        "accuracy": 0.9,
-        "macro_f1": 0.8,
-        "recall": [0.9, 0.7, 0.8],
-        "ece": 0.05,
-        "label_loyalty": 0.95,
-        "probability_loyalty": 0.9,
-        **changed,
+        "rows": changed.pop("rows", 100),
+        "primary": "macro_f1",
+        "recall": changed.pop("recall", [0.9, 0.7, 0.8]),
+        "scores": {
+            key: value
+            for key, value in {
+                "accuracy": 0.9,
+                "macro_f1": 0.8,
+                "ece": 0.05,
+                "agreement": 0.95,
+                "probability_agreement": 0.9,
+                **changed,
+            }.items()
+            if value is not None
+        },
     }
 
 

@@ -64,7 +64,7 @@ def predict(
         )
         return
     for text, answer in zip(lines, answers, strict=True):
-        emit(f"{visible(answer.label)}\t{answer.probability:.3f}\t{visible(text)}")
+        emit("\t".join(map(visible, (*answer.cells(), text))))
 
 
 def lines_of(data: bytes) -> list[str]:

@@ -1,4 +1,4 @@
-"""Quality of a classifier from its logits, and how faithful a student is to its teacher.
+"""Quality of a model from its outputs, and how faithful a student is to its teacher.
 
 Shapes: N rows, K labels. Logits are (N, K), labels are (N,) integers in 0..K-1. All shares are 0..1.
 The answer of a row is its largest logit; equal logits go to the lower label.
@@ -6,26 +6,29 @@ The answer of a row is its largest logit; equal logits go to the lower label.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from squeeze.schema import Frozen
 
 __all__ = [
+    "Metric",
     "PerClass",
     "Quality",
     "accuracy",
+    "agreement",
     "calibration_error",
+    "check",
     "confusion",
     "js_distance",
-    "label_loyalty",
     "log_softmax",
     "macro_f1",
     "per_class",
-    "probability_loyalty",
-    "quality",
+    "probability_agreement",
     "softmax",
 ]
 
@@ -42,23 +45,44 @@ class PerClass(NamedTuple):
     f1: Floats
 
 
+class Metric(NamedTuple):
+    """How a score is shown."""
+
+    title: str
+    better: int = 1
+    """1 where more is better, -1 where less is"""
+    is_share: bool = True
+    """whether it is shown in percent"""
+
+
 class Quality(Frozen):
-    """What a classifier is worth on one set of labelled rows; every share is 0..1."""
+    """What a model is worth on one set of labelled rows."""
 
     rows: int
-    """Rows measured."""
-    accuracy: float
-    """Share of rows answered right."""
-    macro_f1: float
-    """Mean F1 over all labels, each label counting the same."""
-    recall: tuple[float, ...]
-    """Share of each label's rows that were found, in label order; 0 for a label without rows."""
-    ece: float
-    """Expected calibration error: mean distance between confidence and accuracy."""
-    label_loyalty: float | None
-    """Share of rows answered as the teacher does; None without a teacher."""
-    probability_loyalty: float | None
-    """One minus the mean distance to the teacher's probabilities; None without a teacher."""
+    """rows measured"""
+    primary: str
+    """key of the score that picks epochs and of which retention is a share"""
+    scores: Mapping[str, float]
+    """by key of the task's ``metrics``; those against a teacher are absent without one"""
+    recall: tuple[float, ...] = Field(default=(), strict=False)  # a list where the validator below came by
+    """share of each label's rows that were found, in label order; 0 for a label without rows"""
+
+    @property
+    def score(self) -> float:
+        """The primary score."""
+        return self.scores[self.primary]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_version_0(cls, data: Any) -> Any:
+        """Results before 0.2 had one field a score, and were of single-label classification only."""
+        if not isinstance(data, dict) or "macro_f1" not in data:
+            return data
+        names = {"label_loyalty": "agreement", "probability_loyalty": "probability_agreement"}
+        keys = ("accuracy", "macro_f1", "ece", *names)
+        scores = {names.get(key, key): data[key] for key in keys if data.get(key) is not None}
+        recall = tuple(data["recall"])
+        return {"rows": data["rows"], "primary": "macro_f1", "scores": scores, "recall": recall}
 
 
 def log_softmax(logits: Logits) -> Floats:
@@ -89,7 +113,7 @@ def accuracy(logits: Logits, labels: Labels) -> float:
     >>> accuracy(np.array([[2.0, 1.0], [2.0, 1.0]]), np.array([0, 1]))
     0.5
     """
-    _check(logits, labels)
+    check(logits, labels)
     return float((logits.argmax(axis=1) == labels).mean())
 
 
@@ -153,7 +177,7 @@ def calibration_error(logits: Logits, labels: Labels, bins: int = 15) -> float:
     >>> round(calibration_error(np.log(np.array([[0.8, 0.2], [0.8, 0.2]])), np.array([0, 1])), 6)
     0.3
     """
-    _check(logits, labels)
+    check(logits, labels)
     confidence = softmax(logits).max(axis=1)
     right = (logits.argmax(axis=1) == labels).astype(np.float64)
     where = np.digitize(confidence, np.linspace(0, 1, bins + 1)[1:-1], right=True)
@@ -179,51 +203,27 @@ def js_distance(p: Floats, q: Floats) -> Floats:
     return np.asarray(np.sqrt(divergence.clip(0, 1)))
 
 
-def label_loyalty(logits: Logits, teacher_logits: Logits) -> float:
+def agreement(logits: Logits, teacher_logits: Logits) -> float:
     """Share of rows that student and teacher answer alike (Xu et al. 2021, arXiv:2109.03228).
 
-    >>> label_loyalty(np.array([[2.0, 1.0], [0.0, 1.0]]), np.array([[9.0, 1.0], [1.0, 0.0]]))
+    >>> agreement(np.array([[2.0, 1.0], [0.0, 1.0]]), np.array([[9.0, 1.0], [1.0, 0.0]]))
     0.5
     """
     _check_pair(logits, teacher_logits)
     return float((logits.argmax(axis=1) == teacher_logits.argmax(axis=1)).mean())
 
 
-def probability_loyalty(logits: Logits, teacher_logits: Logits) -> float:
+def probability_agreement(logits: Logits, teacher_logits: Logits) -> float:
     """Mean over rows of 1 - Jensen-Shannon distance (Xu et al. 2021, arXiv:2109.03228).
 
     The root is taken once and the logarithm is base 2, so the result is 0..1: 1 for equal
     probabilities, 0 when student and teacher never share a label. Symmetric.
 
-    >>> probability_loyalty(np.array([[3.0, 1.0]]), np.array([[5.0, 3.0]]))
+    >>> probability_agreement(np.array([[3.0, 1.0]]), np.array([[5.0, 3.0]]))
     1.0
     """
     _check_pair(logits, teacher_logits)
     return float(1 - js_distance(softmax(logits), softmax(teacher_logits)).mean())
-
-
-def quality(logits: Logits, labels: Labels, teacher_logits: Logits | None = None) -> Quality:
-    """Everything the reports say about one model on one labelled set.
-
-    Args:
-        logits: (N, K) of the model, N >= 1.
-        labels: (N,) truths; unlabelled rows (-1) must be dropped before.
-        teacher_logits: (N, K) on the same rows, for loyalty.
-
-    >>> quality(np.array([[2.0, 0.0], [0.0, 2.0]]), np.array([0, 1])).macro_f1
-    1.0
-    """
-    _check(logits, labels)
-    counts = confusion(logits.argmax(axis=1), labels, classes=logits.shape[1])
-    return Quality(
-        rows=len(labels),
-        accuracy=accuracy(logits, labels),
-        macro_f1=macro_f1(counts),
-        recall=tuple(per_class(counts).recall.tolist()),
-        ece=calibration_error(logits, labels),
-        label_loyalty=None if teacher_logits is None else label_loyalty(logits, teacher_logits),
-        probability_loyalty=None if teacher_logits is None else probability_loyalty(logits, teacher_logits),
-    )
 
 
 def _ratio(part: NDArray[np.generic], whole: NDArray[np.generic]) -> Floats:
@@ -238,7 +238,7 @@ def _bits(p: Floats, q: Floats) -> Floats:
     return np.asarray((p * np.log2(ratio)).sum(axis=-1))
 
 
-def _check(logits: Logits, labels: Labels) -> None:
+def check(logits: Logits, labels: Labels) -> None:
     """Refuse empty sets, shapes that do not fit and labels outside 0..K-1."""
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or not logits.size:
         raise ValueError(f"need (N, K) logits and (N,) labels, got {logits.shape} and {labels.shape}")

@@ -6,21 +6,19 @@ white space: a copy in capitals or with full-width letters teaches the test's an
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from squeeze.data.config import DataSection
 from squeeze.data.leakage import find_near_duplicates
 from squeeze.data.looks import looks
-from squeeze.data.table import Table
-from squeeze.data.wording import SHOWN, combine, listing, nearest, rows_text, same_text, shown
+from squeeze.data.table import Label, Table
+from squeeze.data.wording import rows_text, same_text
 
 __all__ = [
     "FEW_ROWS",
-    "LEAST_PER_LABEL",
     "Findings",
-    "check",
+    "LabelRules",
     "hint",
     "inspect",
     "overlap",
@@ -29,8 +27,6 @@ __all__ = [
 ]
 
 TRAIN = "train"
-LEAST_PER_LABEL = 2
-"""Training rows for each label, on average, below which nothing can be learned."""
 FEW_ROWS = 100
 """Below so many rows of a test, one row moves its accuracy by more than a point: worth a warning."""
 
@@ -52,31 +48,38 @@ class Findings:
     near: frozenset[int] = frozenset()
 
 
-def check(tables: Mapping[str, Table], labels: Sequence[str], section: DataSection) -> Findings:
-    """Inspect the labelled splits and refuse unfit ones.
+class LabelRules(Protocol):
+    """What a task asks of its labels; see ``squeeze.tasks.base.Task``."""
 
-    Args:
-        tables: by split: ``train``, ``validation``, ``test`` and further tests.
-        labels: the task's label names.
-        section: says what happens to duplicates and near-duplicates.
+    def label_problems(self, name: str, table: Table) -> list[str]:
+        """What no row may have."""
+        ...
 
-    Raises:
-        DataError: one error with a line for every problem, each with the first row numbers.
-    """
-    findings = inspect(tables, labels, section.duplicates, section.near_duplicates)
-    if findings.problems:
-        raise combine(findings.problems, hint(labels))
-    return findings
+    def test_warnings(self, name: str, table: Table) -> list[str]:
+        """What a held-out split lacks."""
+        ...
+
+    def train_problems(self, name: str, labels: Sequence[Label]) -> list[str]:
+        """Why nothing can be learned."""
+        ...
+
+    def looks(self, labels: Sequence[Label], *, partial: bool) -> list[str]:
+        """Signs that the labels are of another task."""
+        ...
+
+    def hint(self) -> str:
+        """What the labels are held against."""
+        ...
 
 
-def hint(labels: Sequence[str]) -> str:
+def hint(task: LabelRules) -> str:
     """What the data is held against."""
-    return f"[task] labels: {', '.join(labels)}; rows are lines of text files, and positions in other formats"
+    return f"{task.hint()}; rows are lines of text files, and positions in other formats"
 
 
 def inspect(
     tables: Mapping[str, Table],
-    labels: Sequence[str],
+    task: LabelRules,
     duplicates: str,
     near_duplicates: str = "drop",
     partial: Collection[str] = (),
@@ -84,8 +87,8 @@ def inspect(
     """All that is wrong or worth knowing about the splits there are: an unreadable one hides nothing.
 
     Args:
-        tables: as in `check`.
-        labels: the task's label names.
+        tables: by split: ``train``, ``validation``, ``test`` and further tests.
+        task: says which labels are right.
         duplicates: ``refuse`` training texts that also stand in validation or a test, or ``drop`` them.
         near_duplicates: likewise for training texts that nearly equal one of those; ``keep`` leaves them in.
         partial: splits of which only the first rows are known: nothing is said to be missing from them.
@@ -95,11 +98,11 @@ def inspect(
     warnings: list[str] = []
     for split, table in tables.items():
         name = f"{split} ({table.place})"
-        problems += [*_text_problems(name, table, keys[split]), *_unknown_labels(name, table, labels)]
+        problems += [*_text_problems(name, table, keys[split]), *task.label_problems(name, table)]
         warnings += _repeats(name, table, keys[split])
         if split != TRAIN and split not in partial:
             problems += [f"{name}: no rows"] * (not table)
-            warnings += _thin_test(name, table, labels)
+            warnings += [*_few_rows(name, table), *task.test_warnings(name, table)]
     shared, dropped = _shared_with_train(tables, keys)
     warnings += _validation_in_tests(tables, keys)
     near = find_near_duplicates(tables, dropped, near_duplicates)
@@ -110,9 +113,11 @@ def inspect(
         dropped = frozenset()
     elif dropped:
         warnings.append(f"{TRAIN}: {len(dropped)} rows dropped that also stand in validation or a test")
-    warnings += looks(tables, labels, partial)
-    if TRAIN in tables and TRAIN not in partial:
-        problems += _unlearnable(tables[TRAIN], labels, dropped | near.dropped)
+    warnings += looks(tables)
+    if TRAIN in tables:
+        warnings += _label_looks(tables[TRAIN], task, partial=TRAIN in partial)
+        if TRAIN not in partial:
+            problems += _unlearnable(tables[TRAIN], task, dropped | near.dropped)
     return Findings(tuple(problems), tuple(warnings), dropped, near.dropped)
 
 
@@ -142,24 +147,9 @@ def _has_surrogate(text: str) -> bool:
     return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _unknown_labels(name: str, table: Table, labels: Sequence[str]) -> list[str]:
-    unknown: dict[str, list[int]] = {}
-    known = set(labels)
-    for row, label in zip(table.rows, table.labels or (), strict=True):
-        if label not in known:
-            unknown.setdefault(label, []).append(row)
-    lines = [
-        f"{name}: unknown label {shown(label)}{nearest(label, labels)} in {rows_text(rows)}"
-        for label, rows in unknown.items()
-    ]
-    more = len(lines) - SHOWN
-    rest = [f"{name}: {more} more unknown labels; is this the label column?"] if more > 0 else []
-    return lines[:SHOWN] + rest
-
-
 def _repeats(name: str, table: Table, keys: Sequence[str]) -> list[str]:
     """Warn of texts that stand in one split more than once."""
-    labels_of: dict[str, set[str]] = {}
+    labels_of: dict[str, set[Label]] = {}
     repeats: list[int] = []
     contradictions: list[int] = []
     for row, key, label in zip(table.rows, keys, table.labels or (), strict=True):
@@ -178,17 +168,10 @@ def _repeats(name: str, table: Table, keys: Sequence[str]) -> list[str]:
     return lines
 
 
-def _thin_test(name: str, table: Table, labels: Sequence[str]) -> list[str]:
-    there = set(table.labels or ())
-    missing = [label for label in labels if label not in there]
-    lines = []
-    if 0 < len(table) < FEW_ROWS:
-        lines.append(
-            f"{name}: only {len(table)} rows, one row moves accuracy by {100 / len(table):.1f} points"
-        )
-    if missing and len(table):
-        lines.append(f"{name}: no row has label {listing(map(repr, missing))}, its F1 counts as 0")
-    return lines
+def _few_rows(name: str, table: Table) -> list[str]:
+    if not 0 < len(table) < FEW_ROWS:
+        return []
+    return [f"{name}: only {len(table)} rows, one row moves accuracy by {100 / len(table):.1f} points"]
 
 
 def _shared_with_train(
@@ -237,19 +220,13 @@ def _both_rows(left: str, right: str, tables: Mapping[str, Table], both: Sequenc
     return f"{left} {ours} = {right} {theirs}"
 
 
-def _unlearnable(table: Table, labels: Sequence[str], dropped: frozenset[int]) -> list[str]:
-    """Problems of a training set with too few rows, one class, or a label without rows."""
+def _label_looks(table: Table, task: LabelRules, *, partial: bool) -> list[str]:
+    name = f"{TRAIN} ({table.place})"
+    return [f"{name}: {line}" for line in task.looks(table.labels or (), partial=partial)]
+
+
+def _unlearnable(table: Table, task: LabelRules, dropped: frozenset[int]) -> list[str]:
     name = f"{TRAIN} ({table.place})"
     kept = [label for i, label in enumerate(table.labels or ()) if i not in dropped]
-    known = set(labels)
-    counts = Counter(label for label in kept if label in known)
-    least = LEAST_PER_LABEL * len(labels)
-    after = f" after dropping {len(dropped)} duplicates" if dropped else ""
-    if len(kept) < least:
-        return [f"{name}: {len(kept)} rows{after}, at least {least} are needed ({LEAST_PER_LABEL} a label)"]
-    if len(counts) == 1:
-        return [
-            f"{name}: all {counts.total()} rows with a known label have {shown(next(iter(counts)))}{after}"
-        ]
-    missing = [label for label in labels if not counts[label]]
-    return [f"{name}: no row has label {listing(map(repr, missing))}{after}"] if missing else []
+    after = f" (after dropping {len(dropped)} duplicates)" if dropped else ""
+    return [f"{line}{after}" for line in task.train_problems(name, kept)]

@@ -17,6 +17,7 @@ from squeeze.data.wording import listing, same_text
 __all__ = [
     "ROWS",
     "Unused",
+    "alike",
     "column_lines",
     "joined_by",
     "label_lines",
@@ -137,24 +138,12 @@ def reads_like_text(texts: Sequence[str], words: float) -> bool:
     return unspaced >= letters / 2
 
 
-def looks(tables: Mapping[str, Table], labels: Sequence[str], partial: Collection[str] = ()) -> list[str]:
-    """Everything below, for all labelled splits.
-
-    Args:
-        tables: by split.
-        labels: of the task.
-        partial: splits of which only the first rows are known.
-    """
+def looks(tables: Mapping[str, Table]) -> list[str]:
+    """What the columns and the texts of all labelled splits look like."""
     lines = list(column_lines(tables))
     for split, table in tables.items():
         lines += [f"{split} ({table.place}): {line}" for line in text_lines_of(table.texts)]
-    if "train" in tables:
-        place = f"train ({tables['train'].place})"
-        lines += [
-            f"{place}: {line}"
-            for line in label_lines(tables["train"].labels or (), partial="train" in partial)
-        ]
-    return lines + list(_alike(labels))
+    return lines
 
 
 def column_lines(tables: Mapping[str, Table]) -> Iterator[str]:
@@ -265,7 +254,7 @@ def text_lines_of(texts: Sequence[str]) -> Iterator[str]:
         yield f"half of {len(texts):,} texts have fewer than {WORDS} characters: is this the text column?"
 
 
-def _alike(labels: Sequence[str]) -> Iterator[str]:
+def alike(labels: Sequence[str]) -> Iterator[str]:
     """Labels of the task that a reader cannot tell apart."""
     spelled: dict[str, list[str]] = {}
     for label in labels:

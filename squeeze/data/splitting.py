@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TypeAlias
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from squeeze.data.config import RANDOM, SplitSection
 from squeeze.data.near_duplicates import groups
-from squeeze.data.table import Table
+from squeeze.data.table import Label, Table
 from squeeze.data.wording import listing, rows_text, same_text
 from squeeze.errors import DataError
 
@@ -38,19 +38,25 @@ SEED = 0x5711  # keeps these draws apart from others of the same profile
 Ints: TypeAlias = NDArray[np.int64]
 
 
-def split_table(table: Table, split: SplitSection, seed: int) -> tuple[dict[str, Table], tuple[str, ...]]:
+def split_table(
+    table: Table,
+    split: SplitSection,
+    seed: int,
+    strata: Callable[[Sequence[Label]], Sequence[str]],
+) -> tuple[dict[str, Table], tuple[str, ...]]:
     """The three parts of a table, their rows in their old order, and what is worth a warning.
 
     Args:
         table: labelled rows; with ``groups`` where the split is by a column.
         split: how to split.
         seed: of the profile.
+        strata: labels to one name a row, of which every part gets its share.
 
     Raises:
         DataError: the column has fewer than three values, or one that is no date.
         MissingBackend: the library that finds near-duplicates is not installed.
     """
-    labels = table.labels or ("",) * len(table)
+    labels = strata(table.labels or ("",) * len(table))
     generator = np.random.default_rng([seed, SEED])
     warnings: list[str] = []
     if split.by == RANDOM:

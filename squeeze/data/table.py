@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from squeeze.data.wording import listing, nearest, shown
 from squeeze.errors import DataError
 
-__all__ = ["Column", "Columns", "Table", "as_label", "as_text", "require_columns"]
+__all__ = ["Column", "Columns", "Label", "Table", "as_label", "as_text", "require_columns"]
+
+Label: TypeAlias = str | tuple[str, ...]
+"""What a row is labelled with: one name, several of them, or several numbers as they are written."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Table:
     """
 
     texts: tuple[str, ...]
-    labels: tuple[Any, ...] | None
+    labels: tuple[Label, ...] | None
     rows: tuple[int, ...]
     place: str
     groups: tuple[str, ...] | None = None

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from squeeze.schema import Frozen
-from squeeze.task import TaskSection
+from squeeze.tasks import AnyTaskSection
 from squeeze.training.config import Schedule
 
 __all__ = [
@@ -265,7 +265,7 @@ class DistilSection(Frozen):
 class StudentPlan(Frozen):
     """The sections that say what a student is made of, for the checks at planning."""
 
-    task: TaskSection
+    task: AnyTaskSection
     teacher: Any
     """the `[teacher]` section, which belongs to another stage"""
     student: StudentSection
@@ -278,7 +278,7 @@ class DistilConfig(Frozen):
     """All that the distil stage depends on."""
 
     seed: int
-    task: TaskSection
+    task: AnyTaskSection
     student: StudentSection
     distil: DistilSection
 

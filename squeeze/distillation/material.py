@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
 from squeeze.artifact import Artifact
-from squeeze.core.metrics import Quality, quality
+from squeeze.core.metrics import Quality
 from squeeze.data import dataset
 from squeeze.data.dataset import Dataset, Split
 from squeeze.data.teacher_cache import Spent
@@ -38,6 +38,7 @@ from squeeze.models.inference import logits
 from squeeze.models.tokens import Encodings
 from squeeze.runtime import give_back
 from squeeze.stage import Work
+from squeeze.tasks import Task, qualities, task_of
 
 __all__ = [
     "Answers",
@@ -96,6 +97,11 @@ class Material:
     teachers: Mapping[str, Sequence[Teacher]]
     pool: Pool
     reading: Reading
+
+    @property
+    def task(self) -> Task:
+        """What the outputs stand for."""
+        return task_of(self.config.task)
 
     @property
     def first(self) -> Teacher:
@@ -199,12 +205,15 @@ def learn(
         encoded=reading.encoded,
         validation=tokens.encode(reading.tokenizer, held_out.texts),
         targets=held_out.labels,
+        task=material.task,
         pad=reading.pad,
         seed=config.seed,
         work=work,
     )
     signals = {
-        which: Signals(found, material.pool.texts, reading.aligned, config.task.max_length, work)
+        which: Signals(
+            found, material.pool.texts, reading.aligned, config.task.max_length, work, material.task.answers
+        )
         for which, found in material.teachers.items()
     }
     spent = [_prepare(student, phases, which, signal) for which, signal in signals.items()]
@@ -258,10 +267,10 @@ def predict(student: Encoder, tokenizer: Tokenizer, pad: int, data: Dataset) -> 
     }
 
 
-def judge(said: Answers, data: Dataset, teacher: Artifact) -> dict[str, Quality]:
+def judge(said: Answers, data: Dataset, teacher: Artifact, task: Task) -> dict[str, Quality]:
     """Quality of logits by split, beside those of the teacher."""
     theirs = load_file(teacher.path / PREDICTIONS)
-    return {name: quality(rows, data.splits[name].labels, theirs[name]) for name, rows in said.items()}
+    return qualities(task, said, data, theirs)
 
 
 def examine(student: Encoder, material: Material, teacher: Artifact, folder: Path) -> dict[str, Quality]:
@@ -275,7 +284,7 @@ def examine(student: Encoder, material: Material, teacher: Artifact, folder: Pat
     """
     said = predict(student, material.reading.tokenizer, material.reading.pad, material.data)
     save_file(said, folder / PREDICTIONS)
-    return judge(said, material.data, teacher)
+    return judge(said, material.data, teacher, material.task)
 
 
 def vocabulary_report(teacher: Teacher, words: Vocabulary, data: Dataset) -> VocabularyReport:

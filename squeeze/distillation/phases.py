@@ -13,7 +13,6 @@ from scipy.special import softmax
 from torch import Tensor
 
 from squeeze.core.losses import auto_alpha, pca_projection
-from squeeze.core.metrics import quality
 from squeeze.data.teacher_cache import hidden
 from squeeze.distillation.config import Phase, PhaseReport
 from squeeze.distillation.objective import Objective
@@ -25,6 +24,7 @@ from squeeze.models.encoder import Encoder
 from squeeze.models.inference import logits, to_tensors
 from squeeze.models.tokens import Encodings
 from squeeze.stage import Work
+from squeeze.tasks import Labels, Task
 from squeeze.training.loop import Job, Trained, train
 from squeeze.training.rows import rows_read
 
@@ -41,7 +41,8 @@ class Ground:
         pool: the text.
         encoded: the pool in the student's own numbers.
         validation: validation text in the student's numbers.
-        targets: (N,) its labels.
+        targets: its labels.
+        task: what the outputs stand for.
         pad: number of the student's padding piece.
         seed: of the order of batches.
         work: where checkpoints lie.
@@ -50,7 +51,8 @@ class Ground:
     pool: Pool
     encoded: Encodings
     validation: Encodings
-    targets: NDArray[np.int64]
+    targets: Labels
+    task: Task
     pad: int
     seed: int
     work: Work
@@ -61,13 +63,12 @@ class Ground:
         return logits(student, self.validation, self.pad, student.shape.labels)
 
     def score(self, student: Encoder, phase: Phase) -> dict[str, float]:
-        """Validation scores after an epoch; macro-F1 decides which epoch is kept.
+        """Validation scores after an epoch; the task's primary score decides which epoch is kept.
 
         Where no loss trains the head, its answers say nothing about the epoch: the last one is kept.
         """
-        found = quality(self.predict(student), self.targets)
-        score = found.macro_f1 if phase.trains_head else 0.0
-        return {"score": score, "macro_f1": found.macro_f1, "accuracy": found.accuracy}
+        quality = self.task.scores(self.predict(student), self.targets)
+        return {"score": quality.score if phase.trains_head else 0.0, **quality.scores}
 
 
 def run_phase(student: Encoder, phase: Phase, signals: Signals, ground: Ground) -> PhaseReport:

@@ -21,6 +21,7 @@ from squeeze.models.inference import batches_by_length, to_tensors
 from squeeze.models.teacher import average, exact_head, load_classifier
 from squeeze.models.tokens import Encodings, TeacherTokenizer
 from squeeze.stage import Work
+from squeeze.tasks import AnswerKind
 from squeeze.training.loop import precision
 
 __all__ = ["Signals", "Teacher", "load_teacher", "load_teachers", "student_as_teacher"]
@@ -121,6 +122,7 @@ class Signals:
     aligned: Encodings
     max_length: int
     work: Work
+    answers: AnswerKind = "softmax"
     _logits: list[TeacherCache] = field(default_factory=list)
     _inside: TeacherCache | None = None
 
@@ -160,7 +162,7 @@ class Signals:
         """One teacher's logits as they are (a squared error sees their offset); several averaged."""
         if len(logits) == 1:
             return logits[0]
-        return average(logits, [teacher.weight for teacher in self.teachers])
+        return average(logits, [teacher.weight for teacher in self.teachers], self.answers)
 
     def states(self, feature: Feature, rows: NDArray[np.int64]) -> Tensor:
         """(tokens, H) states of some rows, one after the other."""

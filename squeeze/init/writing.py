@@ -166,7 +166,7 @@ def _tables(section: DataSection) -> Mapping[str, Table]:
 
 
 def _labels(table: Table) -> tuple[str, ...]:
-    labels = label_names_sorted(name for name in table.labels or () if name)
+    labels = label_names_sorted(str(name) for name in table.labels or () if name)
     if len(labels) < 2:
         raise DataError(
             f"{table.place}: one label only ({', '.join(labels)}), a classifier needs two",

@@ -25,6 +25,7 @@ from squeeze.models.outline import lacking
 from squeeze.models.shapes import Groups
 from squeeze.models.support import refuse_config
 from squeeze.runtime import need
+from squeeze.tasks import AnswerKind
 
 __all__ = ["SummedHead", "average", "exact_head", "load_classifier", "save_classifier"]
 
@@ -123,26 +124,36 @@ def save_classifier(model: Any, folder: Path) -> None:
     model.save_pretrained(folder)
 
 
-def average(logits: list[NDArray[np.float32]], weights: list[float]) -> NDArray[np.float32]:
-    """Log of the weighted mean of several teachers' probabilities.
+def average(
+    outputs: list[NDArray[np.float32]], weights: list[float], answers: AnswerKind
+) -> NDArray[np.float32]:
+    """Outputs whose answers are the weighted mean of several teachers' answers.
 
     Args:
-        logits: one (N, K) array a teacher.
+        outputs: one (N, K) array a teacher.
         weights: one positive number a teacher; only their ratios count.
+        answers: what is averaged: probabilities over the labels, of each label, or values.
 
     Returns:
-        (N, K) log-probabilities.
+        (N, K) log-probabilities for "softmax", logits for "sigmoid", values for "real".
 
     >>> x = np.log(np.array([[0.2, 0.8]], dtype=np.float32))
-    >>> bool(np.allclose(average([x, x], [1.0, 3.0]), x))
+    >>> bool(np.allclose(average([x, x], [1.0, 3.0], "softmax"), x))
     True
     """
-    shares = np.log(np.asarray(weights) / np.sum(weights))
-    stacked = np.stack(
-        [log_softmax(x.astype(np.float64), axis=1) + w for x, w in zip(logits, shares, strict=True)]
-    )
-    mean: NDArray[np.float32] = np.asarray(logsumexp(stacked, axis=0), dtype=np.float32)
-    return mean
+    shares = np.asarray(weights) / np.sum(weights)
+    stacked = np.stack(outputs).astype(np.float64)
+    if answers == "softmax":
+        logs = np.log(shares)[:, None, None] + log_softmax(stacked, axis=-1)
+        return np.asarray(logsumexp(logs, axis=0), dtype=np.float32)
+    if answers == "sigmoid":
+        # log of the mean of p, less that of 1 - p, neither of which underflows
+        on, off = (
+            logsumexp(np.log(shares)[:, None, None] - np.logaddexp(0, sign * stacked), axis=0)
+            for sign in (-1, 1)
+        )
+        return np.asarray(on - off, dtype=np.float32)
+    return np.asarray(np.einsum("t,tnk->nk", shares, stacked), dtype=np.float32)
 
 
 def _config(folder: Path, *, trained: bool) -> Any:

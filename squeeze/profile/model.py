@@ -14,7 +14,7 @@ from squeeze.stages.prune.stage import PruneSection
 from squeeze.stages.quantize.stage import QuantizeSection
 from squeeze.stages.search.stage import SearchSection
 from squeeze.stages.teacher.stage import TeacherSection
-from squeeze.task import TaskSection
+from squeeze.tasks import AnyTaskSection
 
 __all__ = ["Profile"]
 
@@ -26,7 +26,7 @@ class Profile(Frozen):
     """name of the run, which is also its folder: letters, digits and `_ . -`"""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """start of every random choice; the same seed gives the same weights on one machine"""
-    task: TaskSection
+    task: AnyTaskSection
     """what is to be told apart"""
     data: DataSection
     """where the text comes from"""

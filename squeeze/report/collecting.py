@@ -20,7 +20,7 @@ from squeeze.stages.quantize.stage import QuantizeResult
 from squeeze.stages.search.stage import SearchResult
 from squeeze.stages.teacher.stage import TeacherResult
 from squeeze.targets.measurement import Measurement
-from squeeze.task import TaskSection
+from squeeze.tasks import DEFAULT, AnyTaskSection, TaskSection
 
 __all__ = [
     "TEACHER",
@@ -31,6 +31,13 @@ __all__ = [
     "torch_row",
     "with_retention",
 ]
+
+
+class Asked(Frozen):
+    """The task that an artefact was made for."""
+
+    task: AnyTaskSection
+
 
 Result = TypeVar("Result", bound=Frozen)
 EncoderResult = DistilResult | PruneResult | QuantizeResult
@@ -57,11 +64,12 @@ def collect(name: str, artifacts: Mapping[str, Artifact], run: str = "") -> RunR
         rows.extend(_rows(encoder))
     if export is not None:
         rows.extend(exported_rows(export, encoder, bench.measurements if bench else ()))
-    rows = with_retention(rows)
+    rows, task = with_retention(rows), _task(artifacts.values())
     return RunReport(
         name=name,
         run=run,
-        labels=_labels(artifacts.values()),
+        problem_type=DEFAULT if task is None else task.problem_type,
+        labels=() if task is None else task.labels,
         splits=_splits(rows),
         rows=tuple(rows),
         search=parsed(artifacts.get("arch"), SearchResult),
@@ -127,13 +135,13 @@ def exported_rows(
 
 
 def with_retention(rows: Iterable[ModelRow]) -> list[ModelRow]:
-    """Hold every model's macro-F1 on the test split against the first row's, which is the teacher's."""
+    """Hold every model's primary score on the test split against the first row's, which is the teacher's."""
     listed = list(rows)
     best = listed[0].quality.get(TEST) if listed and listed[0].name == TEACHER else None
-    if best is None or best.macro_f1 == 0:
+    if best is None or best.score <= 0:
         return listed
     return [
-        row.model_copy(update={"retention": row.quality[TEST].macro_f1 / best.macro_f1})
+        row.model_copy(update={"retention": row.quality[TEST].score / best.score})
         if TEST in row.quality
         else row
         for row in listed
@@ -151,13 +159,13 @@ def _splits(rows: Iterable[ModelRow]) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: name != TEST))
 
 
-def _labels(artifacts: Iterable[Artifact]) -> tuple[str, ...]:
-    """Label names, from whichever artefact was made knowing them."""
-    for found in artifacts:
-        config = found.manifest.get("config")
+def _task(artifacts: Iterable[Artifact]) -> TaskSection | None:
+    """The task, from whichever artefact was made knowing it."""
+    for artifact in artifacts:
+        config = artifact.manifest.get("config")
         if isinstance(config, dict) and config.get("task"):
-            return tuple(_valid(found, TaskSection, config["task"], "task").labels)
-    return ()
+            return _valid(artifact, Asked, {"task": config["task"]}, "task").task
+    return None
 
 
 def _encoder(found: Artifact | None) -> EncoderResult | None:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from squeeze.report.model import VERSION, ModelRow, RunReport
-from squeeze.report.render import Grid, grid_text, megabytes, share, time, to_markdown, to_text
+from squeeze.report.render import Grid, grid_text, megabytes, score_text, share, time, to_markdown, to_text
 from squeeze.targets.subjects import FORM_FILES
+from squeeze.tasks import METRICS
 
 __all__ = ["compared", "reports_json", "reports_markdown", "reports_text", "shipped"]
 
@@ -30,9 +31,9 @@ def compared(reports: Sequence[RunReport]) -> Grid:
         "size MB",
         "p50 ms",
         "p95 ms",
-        "macro-F1",
+        "score",
         "of teacher",
-        "label loy.",
+        "agreement",
     )
     return Grid(
         "Shipped models, on the test split of each run", headers, tuple(_line(each) for each in reports)
@@ -50,9 +51,11 @@ def _line(report: RunReport) -> tuple[str, ...]:
         megabytes(row.size_bytes),
         time(row.p50_ms),
         time(row.p95_ms),
-        share(None if quality is None else quality.macro_f1),
+        "-"
+        if quality is None
+        else f"{METRICS[quality.primary].title} {score_text(quality.primary, quality.score)}",
         share(row.retention),
-        share(None if quality is None else quality.label_loyalty),
+        share(None if quality is None else quality.scores.get("agreement")),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from squeeze.report.model import RunReport
 from squeeze.stages.gate.stage import Check, GateResult
+from squeeze.tasks import METRICS
 
 __all__ = ["NOTHING", "coverage", "outcome"]
 
@@ -15,7 +16,7 @@ LIMITS: Mapping[str, tuple[str, ...]] = {
     "load time": ("load_ms",),
     "peak memory": ("rss_mb",),
     "size": ("size_mb",),
-    "quality": ("accuracy", "macro_f1", "retention", "agreement"),
+    "quality": ("retention", *METRICS),
     "recall of each label": ("recall",),
 }
 """Keys of [budget] by what they limit."""

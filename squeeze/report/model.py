@@ -15,7 +15,7 @@ from squeeze.stages.search.stage import SearchResult
 
 __all__ = ["VERSION", "ModelRow", "RunReport"]
 
-VERSION: Literal[1] = 1
+VERSION: Literal[2] = 2
 
 
 class ModelRow(Frozen):
@@ -26,7 +26,7 @@ class ModelRow(Frozen):
     quality: Mapping[str, Quality] = {}
     """by split: validation, test and the further tests"""
     retention: float | None = None
-    """share of the teacher's macro-F1 on the test split; 1.0 is all of it"""
+    """share of the teacher's primary score on the test split; 1.0 is all of it"""
     embedding_parameters: int | None = None
     other_parameters: int | None = None
     size_bytes: int | None = None
@@ -42,11 +42,14 @@ class RunReport(Document):
     made_by: ClassVar[str] = "squeeze report RUN --json > report.json"
 
     kind: Literal["run-report"] = "run-report"
-    version: Literal[1] = VERSION
+    version: Literal[2] = VERSION
     name: str
     run: str = ""
     """which run it is, in one line; empty while it is being made"""
+    problem_type: str
+    """of the task, as in `[task]`"""
     labels: tuple[str, ...]
+    """names of the outputs"""
     splits: tuple[str, ...]
     """splits with figures, `test` first"""
     rows: tuple[ModelRow, ...]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from squeeze.core.metrics import Quality
 from squeeze.errors import visible
 from squeeze.markup import literal
 from squeeze.report.coverage import coverage
@@ -17,6 +18,7 @@ from squeeze.stages.gate.stage import Check
 from squeeze.stages.prune.stage import PruneResult
 from squeeze.stages.quantize.stage import QuantizeResult
 from squeeze.stages.search.stage import SearchResult
+from squeeze.tasks import METRICS
 
 __all__ = [
     "Grid",
@@ -24,6 +26,7 @@ __all__ = [
     "grid_text",
     "grids",
     "megabytes",
+    "score_text",
     "share",
     "time",
     "to_markdown",
@@ -71,7 +74,7 @@ def grids(report: RunReport) -> Iterator[Grid]:
     if report.rows:
         note = "" if report.teacher_time is None else of_all(report.teacher_time)
         yield _models(report.rows, note)
-        yield _recall(report)
+        yield from _recall(report)
         yield from _splits(report)
     if report.prune is not None:
         yield _pruning(report.prune)
@@ -83,8 +86,8 @@ def grids(report: RunReport) -> Iterator[Grid]:
 
 def _front(found: SearchResult) -> Grid:
     """The candidates that no other one beats in worth and latency, with what a short training said."""
-    headers = ("student", "worth", "F1 (short)", "p50 ms", "p95 ms", "size MB", "parameters", "")
-    tried = {each.name: each.macro_f1 for each in found.finalists}
+    headers = ("student", "worth", "score (short)", "p50 ms", "p95 ms", "size MB", "parameters", "")
+    tried = {each.name: each.score for each in found.finalists}
     rows = tuple(
         (
             row.name,
@@ -103,12 +106,12 @@ def _front(found: SearchResult) -> Grid:
 
 def _pruning(found: PruneResult) -> Grid:
     """The model before pruning, as it was cut, and recovered."""
-    headers = ("moment", "macro-F1", "heads", "neurons", "parameters", "predicted ms")
+    headers = ("moment", "score", "heads", "neurons", "parameters", "predicted ms")
     moments = (("before", found.before, found.before.quality), ("cut", found.cut, found.cut.quality))
     rows = tuple(
         (
             name,
-            share(quality[TEST].macro_f1 if TEST in quality else None),
+            share(quality[TEST].score if TEST in quality else None),
             *(" ".join(map(str, counts)) for counts in (shape.heads, shape.neurons)),
             _count(shape.parameters),
             time(shape.predicted_ms),
@@ -130,31 +133,44 @@ def _quantizing(found: QuantizeResult) -> Grid:
     moments = [("float", found.before), ("rounded", found.rounded)]
     if found.trained:
         moments.append((f"trained against {found.against}", found.quality))
-    rows = tuple(
-        (name, *(share(getattr(said.get(TEST), figure, None)) for figure in ("accuracy", "macro_f1")))
-        for name, said in moments
-    )
+    keys = _keys(quality.get(TEST) for _, quality in moments)
+    rows = tuple((name, *_scores(quality.get(TEST), keys)) for name, quality in moments)
     kept = f"Float: {', '.join(found.keep)}." if found.keep else ""
     title = f"Quantized to {found.scheme} by {found.method}, on the test split"
-    return Grid(title, ("moment", "accuracy", "macro-F1"), rows, kept)
+    return Grid(title, ("moment", *(METRICS[key].title for key in keys)), rows, kept)
 
 
 def _models(rows: Sequence[ModelRow], note: str) -> Grid:
-    quality = ("accuracy", "macro-F1", "of teacher", "ECE", "label loy.", "prob. loy.")
-    headers = ("model", *quality, "embedding", "rest", "size MB", "p50 ms", "p95 ms")
-    return Grid("Models, on the test split", headers, tuple(_model(row) for row in rows), note)
+    keys = _keys(row.quality.get(TEST) for row in rows)
+    titles = (METRICS[key].title for key in keys)
+    headers = ("model", *titles, "of teacher", "embedding", "rest", "size MB", "p50 ms", "p95 ms")
+    return Grid("Models, on the test split", headers, tuple(_model(row, keys) for row in rows), note)
 
 
-def _model(row: ModelRow) -> tuple[str, ...]:
-    found = row.quality.get(TEST)
-    shares: list[float | None] = [None] * 6
-    if found is not None:
-        shares = [found.accuracy, found.macro_f1, row.retention, found.ece]
-        shares += [found.label_loyalty, found.probability_loyalty]
+def _keys(qualities: Iterable[Quality | None]) -> tuple[str, ...]:
+    """The scores that any of them has, in the order in which reports show them."""
+    present = {key for quality in qualities if quality is not None for key in quality.scores}
+    return tuple(key for key in METRICS if key in present)
+
+
+def _scores(quality: Quality | None, keys: Sequence[str]) -> Iterator[str]:
+    for key in keys:
+        yield score_text(key, None if quality is None else quality.scores.get(key))
+
+
+def score_text(key: str, value: float | None) -> str:
+    """A score of a task: a share in percent, anything else as it is."""
+    if METRICS[key].is_share or value is None:
+        return share(value)
+    return f"{value:.3f}"
+
+
+def _model(row: ModelRow, keys: Sequence[str]) -> tuple[str, ...]:
     sizes = (_count(row.embedding_parameters), _count(row.other_parameters))
     return (
         row.name,
-        *map(share, shares),
+        *_scores(row.quality.get(TEST), keys),
+        share(row.retention),
         *sizes,
         megabytes(row.size_bytes),
         time(row.p50_ms),
@@ -162,26 +178,29 @@ def _model(row: ModelRow) -> tuple[str, ...]:
     )
 
 
-def _recall(report: RunReport) -> Grid:
-    """Recall of each label on the test split."""
-    rows = [row for row in report.rows if TEST in row.quality]
+def _recall(report: RunReport) -> Iterator[Grid]:
+    """Recall of each label on the test split, of a task with labels."""
+    rows = [row for row in report.rows if TEST in row.quality and row.quality[TEST].recall]
+    if not rows:
+        return
     cells = tuple((row.name, *(share(value) for value in row.quality[TEST].recall)) for row in rows)
     width = max((len(row) - 1 for row in cells), default=0)
     labels = report.labels if len(report.labels) == width else tuple(f"label {i}" for i in range(width))
-    return Grid("Recall of each label, on the test split", ("model", *labels), cells)
+    yield Grid("Recall of each label, on the test split", ("model", *labels), cells)
 
 
 def _splits(report: RunReport) -> Iterator[Grid]:
-    """Macro-F1 on all that is not the test split."""
+    """The primary score on all that is not the test split."""
     others = tuple(name for name in report.splits if name != TEST)
     if others:
-        rows = tuple((row.name, *(_macro_f1(row, name) for name in others)) for row in report.rows)
-        yield Grid("Macro-F1 on the other sets", ("model", *others), rows)
-
-
-def _macro_f1(row: ModelRow, split: str) -> str:
-    found = row.quality.get(split)
-    return share(found.macro_f1 if found else None)
+        qualities = [quality for row in report.rows for quality in row.quality.values()]
+        key = qualities[0].primary
+        rows = tuple(
+            (row.name, *(next(_scores(row.quality.get(name), (key,))) for name in others))
+            for row in report.rows
+        )
+        title = METRICS[key].title
+        yield Grid(f"{title[0].upper()}{title[1:]} on the other sets", ("model", *others), rows)
 
 
 def _checks(checks: Sequence[Check]) -> Grid:

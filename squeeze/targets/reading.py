@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from squeeze.errors import Corrupt
 from squeeze.schema import Frozen
 from squeeze.targets.ort import installed
+from squeeze.tasks import DEFAULT, TASKS, Task
 
 __all__ = ["LABELS", "Labels", "inputs", "labels", "tokenizer"]
 
@@ -24,8 +25,23 @@ AGAIN = "export the bundle again"
 class Labels(Frozen):
     """What labels.json holds."""
 
-    labels: tuple[str, ...] = Field(min_length=2)
+    labels: tuple[str, ...] = Field(min_length=1)
     max_length: int = Field(ge=1)
+    problem_type: str = DEFAULT
+    state: Mapping[str, float | tuple[float, ...]] = Field(default_factory=dict)
+
+    @property
+    def task(self) -> Task:
+        """What the outputs stand for."""
+        task = TASKS[self.problem_type]
+        return task(task.Section(problem_type=self.problem_type, labels=self.labels))
+
+    @field_validator("problem_type")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name not in TASKS:
+            raise ValueError(f"{name!r} is none of {', '.join(TASKS)}")
+        return name
 
 
 def labels(path: Path) -> Labels:

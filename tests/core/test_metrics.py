@@ -111,7 +111,7 @@ def test_a_sure_and_right_model_is_calibrated():
 @given(two_models())
 def test_loyalty_is_symmetric_and_a_share(models):
     ours, theirs = models
-    for loyalty in (metrics.label_loyalty, metrics.probability_loyalty):
+    for loyalty in (metrics.agreement, metrics.probability_agreement):
         assert 0 <= loyalty(ours, theirs) <= 1
         assert loyalty(ours, theirs) == loyalty(theirs, ours)
 
@@ -119,8 +119,8 @@ def test_loyalty_is_symmetric_and_a_share(models):
 @given(two_models())
 def test_loyalty_to_oneself_is_exactly_one(models):
     ours, _ = models
-    assert metrics.label_loyalty(ours, ours) == 1
-    assert metrics.probability_loyalty(ours, ours) == 1
+    assert metrics.agreement(ours, ours) == 1
+    assert metrics.probability_agreement(ours, ours) == 1
 
 
 @given(two_models())
@@ -134,31 +134,24 @@ def test_js_distance_is_that_of_scipy_in_base_two(models):
 
 def test_loyalty_golden():
     ours, theirs = np.array([[2.0, 0.0], [0.0, 1.0]]), np.array([[1.0, 0.0], [0.5, 0.0]])
-    assert metrics.label_loyalty(ours, theirs) == 0.5
-    assert metrics.probability_loyalty(ours, theirs) == pytest.approx(0.765969, abs=1e-6)
-    assert metrics.probability_loyalty(np.array([[99.0, 0.0]]), np.array([[0.0, 99.0]])) == pytest.approx(0)
+    assert metrics.agreement(ours, theirs) == 0.5
+    assert metrics.probability_agreement(ours, theirs) == pytest.approx(0.765969, abs=1e-6)
+    assert metrics.probability_agreement(np.array([[99.0, 0.0]]), np.array([[0.0, 99.0]])) == pytest.approx(0)
 
 
 def test_an_ensemble_of_two_copies_is_the_teacher():
     teacher = np.array([[2.0, 0.3], [0.1, 1.0]])
     twice = np.log((metrics.softmax(teacher) + metrics.softmax(teacher)) / 2)
-    assert metrics.probability_loyalty(twice, teacher) == pytest.approx(1, abs=1e-7)
+    assert metrics.probability_agreement(twice, teacher) == pytest.approx(1, abs=1e-7)
 
 
-def test_quality_gathers_everything_and_survives_json():
-    logits, labels = np.array([[2.0, 0.0], [0.0, 2.0], [1.0, 0.0]]), np.array([0, 1, 1])
-    found = metrics.quality(logits, labels, teacher_logits=-logits)
-    assert (found.rows, found.recall, found.label_loyalty) == (3, (1.0, 0.5), 0.0)
-    assert found.accuracy == found.macro_f1 == pytest.approx(2 / 3)
-    assert found.ece == metrics.calibration_error(logits, labels)
-    assert metrics.Quality.parse(json.loads(json.dumps(found.plain()))) == found
-
-
-def test_quality_without_a_teacher_has_no_loyalty():
-    found = metrics.quality(np.zeros((1, 3), dtype=np.float32), np.array([0]))
-    assert found.label_loyalty is None
-    assert found.probability_loyalty is None
-    assert found.recall == (1.0, 0.0, 0.0)
+def test_quality_of_older_results_is_read():
+    old = {"rows": 3, "accuracy": 0.5, "macro_f1": 0.4, "recall": [0.5, 0.5], "ece": 0.1}
+    old |= {"label_loyalty": 0.9, "probability_loyalty": None}
+    quality = metrics.Quality.parse(old)
+    assert quality.scores == {"accuracy": 0.5, "macro_f1": 0.4, "ece": 0.1, "agreement": 0.9}
+    assert (quality.score, quality.recall) == (0.4, (0.5, 0.5))
+    assert metrics.Quality.parse(json.loads(json.dumps(quality.plain()))) == quality
 
 
 @pytest.mark.parametrize(
@@ -172,12 +165,12 @@ def test_quality_without_a_teacher_has_no_loyalty():
 )
 def test_what_cannot_be_measured_is_refused(logits, labels, message):
     with pytest.raises(ValueError, match=message):
-        metrics.quality(logits, labels)
+        metrics.check(logits, labels)
 
 
 def test_models_of_other_rows_are_refused():
     with pytest.raises(ValueError, match="alike"):
-        metrics.label_loyalty(np.zeros((2, 2)), np.zeros((3, 2)))
+        metrics.agreement(np.zeros((2, 2)), np.zeros((3, 2)))
 
 
 @pytest.mark.parametrize(("predicted", "labels", "name"), [([2], [0], "predicted"), ([0], [-1], "labels")])

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from squeeze.data.checks import check, inspect, overlap, same_text, unusable
+from squeeze.data.checks import hint, inspect, overlap, same_text, unusable
 from squeeze.data.config import DataSection
 from squeeze.data.sources import Table, read
-from squeeze.data.wording import nearest
-from squeeze.errors import DataError
+from squeeze.data.wording import combine, nearest
+from tests.labelled import single_label
 
 LABELS = ("request", "offer")
+TASK = single_label(LABELS)
 SECTION = DataSection(train="a.csv", validation="b.csv", test="c.csv")
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -29,11 +30,11 @@ def sound() -> dict[str, Table]:
 
 
 def problems(duplicates: str = "refuse", **changed: Table) -> tuple[str, ...]:
-    return inspect({**sound(), **changed}, LABELS, duplicates).problems
+    return inspect({**sound(), **changed}, TASK, duplicates).problems
 
 
 def test_sound_data_passes_without_a_word() -> None:
-    findings = check(sound(), LABELS, SECTION)
+    findings = inspect(sound(), TASK, "refuse")
     assert (findings.problems, findings.warnings, findings.dropped) == ((), (), frozenset())
 
 
@@ -71,7 +72,7 @@ def test_training_text_that_teaches_nothing(rows: list[tuple[str, str]], said: s
 
 
 def test_a_label_without_training_rows() -> None:
-    (problem,) = inspect(sound(), (*LABELS, "other"), "refuse").problems
+    (problem,) = inspect(sound(), single_label((*LABELS, "other")), "refuse").problems
     assert problem == "train (train.csv): no row has label 'other'"
 
 
@@ -98,7 +99,7 @@ def leaking() -> dict[str, Table]:
 
 
 def test_duplicates_are_refused_with_rows_of_both_sides() -> None:
-    found = inspect(leaking(), LABELS, "refuse")
+    found = inspect(leaking(), TASK, "refuse")
     assert found.dropped == frozenset()
     assert [problem.partition(";")[0] for problem in found.problems] == [
         "2 train texts also stand in test: train rows 2, 4 = test rows 2, 4",
@@ -108,7 +109,7 @@ def test_duplicates_are_refused_with_rows_of_both_sides() -> None:
 
 
 def test_duplicates_are_dropped_and_counted() -> None:
-    found = inspect(leaking(), LABELS, "drop")
+    found = inspect(leaking(), TASK, "drop")
     assert (found.problems, found.dropped) == ((), frozenset({0, 2, 5}))
     assert "train: 3 rows dropped that also stand in validation or a test" in found.warnings
 
@@ -116,14 +117,16 @@ def test_duplicates_are_dropped_and_counted() -> None:
 def test_dropping_may_leave_a_label_without_rows() -> None:
     train = table(("a", "offer"), ("b", "request"), ("c", "offer"), ("d", "offer"), ("e", "offer"))
     (problem,) = problems("drop", train=train, test=table(("B", "request"), ("z", "offer")))
-    assert problem == "train (x.csv): all 4 rows with a known label have 'offer' after dropping 1 duplicates"
+    assert (
+        problem == "train (x.csv): all 4 rows with a known label have 'offer' (after dropping 1 duplicates)"
+    )
 
 
 def test_warnings_do_not_stop() -> None:
     tables = sound()
     tables["validation"] = table(("v", "offer"), ("V", "offer"), ("v", "request"), ("train 999", "offer"))
     tables["test"] = table(("v", "request"), ("w", "request"))
-    findings = check(tables, LABELS, SECTION)
+    findings = inspect(tables, TASK, "refuse")
     assert findings.warnings == (
         "validation (x.csv): 1 rows repeat an earlier one: row 3",
         "validation (x.csv): 1 rows repeat an earlier text under another label: row 4",
@@ -137,13 +140,13 @@ def test_warnings_do_not_stop() -> None:
 def test_all_problems_come_in_one_error() -> None:
     tables = leaking()
     tables["validation"] = table(("", "offer"), ("x", "ofer"))
-    with pytest.raises(DataError) as caught:
-        check(tables, (*LABELS, "other"), SECTION)
-    lines = caught.value.message.splitlines()
+    task = single_label((*LABELS, "other"))
+    error = combine(inspect(tables, task, "refuse").problems, hint(task))
+    lines = error.message.splitlines()
     assert lines[0] == "[data]: 5 problems, nothing was trained"
     assert len(lines) == 6
-    assert "request, offer, other" in caught.value.hint
-    assert caught.value.exit_code == 2
+    assert "request, offer, other" in error.hint
+    assert error.exit_code == 2
 
 
 def test_overlap_and_the_form_texts_are_compared_in() -> None:
@@ -154,7 +157,9 @@ def test_overlap_and_the_form_texts_are_compared_in() -> None:
 
 def test_labels_that_look_alike_or_are_long() -> None:
     rows = [("a", "re\u0301quest"), ("b", "x" * 5000), ("c", "offer"), ("d", "request")]
-    found = inspect({"test": table(*rows)}, ("r\u00e9quest", "offer", "request"), "refuse").problems
+    found = inspect(
+        {"test": table(*rows)}, single_label(("r\u00e9quest", "offer", "request")), "refuse"
+    ).problems
     assert found[0].startswith(
         "test (x.csv): unknown label 're\u0301quest' (looks like 'r\\xe9quest', and is spelled"
     )
@@ -180,4 +185,4 @@ def test_published_sets_pass_with_the_defaults(name: str, labels: tuple[str, ...
         pytest.skip(f"{SHARED / name} is not there")
     splits = ("train", "validation", "test")
     tables = {split: read(str(SHARED / name / f"{split}.csv"), split, SECTION) for split in splits}
-    assert len(check(tables, labels, SECTION).warnings) == warned
+    assert len(inspect(tables, single_label(labels), "refuse").warnings) == warned

@@ -16,10 +16,11 @@ import pytest
 from squeeze.data import parquet
 from squeeze.data.checks import inspect
 from squeeze.data.config import DataSection
-from squeeze.data.looks import label_lines, look, looks, text_lines_of
+from squeeze.data.looks import alike, label_lines, look, looks, text_lines_of
 from squeeze.data.sources import read
 from squeeze.data.table import Column, Table
 from squeeze.errors import DataError
+from tests.labelled import single_label
 
 SECTION = DataSection(train="a.csv", validation="b.csv", test="c.csv")
 WORDS = ("the", "flood", "took", "bridge", "need", "boats", "food", "water", "tonight", "near", "please")
@@ -86,8 +87,9 @@ def test_labels_of_first_rows_may_be_more_frequent_later() -> None:
     assert list(label_lines(labels, partial=True)) == []
     assert len(list(label_lines([f"id-{i}" for i in range(1000)], partial=True))) == 1
     only = {"train": table([f"c{i % 151}" for i in range(1000)])}
-    assert looks(only, ["a", "b"], partial={"train"}) == []
-    assert len(looks(only, ["a", "b"])) == 1
+    labels_only = only["train"].labels or ()
+    assert single_label().looks(labels_only, partial=True) == []
+    assert len(single_label().looks(labels_only, partial=False)) == 1
 
 
 @pytest.mark.parametrize(
@@ -143,8 +145,7 @@ def test_each_column_is_named_once_for_all_splits() -> None:
         {
             "train": table(("a", "b") * 30, title, pair, tokens, Column("id", "other")),
             "test": table(("a", "b") * 30, title, more),
-        },
-        ("a", "b"),
+        }
     )
     assert found == [
         "train, test: column 'title' holds text and is not used",
@@ -157,7 +158,7 @@ def test_each_column_is_named_once_for_all_splits() -> None:
 def test_findings_are_warnings_of_the_checks() -> None:
     labels = tuple(f"c{i % 30}" for i in range(200))
     tables = {"train": table(labels, Column("title", "text"))}
-    warnings = inspect(tables, [f"c{i}" for i in range(30)], "drop", "keep").warnings
+    warnings = inspect(tables, single_label([f"c{i}" for i in range(30)]), "drop", "keep").warnings
     assert "train: column 'title' holds text and is not used" in warnings
     id_like = "30 labels in 200 rows, 6.7 rows a label: looks like an id or text column"
     assert f"train (x.csv): {id_like}" in warnings
@@ -165,7 +166,7 @@ def test_findings_are_warnings_of_the_checks() -> None:
 
 
 def test_labels_that_nobody_can_tell_apart() -> None:
-    assert looks({}, ("Yes", "no", " yes", "NO ", "maybe")) == [
+    assert list(alike(("Yes", "no", " yes", "NO ", "maybe"))) == [
         "[task] labels 'Yes', ' yes' differ only in case, space or Unicode form",
         "[task] labels 'no', 'NO ' differ only in case, space or Unicode form",
     ]

@@ -14,6 +14,7 @@ from squeeze.data.leakage import find_near_duplicates, near_overlap
 from squeeze.data.near_duplicates import groups, shingles, similar_rows, similarity
 from squeeze.data.opening import ROOM
 from squeeze.data.table import Table
+from tests.labelled import single_label
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 LABELS = ("request", "offer")
@@ -121,7 +122,7 @@ def test_many_texts_take_no_more_memory_than_reading_them_does(monkeypatch: pyte
 
 
 def test_training_rows_go_and_rows_of_both_sides_are_named() -> None:
-    findings = inspect(splits(3), LABELS, "refuse", "drop")
+    findings = inspect(splits(3), single_label(LABELS), "refuse", "drop")
     assert (findings.problems, findings.dropped, findings.near) == ((), frozenset(), frozenset({0, 1, 2}))
     assert findings.warnings == (
         "train: 3 rows dropped that nearly equal validation or test text: train row 2 ~ test row 2, "
@@ -138,19 +139,19 @@ def test_above_a_tenth_the_data_looks_like_templates() -> None:
 
 
 def test_refuse_and_keep() -> None:
-    (problem,) = inspect(splits(1), LABELS, "refuse", "refuse").problems
+    (problem,) = inspect(splits(1), single_label(LABELS), "refuse", "refuse").problems
     assert problem == (
         "train: 1 row nearly equal validation or test text: train row 2 ~ test row 2; "
         '`near_duplicates = "drop"` leaves them out of train'
     )
-    kept = inspect(splits(1), LABELS, "refuse", "keep")
+    kept = inspect(splits(1), single_label(LABELS), "refuse", "keep")
     assert (kept.problems, kept.warnings, kept.near) == ((), (), frozenset())
 
 
 def test_equal_rows_are_not_counted_twice() -> None:
     tables = splits(0)
     tables["train"] = table(tables["test"].texts[4], *tables["train"].texts, place="train.csv")
-    findings = inspect(tables, LABELS, "drop", "drop")
+    findings = inspect(tables, single_label(LABELS), "drop", "drop")
     assert (findings.dropped, findings.near) == (frozenset({0}), frozenset())
 
 

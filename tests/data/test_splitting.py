@@ -12,7 +12,7 @@ import pytest
 from squeeze.data.config import DataSection, Source, SplitSection
 from squeeze.data.sources import read, sample
 from squeeze.data.splitting import split_table
-from squeeze.data.table import Table
+from squeeze.data.table import Label, Table
 from squeeze.errors import DataError
 from tests.data.test_near_duplicates import text, with_word
 
@@ -24,12 +24,16 @@ def table(texts: Sequence[str], labels: Sequence[str], groups: Sequence[str] | N
     return Table(tuple(texts), tuple(labels), tuple(range(2, len(texts) + 2)), "all.csv", values)
 
 
+def names(labels: Sequence[Label]) -> list[str]:
+    return [str(label) for label in labels]
+
+
 def mixed(rows: int, groups: Sequence[str] | None = None) -> Table:
     return table([f"text {i}" for i in range(rows)], [LABELS[i % 4 == 0] for i in range(rows)], groups)
 
 
 def split(of: Table, seed: int = 0, **settings: object) -> dict[str, Table]:
-    parts, warnings = split_table(of, SplitSection.parse(settings), seed)
+    parts, warnings = split_table(of, SplitSection.parse(settings), seed, names)
     assert warnings == ()
     rows = [row for part in parts.values() for row in part.rows]
     assert sorted(rows) == list(of.rows)
@@ -78,7 +82,7 @@ def test_every_label_of_three_groups_reaches_every_part() -> None:
 
 def test_a_label_of_two_groups_cannot_reach_every_part() -> None:
     few = table([f"text {i}" for i in range(52)], ["a"] * 50 + ["b"] * 2)
-    _, warnings = split_table(few, SplitSection(), 0)
+    _, warnings = split_table(few, SplitSection(), 0, names)
     assert warnings == (
         "split: label 'b' has fewer than three groups of rows and cannot stand in every part",
     )
@@ -98,7 +102,7 @@ def test_events_stay_together_near_the_wanted_shares() -> None:
 def test_an_event_with_a_label_of_its_own_is_warned_of() -> None:
     events = ["x"] * 20 + ["y"] * 20 + ["z"] * 20
     one_sided = table([f"text {i}" for i in range(60)], ["a"] * 20 + ["b"] * 40, events)
-    _, warnings = split_table(one_sided, SplitSection(by="event"), 0)
+    _, warnings = split_table(one_sided, SplitSection(by="event"), 0, names)
     assert warnings == (
         "split: label 'a', 'b' has fewer than three groups of rows and cannot stand in every part",
     )
@@ -106,7 +110,7 @@ def test_an_event_with_a_label_of_its_own_is_warned_of() -> None:
 
 def test_rows_without_a_value_stand_alone() -> None:
     parts, warnings = split_table(
-        mixed(60, ["", " ", *(f"u{i // 3}" for i in range(58))]), SplitSection(by="user"), 0
+        mixed(60, ["", " ", *(f"u{i // 3}" for i in range(58))]), SplitSection(by="user"), 0, names
     )
     assert warnings == ("all.csv: 2 rows have no user, each stands alone: rows 2, 3",)
     assert sum(map(len, parts.values())) == 60
@@ -153,14 +157,14 @@ def test_rows_of_one_date_stay_together() -> None:
 )
 def test_dates_that_give_no_order(values: list[str], message: str) -> None:
     with pytest.raises(DataError) as caught:
-        split_table(mixed(3, values), SplitSection(by="date"), 0)
+        split_table(mixed(3, values), SplitSection(by="date"), 0, names)
     assert message in caught.value.message
     assert caught.value.message.startswith("all.csv: ")
 
 
 def test_a_column_of_two_values_cannot_be_split_by() -> None:
     with pytest.raises(DataError, match="column 'event' has 2 values, a split needs 3 at least"):
-        split_table(mixed(4, ["x", "y", "x", "y"]), SplitSection(by="event"), 0)
+        split_table(mixed(4, ["x", "y", "x", "y"]), SplitSection(by="event"), 0, names)
 
 
 def test_the_column_is_read_from_every_format(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from scipy.special import softmax
+from scipy.special import expit, softmax
 from transformers import AutoTokenizer
 
 from squeeze.errors import MissingBackend, ProfileError
@@ -274,12 +274,24 @@ def test_transformers_writes_nothing_to_the_terminal(tmp_path, capfd, monkeypatc
 
 def test_teachers_are_averaged_in_probability():
     first, second = (np.random.default_rng(i).normal(size=(5, 3)).astype(np.float32) * 4 for i in range(2))
-    found = average([first, second + 7.0], [1.0, 3.0])
+    found = average([first, second + 7.0], [1.0, 3.0], "softmax")
     expected = 0.25 * softmax(first, 1) + 0.75 * softmax(second, 1)
     np.testing.assert_allclose(np.exp(found), expected, atol=1e-6)
     assert found.dtype == np.float32
-    np.testing.assert_allclose(average([first], [0.3]), np.log(softmax(first, 1)), atol=1e-6)
-    assert np.isfinite(average([np.array([[0.0, 9000.0]], dtype=np.float32)] * 2, [1.0, 1.0])).all()
+    np.testing.assert_allclose(average([first], [0.3], "softmax"), np.log(softmax(first, 1)), atol=1e-6)
+    assert np.isfinite(
+        average([np.array([[0.0, 9000.0]], dtype=np.float32)] * 2, [1.0, 1.0], "softmax")
+    ).all()
+
+
+def test_other_answers_are_averaged_as_what_they_are():
+    first, second = (np.random.default_rng(i).normal(size=(5, 3)).astype(np.float32) * 4 for i in range(2))
+    found = average([first, second], [1.0, 3.0], "sigmoid")
+    np.testing.assert_allclose(expit(found), 0.25 * expit(first) + 0.75 * expit(second), atol=1e-6)
+    far = np.array([[800.0, -800.0]], dtype=np.float32)
+    np.testing.assert_allclose(average([far, far], [1.0, 3.0], "sigmoid"), far)
+    found = average([first, second], [1.0, 3.0], "real")
+    np.testing.assert_allclose(found, 0.25 * first + 0.75 * second, atol=1e-6)
 
 
 # tokens.py

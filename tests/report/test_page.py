@@ -130,7 +130,7 @@ def test_several_runs_are_compared_first(tmp_path, run):
     assert page.problems == []
     assert page.ids.index("comparison") < page.ids.index("run1") < page.ids.index("run2")
     assert "not judged" in page.text
-    assert "Macro-F1 against size MB" in page.text
+    assert "Score against size MB" in page.text
     said = "The runs were tested on different text"
     assert said not in page.text
     third = finished_run.make(tmp_path / "third", until="bench", texts=finished_run.TEXTS[:4])

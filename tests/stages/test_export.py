@@ -22,7 +22,6 @@ from squeeze.graphs import int8
 from squeeze.graphs import lean as graph
 from squeeze.models.embedding import Product
 from squeeze.models.encoder import Encoder, LayerShape
-from squeeze.predict import predict
 from squeeze.stages.export import parity
 from squeeze.stages.export.card import model_card
 from squeeze.stages.export.run import run
@@ -30,6 +29,7 @@ from squeeze.stages.export.stage import EngineResult, ExportResult, Tolerance
 from squeeze.targets.ort import open_session
 from tests import distilled, tiny
 from tests.distilled import export_config as config
+from tests.labelled import predict, truth
 
 LABELS = tuple("abcd")
 SIZES = [(1, 1), (3, 1), (1, 27), (4, 11), (2, tiny.POSITIONS)]
@@ -276,12 +276,12 @@ def test_a_bundle_is_whole(bundle, chain):
     for form in result.forms.values():
         assert form.size_bytes == (bundle.path / form.file).stat().st_size
         assert set(form.quality) == {"validation", "test", "other_events"}
-        assert form.quality["test"].label_loyalty is not None
+        assert "agreement" in form.quality["test"].scores
     assert result.forms["fp32"].parity.max_abs < 1e-5
     assert result.forms["fp32"].parity.rows == len(result.lengths) == 24
     assert result.forms["int8-dynamic"].parity.source == "model.onnx"
     card = (bundle.path / "MODEL_CARD.md").read_text()
-    figure = result.forms["int8-dynamic"].quality["other_events"].macro_f1
+    figure = result.forms["int8-dynamic"].quality["other_events"].scores["macro_f1"]
     assert f"| model.int8.onnx | {result.forms['int8-dynamic'].size_bytes:,} | other_events |" in card
     assert f"{figure:.4f}" in card
 
@@ -393,7 +393,7 @@ def test_a_loose_tolerance_holds_and_each_figure_can_break():
     before = np.array([[2, 0], [0, 2], [0, 2], [2, 0]], dtype=np.float32)
     after = before.copy()
     after[3] = [0, 1]
-    report = parity.compare("torch", before, after, labels)
+    report = parity.compare("torch", before, after, truth(labels))
     assert (report.max_abs, report.mean_abs, report.agreement) == (2.0, 0.375, 0.75)
     assert report.metric_drop == pytest.approx(1 - (2 / 3 + 0.8) / 2)
     # Half of a difference of two labels is what lies off the mean: before 1 each, after 1.5 off in one text.
@@ -413,4 +413,4 @@ def test_logits_that_are_no_numbers_always_fail():
     before = np.zeros((2, 2), dtype=np.float32)
     after = np.array([[0, np.nan], [0, 0]], dtype=np.float32)
     with pytest.raises(ParityFailed, match="not finite on 1 of 2 validation texts"):
-        parity.compare("torch", before, after, np.array([0, 1]))
+        parity.compare("torch", before, after, truth(np.array([0, 1])))

@@ -21,6 +21,7 @@ from squeeze.targets.ort import open_session
 from squeeze.targets.tensorrt import card_of
 from tests import tiny
 from tests.graphs.qdq import save, to_int8
+from tests.labelled import truth
 from tests.targets.fake_tensorrt import VERSIONS, World, install
 
 FORMS: Any = {"fp32": types.SimpleNamespace(file="model.onnx")}
@@ -51,9 +52,9 @@ def make(exported, folder, **settings):
     work = tiny.work(folder)
     (work.out / "model.onnx").write_bytes(exported)
     section = TensorrtSection.parse(settings)
-    truth = np.arange(COUNT) % len(tiny.LABELS)
+    labels = truth(np.arange(COUNT) % len(tiny.LABELS), len(tiny.LABELS))
     rows = encodings(texts())
-    return work, engine.make(section, FORMS, rows, truth, tiny.POSITIONS, work)
+    return work, engine.make(section, FORMS, rows, labels, tiny.POSITIONS, work)
 
 
 def encodings(rows):
@@ -125,9 +126,9 @@ def test_an_int8_engine_is_made_of_the_static_form_with_fp16_around_it(
         {"precision": "int8", "tolerance": {"max_abs": 0.2, "agreement": 0.9, "metric_drop": 0.1}}
     )
     monkeypatch.setattr(engine, "open_engine", AsWritten)  # ONNX Runtime's fusions fail on this graph
-    truth = np.arange(COUNT) % len(tiny.LABELS)
+    labels = truth(np.arange(COUNT) % len(tiny.LABELS), len(tiny.LABELS))
     forms: Any = {"int8-static": types.SimpleNamespace(file=form.name)}
-    result = engine.make(loose, forms, encodings(texts()), truth, tiny.POSITIONS, work)
+    result = engine.make(loose, forms, encodings(texts()), labels, tiny.POSITIONS, work)
     assert result is not None
     assert (result.precision, result.source) == ("int8", "model.int8-static.onnx")
     assert 0 < result.converted.max_abs < 0.2
@@ -191,7 +192,9 @@ def test_a_graph_that_tensorrt_refuses_is_not_built(exported, tmp_path, monkeypa
 
 
 def test_no_engine_where_none_is_asked_for(tmp_path):
-    assert engine.make(None, FORMS, encodings(texts()), np.arange(COUNT), 24, tiny.work(tmp_path)) is None
+    assert (
+        engine.make(None, FORMS, encodings(texts()), truth(np.arange(COUNT)), 24, tiny.work(tmp_path)) is None
+    )
 
 
 def asked(precision="fp16"):

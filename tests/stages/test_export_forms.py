@@ -17,13 +17,13 @@ from squeeze.errors import ParityFailed
 from squeeze.graphs import lean as graph
 from squeeze.graphs.difference import lost
 from squeeze.models.encoder import Encoder
-from squeeze.predict import predict
 from squeeze.quantization.forms import convert
 from squeeze.stages.export import run as stage
 from squeeze.stages.export.stage import ExportResult
 from squeeze.targets.subjects import FORM_FILES, find
 from tests import tiny
 from tests.distilled import export_config as config
+from tests.labelled import predict
 
 FORMS = ("fp32", "int8-dynamic", "int8-static", "int4-weight")
 

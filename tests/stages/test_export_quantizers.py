@@ -18,13 +18,13 @@ from squeeze.graphs import lean as graph
 from squeeze.graphs.backends import by_nncf, by_onnxruntime
 from squeeze.graphs.weights import bytes_by_kind
 from squeeze.models.encoder import Encoder
-from squeeze.predict import predict
 from squeeze.stages.export import borrowed
 from squeeze.stages.export import run as stage
 from squeeze.stages.export.stage import QUANTIZERS, ExportConfig, ExportResult, needs, sources
 from squeeze.targets.subjects import FORM_FILES
 from tests import tiny
 from tests.distilled import export_config as config
+from tests.labelled import predict
 
 ASKED: dict[str, dict[str, Any]] = {
     "squeeze": {"forms": ["fp32", "int8-dynamic", "int8-static"]},

@@ -57,9 +57,15 @@ def test_every_field_of_the_section_is_judged():
     limits = {
         name: 0.6
         for name in BudgetSection.model_fields
-        if name not in ("form", "target", "confidence", "recall")
+        if name not in ("form", "target", "confidence", "recall", "scores")
     }
     assert set(checks(limits)) == set(limits)
+
+
+def test_any_other_score_of_the_task():
+    found = checks({"scores": {"ece": 0.04, "micro_f1": 0.1}})
+    assert (found["ece"].verdict, found["ece"].value) == ("pass", 0.05)
+    assert (found["micro_f1"].verdict, found["micro_f1"].value) == ("fail", None)
 
 
 def test_recall_by_label():
@@ -107,7 +113,7 @@ def test_missing_quality_fails():
 
 
 def test_without_a_teacher_figure_agreement_and_retention_fail():
-    alone = Quality.parse(tiny.quality(label_loyalty=None))
+    alone = Quality.parse(tiny.quality(agreement=None))
     worthless = Quality.parse(tiny.quality(macro_f1=0.0))
     found = checks({"agreement": 0.1, "retention": 0.1}, quality=alone, teacher=worthless)
     assert {each.verdict for each in found.values()} == {"fail"}

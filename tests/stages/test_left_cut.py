@@ -13,10 +13,11 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from squeeze.models import tokens
-from squeeze.predict import feeds, predict
+from squeeze.predict import feeds
 from squeeze.stages.export import run as export
 from squeeze.targets import reading
 from tests import distilled, tiny
+from tests.labelled import predict
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 REACH = 12

@@ -167,7 +167,10 @@ def test_half_is_cut_and_the_saved_model_is_what_the_masked_one_computes(method,
     assert sum(made.cut.heads) == 3
     assert sum(made.cut.neurons) == 48
     assert made.before.heads == (3, 3)
-    assert made.before.quality["test"].macro_f1 == where["encoder"].result["quality"]["test"]["macro_f1"]
+    assert (
+        made.before.quality["test"].scores["macro_f1"]
+        == where["encoder"].result["quality"]["test"]["scores"]["macro_f1"]
+    )
     assert made.source == "student"
     assert made.parameters < made.before.parameters
     assert made.size_bytes == (out / "student.safetensors").stat().st_size

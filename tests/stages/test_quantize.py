@@ -68,7 +68,10 @@ def test_it_saves_what_it_measured(scheme, method, where, tmp_path):
     assert sorted(found.scales.inputs) == (sorted(listed) if scheme == "int8-static" else [])
     said, in_float = load_file(out / PREDICTIONS), load_file(out / storage.FLOAT_PREDICTIONS)
     assert set(said) == set(in_float) == {"validation", "test", "other_events"}
-    assert made.before["test"].macro_f1 == where["encoder"].result["quality"]["test"]["macro_f1"]
+    assert (
+        made.before["test"].scores["macro_f1"]
+        == where["encoder"].result["quality"]["test"]["scores"]["macro_f1"]
+    )
     gap = max(float(np.abs(said[name] - in_float[name]).max()) for name in said)
     assert gap > 1e-5
     weight = student.get_parameter("layers.0.up.weight").detach().numpy()
@@ -130,7 +133,7 @@ def test_sensitive_products_stay_float_until_the_floor_holds(where, tmp_path):
     hard, _ = quantize(where, tmp_path, "hard", method="ptq", keep="auto", floor=0.0, scheme="int4-weight")
     count = len(hard.keep)
     assert set(hard.keep) == set(list(easy.sensitivity)[:count])
-    lost = hard.before["validation"].macro_f1 - hard.quality["validation"].macro_f1
+    lost = hard.before["validation"].scores["macro_f1"] - hard.quality["validation"].scores["macro_f1"]
     assert lost <= 0 or count == len(hard.sensitivity)
 
 
@@ -222,7 +225,7 @@ def test_a_scheme_is_chosen_by_measuring(where, tmp_path):
     assert found is not None
     assert only.scheme == made.scheme == found.record.scheme
     assert 0 < only.p50_ms < 1000
-    assert only.macro_f1 == made.quality["validation"].macro_f1
+    assert only.score == made.quality["validation"].scores["macro_f1"]
 
 
 def test_every_scheme_that_is_trained_can_ask_the_teacher(where, tmp_path, monkeypatch):

@@ -243,7 +243,7 @@ def bisected(scores: Mapping[str, float], count: int, tolerance: float = 0.01) -
 
     def train(each: Row) -> Finalist:
         score = scores[each.name]
-        return Finalist(name=each.name, macro_f1=score, p95_ms=each.p95_ms, size_bytes=1, seconds=0.0)
+        return Finalist(name=each.name, score=score, p95_ms=each.p95_ms, size_bytes=1, seconds=0.0)
 
     return [each.name for each in bisect(rows[::-1], count, tolerance, train)]
 
@@ -289,7 +289,7 @@ def test_finalists_learn_as_in_the_first_phase_that_trains_the_head():
 
 def test_the_fastest_within_tolerance_is_chosen():
     def tried(name: str, score: float, p95: float) -> Finalist:
-        return Finalist(name=name, macro_f1=score, p95_ms=p95, size_bytes=1, seconds=0.0)
+        return Finalist(name=name, score=score, p95_ms=p95, size_bytes=1, seconds=0.0)
 
     found = [tried("best", 0.90, 9.0), tried("near", 0.896, 3.0), tried("far", 0.80, 1.0)]
     assert best(found, 0.005).name == "near"

@@ -10,7 +10,6 @@ import torch
 from safetensors.numpy import load_file
 from scipy.special import log_softmax, logsumexp
 
-from squeeze.core.metrics import quality
 from squeeze.data.dataset import load
 from squeeze.errors import ProfileError, StageFailed
 from squeeze.models import conversion, guard, tokens
@@ -22,6 +21,7 @@ from squeeze.stages.teacher import run as implementation
 from squeeze.stages.teacher.stage import TeacherConfig, TeacherResult
 from squeeze.training import loop
 from tests import tiny
+from tests.labelled import single_label
 
 FINETUNE = {"epochs": 4, "batch": 8, "learning_rate": 3e-3, "checkpoint_seconds": 0}
 
@@ -76,7 +76,7 @@ def test_a_classifier_is_taken_as_it_is(stage, data, tmp_path):
     for name, rows in own(model, data).items():
         np.testing.assert_allclose(said[name], log_softmax(rows, axis=1), atol=1e-5)
         assert said[name].dtype == np.float32
-    expected = quality(said["test"], load(data.path).splits["test"].labels)
+    expected = single_label(tiny.LABELS).scores(said["test"], load(data.path).splits["test"].labels)
     assert result.quality["test"] == expected
     assert set(result.quality) == set(said)
     assert (result.family, result.layers, result.hidden, result.heads) == ("bert", 3, 32, 4)
@@ -121,7 +121,9 @@ def test_fine_tuning_learns_and_keeps_the_base(stage, data, tmp_path):
     folder = tiny.save_classifier(tmp_path / "model")
     before, _ = stage("before", model=str(folder))
     result, out = stage("after", model=str(folder), finetune=FINETUNE, keep_base=True)
-    assert result.quality["validation"].macro_f1 > max(0.8, before.quality["validation"].macro_f1 + 0.1)
+    assert result.quality["validation"].scores["macro_f1"] > max(
+        0.8, before.quality["validation"].scores["macro_f1"] + 0.1
+    )
     base, after = (
         load_classifier(f, tiny.LABELS, untrained_head=False) for f in (out / "base", out / "members/0")
     )
@@ -159,7 +161,7 @@ def test_a_model_without_head_is_given_one(stage, tmp_path):
     tiny.classifier().bert.save_pretrained(folder)
     tiny.save_tokenizer(folder)
     first, out = stage("first", model=str(folder), finetune=FINETUNE)
-    assert first.quality["validation"].macro_f1 > 0.7
+    assert first.quality["validation"].scores["macro_f1"] > 0.7
     _, again = stage("again", model=str(folder), finetune=FINETUNE)
     said, repeated = (load_file(f / "members/0/model.safetensors") for f in (out, again))
     assert all(np.array_equal(said[name], repeated[name]) for name in said)  # same seed, same weights

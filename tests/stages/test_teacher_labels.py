@@ -77,13 +77,13 @@ def run(tmp_path, teacher, labels, truth, *, limit=None, label_map=None, **secti
 def test_numbers_are_matched_whatever_their_order_in_the_profile(labels, teacher, tmp_path):
     by_number = {int(label): label for label in labels}
     result, _ = run(tmp_path, teacher, labels, by_number)
-    assert result.quality["validation"].accuracy == result.quality["test"].accuracy == 1
+    assert result.quality["validation"].scores["accuracy"] == result.quality["test"].scores["accuracy"] == 1
     assert result.warnings == ()
 
 
 def test_names_for_counted_outputs_are_an_assumption(teacher, tmp_path):
     result, _ = run(tmp_path, teacher, NAMES, NAMES)
-    assert result.quality["test"].accuracy == 1
+    assert result.quality["test"].scores["accuracy"] == 1
     (warning,) = result.warnings
     assert "its head only counts its outputs (LABEL_0, LABEL_1, ...)" in warning
 
@@ -98,7 +98,7 @@ def test_an_assumption_that_is_wrong_is_refused_with_the_map_that_fits(teacher, 
     assert {n: fit[f"LABEL_{n}"] for n in said} == {n: truth[n] for n in said}
     (tmp_path / "again").mkdir()
     result, _ = run(tmp_path / "again", teacher, NAMES, truth, label_map=fit)
-    assert result.quality["validation"].accuracy == 1
+    assert result.quality["validation"].scores["accuracy"] == 1
     assert result.warnings == ()
 
 
@@ -126,7 +126,7 @@ def test_several_labels_to_one_through_the_stage(teacher, tmp_path):
     summed = np.stack([shares[:, list(group)].sum(1) for group in groups], axis=1)
     np.testing.assert_allclose(np.exp(averaged["test"]), summed, atol=1e-5)
     found = [labels.index(truth[n]) for n in teacher[1]["test"]]
-    assert result.quality["test"].accuracy == (summed.argmax(1) == found).mean() > 0.6
+    assert result.quality["test"].scores["accuracy"] == (summed.argmax(1) == found).mean() > 0.6
 
 
 def plan(folder, labels, label_map=None, **section):

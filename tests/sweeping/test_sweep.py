@@ -24,6 +24,7 @@ from squeeze.targets.cold import STEPS
 from squeeze.targets.process import ask
 from squeeze.targets.subjects import find
 from tests import tiny_onnx as tiny
+from tests.labelled import predict
 from tests.measured import measurement
 
 QUICK = SweepOptions(passes=2, min_runs=20, min_seconds=0.0, max_seconds=20.0, repeats=2)
@@ -198,7 +199,6 @@ def test_texts_to_labels(bundle):
 
 
 def test_texts_get_the_labels_that_predict_gives(bundle):
-    from squeeze.predict import predict
 
     texts = ["the river rises now", "Smoke burns", "quiet street", "burns now"]
     (subject,) = find(bundle)

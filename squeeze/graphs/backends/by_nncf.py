@@ -34,7 +34,7 @@ __all__ = ["METHODS", "Control", "static"]
 
 METHODS: Mapping[Method, str] = {"minmax": "MINMAX", "percentile": "MEAN_QUANTILE", "mse": "HISTOGRAM"}
 """How it can cut ranges: our names, and those of its `RangeEstimatorParametersSet`."""
-Item = tuple[Feed, int]
+Item = tuple[Feed, Any]
 
 
 @dataclass(frozen=True)
@@ -43,20 +43,22 @@ class Control:
 
     Attributes:
         feeds: calls on validation text, one text each.
-        labels: (N,) their right answers.
-        score: from (N, K) logits and (N,) labels to what must not fall, the more the better.
+        labels: their right answers, one a row.
+        score: from (N, K) outputs and the rows' labels to what must not fall.
+        row_scores: from the same to (N,) how right each row is.
         drop: by how much it may.
     """
 
     feeds: Sequence[Feed]
-    labels: NDArray[np.int64]
-    score: Callable[[NDArray[np.float32], NDArray[np.int64]], float]
+    labels: NDArray[Any]
+    score: Callable[[NDArray[np.float32], NDArray[Any]], float]
+    row_scores: Callable[[NDArray[np.float32], NDArray[Any]], NDArray[np.float64]]
     drop: float
 
     @property
     def items(self) -> list[Item]:
         """Calls with their answers."""
-        return list(zip(self.feeds, self.labels.tolist(), strict=True))
+        return list(zip(self.feeds, self.labels, strict=True))
 
     def of(self, graph: Any, threads: int) -> float:
         """The score of an onnx.ModelProto."""
@@ -154,13 +156,13 @@ def _advanced(nncf: ModuleType, method: Method, weight_bits: int, *, smooth: boo
 
 
 def _scored(graph: Any, items: Iterable[Item], control: Control, threads: int) -> tuple[float, list[float]]:
-    """The score of a graph, and text by text whether it is right, by which NNCF chooses texts to rank on."""
+    """The score of a graph, and text by text how right it is, by which NNCF chooses texts to rank on."""
     settings = options(threads=threads)
     session = installed("onnxruntime").InferenceSession(graph.SerializeToString(), settings, providers=[CPU])
     pairs = [(session.run(["logits"], feed)[0], label) for feed, label in items]
     logits = np.concatenate([one for one, _ in pairs])
-    labels = np.array([label for _, label in pairs], dtype=np.int64)
-    return control.score(logits, labels), (logits.argmax(1) == labels).astype(float).tolist()
+    labels = np.array([label for _, label in pairs])
+    return control.score(logits, labels), control.row_scores(logits, labels).tolist()
 
 
 @contextlib.contextmanager

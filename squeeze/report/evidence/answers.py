@@ -18,6 +18,7 @@ from squeeze.distillation.config import PREDICTIONS
 from squeeze.errors import Corrupt, SqueezeError
 from squeeze.predict import predict
 from squeeze.progress import Progress
+from squeeze.tasks.text_classification.task import LabelPrediction
 
 __all__ = ["MOST_ROWS", "Answers", "Change", "Kind", "SplitAnswers", "read"]
 
@@ -168,7 +169,8 @@ def _shipped(
 def _truth(name: str, split: Split, classes: int) -> NDArray[np.int64]:
     if split.labels.min() < 0 or split.labels.max() >= classes:
         raise Corrupt(f"{name}.jsonl: a label outside 0..{classes - 1}", hint="run again with --fresh")
-    return split.labels
+    labels: NDArray[np.int64] = split.labels
+    return labels
 
 
 def _stored(path: Path) -> dict[str, NDArray[np.float32]]:
@@ -197,9 +199,10 @@ def _asked(
     with progress.task(f"answer {name} by {file}", 1) as advance:
         answers = predict(folder, texts, form=form)
         advance(1)
-    if any(tuple(each.probabilities) != tuple(labels) for each in answers):
+    predicted = [answer for answer in answers if isinstance(answer, LabelPrediction)]
+    if any(tuple(one.probabilities) != tuple(labels) for one in predicted) or len(predicted) < len(texts):
         raise Corrupt(f"{folder}: labels.json has other labels than the task")
-    found = np.array([list(each.probabilities.values()) for each in answers], dtype=np.float64)
+    found = np.array([list(one.probabilities.values()) for one in predicted], dtype=np.float64)
     if not np.isfinite(found).all():
         raise Corrupt(f"{folder / file}: gives numbers that are not finite")
     return found

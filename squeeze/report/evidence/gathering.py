@@ -26,6 +26,7 @@ from squeeze.stages.data.stage import DataResult
 from squeeze.stages.export.stage import ExportResult
 from squeeze.stages.search.stage import TABLE, Row
 from squeeze.targets.measurement import MEASUREMENTS, Report
+from squeeze.tasks import DEFAULT
 
 __all__ = ["Evidence", "gather"]
 
@@ -109,6 +110,8 @@ def _answers(
 ) -> Answers | None:
     if texts is None or not report.labels:
         return None
+    if report.problem_type != DEFAULT:
+        return Answers((), None, "Changed answers are listed for one label a text only.")
     teacher = stages.get("teacher")
     folder = None if teacher is None else teacher.path
     return answering.read(report.labels, texts, folder, shipped, progress)

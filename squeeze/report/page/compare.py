@@ -24,7 +24,7 @@ def comparison(reports: Sequence[RunReport]) -> Section:
     rows = tuple(row(line[0], Cell(line[1], tone=TONES[line[1]]), *line[2:]) for line in grid.rows)
     parts: list[Part] = [Table(grid.headers, rows)]
     if len({report.digests.get("dataset") for report in reports}) > 1:
-        parts.append(Words("The runs were tested on different text: their macro-F1 cannot be compared."))
+        parts.append(Words("The runs were tested on different text: their scores cannot be compared."))
     charts = [
         _chart(reports, "size MB", lambda row: None if row.size_bytes is None else row.size_bytes / 1e6),
         _chart(reports, "p95 ms", lambda row: row.p95_ms),
@@ -36,9 +36,9 @@ def comparison(reports: Sequence[RunReport]) -> Section:
 def _chart(
     reports: Sequence[RunReport], axis: str, cost: Callable[[ModelRow], float | None]
 ) -> Scatter | None:
-    """Macro-F1 against a cost; None where fewer than two runs have both."""
+    """The primary score against a cost; None where fewer than two runs have both."""
     points = [
-        Point(x, 100 * row.quality[TEST].macro_f1, report.name, "front")
+        Point(x, 100 * row.quality[TEST].score, report.name, "front")
         for report in reports
         if (row := shipped(report)) is not None and TEST in row.quality and (x := cost(row)) is not None
     ]
@@ -49,10 +49,10 @@ def _chart(
         Point(
             each.x,
             each.y,
-            f"{each.name}: {each.x:.3g} {axis}, macro-F1 {each.y:.1f}",
+            f"{each.name}: {each.x:.3g} {axis}, score {each.y:.1f}",
             each.look,
             words.cut(each.name, 24) if named else "",
         )
         for each in points
     ]
-    return scatter(f"Macro-F1 against {axis}", (axis, "macro-F1 %"), points)
+    return scatter(f"Score against {axis}", (axis, "score %"), points)

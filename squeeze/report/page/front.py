@@ -52,7 +52,7 @@ def _point(row: Row, look: str) -> Point:
 
 
 def _table(result: SearchResult) -> Table:
-    tried = {each.name: each.macro_f1 for each in result.finalists}
+    tried = {each.name: each.score for each in result.finalists}
     rows = tuple(
         (
             Cell(each.name),
@@ -69,7 +69,7 @@ def _table(result: SearchResult) -> Table:
     headers = (
         "on the front",
         "",
-        "macro-F1 % after a short training",
+        "score % after a short training",
         "worth",
         "p50 ms",
         "p95 ms",

@@ -11,6 +11,7 @@ from squeeze.report.model import ModelRow
 from squeeze.report.page import words
 from squeeze.report.page.parts import Cell, Fold, Part, Section, Table, Tone, Words
 from squeeze.report.steps import Step, steps
+from squeeze.tasks import METRICS
 
 __all__ = ["by_stage"]
 
@@ -37,8 +38,17 @@ class Figure:
     points: bool
 
 
-def _share(field: str) -> Callable[[ModelRow, str], float | None]:
-    return lambda row, split: getattr(row.quality.get(split), field, None)
+def _score(key: str) -> Figure:
+    """A score of the task."""
+    metric = METRICS[key]
+
+    def of(row: ModelRow, split: str) -> float | None:
+        quality = row.quality.get(split)
+        return None if quality is None else quality.scores.get(key)
+
+    if metric.is_share:
+        return Figure(f"{metric.title} %", of, words.percent, metric.better, True)
+    return Figure(metric.title, of, words.plain, metric.better, False)
 
 
 def _size(field: str) -> Callable[[ModelRow, str], float | None]:
@@ -49,13 +59,6 @@ def _count(value: float | None) -> str:
     return words.count(None if value is None else int(value))
 
 
-QUALITY = (
-    Figure("accuracy %", _share("accuracy"), words.percent, 1, True),
-    Figure("macro-F1 %", _share("macro_f1"), words.percent, 1, True),
-    Figure("calibration error %", _share("ece"), words.percent, -1, True),
-    Figure("same label as teacher %", _share("label_loyalty"), words.percent, 1, True),
-    Figure("like its probabilities %", _share("probability_loyalty"), words.percent, 1, True),
-)
 COST = (
     Figure("size MB", _size("size_bytes"), words.megabytes, -1, False),
     Figure("embedding parameters", _size("embedding_parameters"), _count, -1, False),
@@ -75,7 +78,9 @@ def by_stage(found: Evidence) -> Section:
     for split in splits:
         rows = next((s.row.quality[split].rows for s in made if split in s.row.quality), 0)
         title = f"Quality on {split}, {rows:,} texts"
-        table, recall = _table(made, QUALITY, split, ""), _recall(made, found.report.labels, split)
+        keys = {key for s in made if split in s.row.quality for key in s.row.quality[split].scores}
+        scores = [_score(key) for key in METRICS if key in keys]
+        table, recall = _table(made, scores, split, ""), _recall(made, found.report.labels, split)
         parts.append(Fold(title, (table, *recall), opened=split == TEST))
     note = (
         "Below each figure is its change from the model that it was made from: a form of the export from the "
@@ -113,7 +118,7 @@ def _changed(text: str, change: float, unit: str, better: int) -> Cell:
 def _recall(made: Sequence[Step], labels: Sequence[str], split: str) -> tuple[Part, ...]:
     """Recall of each label, one line a label, so that many labels fit on a phone."""
     told = [step for step in made if split in step.row.quality]
-    if not told:
+    if not told or not told[0].row.quality[split].recall:
         return ()
     width = len(told[0].row.quality[split].recall)
     names = labels if len(labels) == width else [f"label {place}" for place in range(width)]

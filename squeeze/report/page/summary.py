@@ -12,6 +12,7 @@ from squeeze.report.page.parts import Card, Cell, Part, Table, Tone, Words, row
 from squeeze.report.teacher_time import of_one
 from squeeze.stages.gate.stage import Check, GateResult
 from squeeze.targets.measurement import Measurement
+from squeeze.tasks import METRICS
 
 __all__ = ["budget", "cards", "shipped_measurement", "shipped_row", "verdict"]
 
@@ -93,11 +94,11 @@ def _good(found: Evidence) -> Card:
     if shipped is None or TEST not in shipped.quality:
         return Card("How good?", "Not known", ("The run has no exported file yet.",), "unsure")
     quality = shipped.quality[TEST]
-    lines = [f"macro-F1 on {quality.rows:,} test texts"]
+    lines = [f"{METRICS[quality.primary].title} on {quality.rows:,} test texts"]
     if teacher is not None and TEST in teacher.quality and shipped.retention is not None:
-        whole = words.percent(teacher.quality[TEST].macro_f1)
+        whole = words.percent(teacher.quality[TEST].score)
         lines.append(f"{words.percent(shipped.retention)} % of the teacher's {whole}")
-    return Card("How good?", words.percent(quality.macro_f1), tuple(lines))
+    return Card("How good?", words.percent(quality.score), tuple(lines))
 
 
 def _changed(found: Evidence) -> Card:

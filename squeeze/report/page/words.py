@@ -13,6 +13,7 @@ __all__ = [
     "megabytes",
     "milliseconds",
     "percent",
+    "plain",
     "readable",
     "seconds",
     "signed",
@@ -50,6 +51,15 @@ def percent(value: float | None) -> str:
     ('86.8', '-')
     """
     return ABSENT if value is None else f"{100 * value:.1f}"
+
+
+def plain(value: float | None) -> str:
+    """A figure without a unit, to three digits.
+
+    >>> plain(0.51234), plain(None)
+    ('0.512', '-')
+    """
+    return ABSENT if value is None else f"{value:.3f}"
 
 
 def milliseconds(value: float | None) -> str:

@@ -12,6 +12,7 @@ from squeeze.data.splitting import DATE, dates
 from squeeze.data.wording import combine
 from squeeze.errors import DataError
 from squeeze.stages.data.stage import DataConfig
+from squeeze.tasks import task_of
 
 __all__ = ["check"]
 
@@ -30,13 +31,13 @@ def check(config: DataConfig) -> tuple[str, ...]:
         DataError: all problems of all sources, with row numbers.
         MissingBackend: a source needs a library that is not there.
     """
-    section, labels = config.data, config.task.labels
+    section, task = config.data, task_of(config.task)
     _refuse_same_file(section)
     seen = _look(section)
     near = "refuse" if section.near_duplicates == "refuse" else "keep"  # the run finds them all
-    findings = inspect(seen.tables, labels, section.duplicates_in_use(), near, seen.partial)
+    findings = inspect(seen.tables, task, section.duplicates_in_use(), near, seen.partial)
     if seen.unreadable or findings.problems:
-        advice = seen.unreadable[0].hint if seen.unreadable else hint(labels)
+        advice = seen.unreadable[0].hint if seen.unreadable else hint(task)
         raise combine([*(error.message for error in seen.unreadable), *findings.problems], advice)
     return (*seen.notes, *findings.warnings)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 from squeeze.artifact import Artifact, digest_json
 from squeeze.data.checks import Findings, hint, inspect, overlap, unusable
 from squeeze.data.config import DataSection, split_name_fault
-from squeeze.data.dataset import write_split, write_unlabelled
+from squeeze.data.dataset import write_split, write_state, write_unlabelled
 from squeeze.data.leakage import near_overlap
 from squeeze.data.sources import UNLABELLED, Table, fingerprints, named_sources, read
 from squeeze.data.splitting import split_table
@@ -21,6 +20,7 @@ from squeeze.errors import DataError, ProfileError
 from squeeze.progress import Progress
 from squeeze.stage import Work
 from squeeze.stages.data.stage import DataConfig, DataResult, SplitCount
+from squeeze.tasks import State, task_of
 
 __all__ = ["run"]
 
@@ -33,13 +33,13 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], work: Work) -> DataR
         DataError: all problems of all sources, with row numbers.
         MissingBackend: a source needs a library or the hub, and it is not there.
     """
-    section, labels = config.data, config.task.labels
+    section, task = config.data, task_of(config.task)
     _require_split_names(section)
     tables, extra, unreadable = _read_all(section, work.progress)
     tables, split_warnings = _split(config, tables, unreadable)
-    findings = inspect(tables, labels, section.duplicates_in_use(), section.near_duplicates)
+    findings = inspect(tables, task, section.duplicates_in_use(), section.near_duplicates)
     if unreadable or findings.problems:
-        advice = unreadable[0].hint if unreadable else hint(labels)
+        advice = unreadable[0].hint if unreadable else hint(task)
         raise combine([*(error.message for error in unreadable), *findings.problems], advice)
     warnings = [*split_warnings, *findings.warnings]
     digests = fingerprints(section)
@@ -63,24 +63,26 @@ def _write_labelled(
     out: Path,
 ) -> dict[str, SplitCount]:
     """Write every labelled split; adds to the warnings what the limit cut off."""
-    labels, counts = config.task.labels, {}
-    places = {label: i for i, label in enumerate(labels)}
+    task, counts = task_of(config.task), {}
+    state: State | None = None
     names = {slot: source.name for slot, source in named_sources(config.data)}
     for split, table in tables.items():
         same, near = (findings.dropped, findings.near) if split == "train" else (frozenset(), frozenset())
         full = table.take([i for i in range(len(table)) if i not in same and i not in near])
         kept = _limit(full, split, config)
-        warnings += _labels_lost(split, full, kept, labels)
-        write_split(out, split, kept.texts, [places[label] for label in kept.labels or ()])
-        rows_of = Counter(kept.labels)
+        labels, per_label = kept.labels or (), task.counts(kept.labels or ())
+        warnings += _labels_lost(split, len(kept), task.counts(full.labels or ()), per_label)
+        state = task.state(labels) if state is None else state  # train stands first
+        write_split(out, split, kept.texts, task.encode(labels, state))
         counts[split] = SplitCount(
             rows=len(kept),
-            per_label={label: rows_of[label] for label in labels},
+            per_label=per_label,
             dropped_duplicates=len(same),
             dropped_near_duplicates=len(near),
             source=table.place,
             sha256=digests[names.get(split, names["train"])],
         )
+    write_state(out, state or {})
     return counts
 
 
@@ -121,7 +123,9 @@ def _split(
     if config.data.split is None or "train" not in tables:
         return tables, ()
     try:
-        parts, warnings = split_table(tables["train"], config.data.split, config.seed)
+        parts, warnings = split_table(
+            tables["train"], config.data.split, config.seed, task_of(config.task).strata
+        )
     except DataError as error:
         problems.append(error)
         return {}, ()
@@ -137,15 +141,12 @@ def _limit(table: Table, split: str, config: DataConfig) -> Table:
     return table.take(sorted(generator.choice(len(table), size=limit, replace=False).tolist()))
 
 
-def _labels_lost(split: str, before: Table, after: Table, labels: Sequence[str]) -> list[str]:
+def _labels_lost(split: str, rows: int, before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
     """Warn of labels that the limit cut off."""
-    gone = set(before.labels or ()) - set(after.labels or ())
-    lost = [label for label in labels if label in gone]
-    return (
-        [f"{split}: the limit of {len(after)} rows leaves none with label {', '.join(map(repr, lost))}"]
-        if lost
-        else []
-    )
+    lost = [label for label, count in before.items() if count and not after[label]]
+    if not lost:
+        return []
+    return [f"{split}: the limit of {rows} rows leaves none with label {', '.join(map(repr, lost))}"]
 
 
 def _usable(table: Table, held: Mapping[str, Table], section: DataSection, warnings: list[str]) -> Table:

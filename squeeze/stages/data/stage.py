@@ -9,7 +9,7 @@ from squeeze.data.config import DataSection, Source
 from squeeze.progress import Progress
 from squeeze.schema import Frozen
 from squeeze.stage import Check, Stage, Work
-from squeeze.task import TaskSection
+from squeeze.tasks import AnyTaskSection
 
 __all__ = ["STAGE", "DataConfig", "DataResult", "DataSection", "Source", "SplitCount"]
 
@@ -18,7 +18,7 @@ class DataConfig(Frozen):
     """All that the data stage depends on."""
 
     seed: int
-    task: TaskSection
+    task: AnyTaskSection
     data: DataSection
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from squeeze.core.metrics import quality
 from squeeze.graphs.backends import by_nncf, by_onnxruntime
 from squeeze.graphs.backends.by_nncf import Control
 from squeeze.graphs.watching import Feed
 from squeeze.stage import Work
+from squeeze.stages.export.parity import Validation
 from squeeze.stages.export.stage import QUANTIZERS, ExportSection, FormName
 
 __all__ = ["Texts", "is_borrowed", "write"]
@@ -32,12 +29,12 @@ class Texts:
     Attributes:
         training: texts that ranges are taken from.
         validation: texts that NNCF scores on.
-        labels: (N,) the right answers of these.
+        truth: the right answers of these.
     """
 
     training: Sequence[Feed]
     validation: Sequence[Feed]
-    labels: NDArray[np.int64]
+    truth: Validation
 
 
 def write(
@@ -56,14 +53,17 @@ def write(
     bits, method = settings.weight_bits, settings.calibration
     with work.progress.task(f"quantize ({settings.quantizer})", 1) as advance:
         if settings.quantizer == "nncf":
-            control = Control(texts.validation, texts.labels, _macro_f1, settings.tolerance(form).metric_drop)
+            truth, drop = texts.truth, settings.tolerance(form).metric_drop
+            control = Control(
+                texts.validation,
+                truth.labels,
+                lambda outputs, labels: replace(truth, labels=labels).score(outputs),
+                truth.task.row_scores,
+                drop,
+            )
             by_nncf.static(fp32, target, texts.training, method, bits, control, work.threads)
         elif form == "int8-static":
             by_onnxruntime.static(fp32, target, texts.training, method, bits)
         else:
             by_onnxruntime.dynamic(fp32, target, bits)
         advance(1)
-
-
-def _macro_f1(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    return quality(logits, labels).macro_f1

@@ -6,6 +6,7 @@ It is a model card of the Hugging Face format: as README.md of a repository ther
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from squeeze.artifact import Artifact
 from squeeze.core.metrics import Quality
@@ -13,6 +14,7 @@ from squeeze.markup import literal
 from squeeze.stages.export.card_data import base_of, front_matter, metadata, source_of
 from squeeze.stages.export.stage import EngineResult, ExportConfig, ExportResult, FormatResult
 from squeeze.targets.devices.results import Functional
+from squeeze.tasks import METRICS
 
 __all__ = ["model_card"]
 
@@ -42,8 +44,8 @@ QUALITY = """
 
 Of the teacher, on the test split: {teacher}.
 
-| form | file | size (bytes) | split | rows | accuracy | macro-F1 | agreement with the teacher |
-|---|---|---|---|---|---|---|---|
+| form | file | size (bytes) | split | rows | {titles} |
+|---|---|---|---|---|{rule}
 """
 
 RECALL = """
@@ -101,7 +103,7 @@ def model_card(
     """
     teacher, student = inputs["teacher"].result, inputs["encoder"].result
     shipped = list(result.forms.values())[-1]
-    labels = [literal(label) for label in config.task.labels]
+    labels, keys = [literal(label) for label in config.task.labels], _keys(result)
     head = HEAD.format(
         labels=", ".join(labels),
         family=teacher["family"],
@@ -116,8 +118,8 @@ def model_card(
         front_matter(metadata(inputs, shipped.quality, config.task.labels)),
         head,
         "".join(_rows_of(inputs["dataset"])),
-        QUALITY.format(teacher=_taught(teacher)),
-        "".join(_rows(result)),
+        _quality(teacher, keys),
+        "".join(_rows(result, keys)),
         _recall(shipped.file, shipped.quality.get(TEST), labels),
         "" if result.engine is None else _engine(result.engine),
         "".join(_formats(result.formats)),
@@ -152,27 +154,31 @@ def _rows_of(found: Artifact) -> Iterator[str]:
         yield f" ({counts})\n" if counts else "\n"
 
 
-def _taught(teacher: Mapping[str, object]) -> str:
-    quality = teacher.get("quality")
-    found = quality.get(TEST) if isinstance(quality, Mapping) else None
-    if found is None:
-        return "not measured"
-    return f"accuracy {found['accuracy']:.4f}, macro-F1 {found['macro_f1']:.4f}"
+def _keys(result: ExportResult) -> list[str]:
+    """The scores of the exported files, in the order in which reports show them."""
+    present = {key for made in result.forms.values() for q in made.quality.values() for key in q.scores}
+    return [key for key in METRICS if key in present]
 
 
-def _rows(result: ExportResult) -> Iterator[str]:
+def _quality(teacher: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """The heading, with the teacher's scores."""
+    quality = (teacher.get("quality") or {}).get(TEST)
+    scores = {} if quality is None else Quality.parse(quality).scores
+    text = ", ".join(f"{METRICS[key].title} {scores[key]:.4f}" for key in keys if key in scores)
+    titles = " | ".join(METRICS[key].title for key in keys)
+    return QUALITY.format(teacher=text or "not measured", titles=titles, rule="---|" * len(keys))
+
+
+def _rows(result: ExportResult, keys: Sequence[str]) -> Iterator[str]:
     for form, made in result.forms.items():
-        for split, found in made.quality.items():
-            yield f"| {form} | {made.file} | {made.size_bytes:,} | {literal(split)} | {_figures(found)} |\n"
-
-
-def _figures(found: Quality) -> str:
-    loyalty = "-" if found.label_loyalty is None else f"{found.label_loyalty:.4f}"
-    return f"{found.rows} | {found.accuracy:.4f} | {found.macro_f1:.4f} | {loyalty}"
+        for split, quality in made.quality.items():
+            scores = (f"{quality.scores[key]:.4f}" if key in quality.scores else "-" for key in keys)
+            cells = (form, made.file, f"{made.size_bytes:,}", literal(split), str(quality.rows), *scores)
+            yield f"| {' | '.join(cells)} |\n"
 
 
 def _recall(file: str, found: Quality | None, labels: list[str]) -> str:
-    if found is None:
+    if found is None or not found.recall:
         return ""
     each = (f"{label} {recall:.4f}" for label, recall in zip(labels, found.recall, strict=True))
     return RECALL.format(file=file, recall=", ".join(each))

@@ -60,7 +60,7 @@ def metadata(
         "pipeline_tag": "text-classification",
         "base_model": base and base.name,
         "datasets": sorted({name.removeprefix(HUB) for name in names if _on_hub(name)}),
-        "metrics": ["accuracy", "f1"],
+        "metrics": sorted({entry["type"] for entry in _metrics(next(iter(quality.values()), None))}),
         "tags": ["squeeze", "distillation", "quantization"],
         "model-index": [{"name": title, "results": _results(data, quality)}],
     }
@@ -112,16 +112,23 @@ def _result(split: str, data: Mapping[str, Any], found: Quality) -> dict[str, An
     return {
         "task": {"type": "text-classification"},
         "dataset": {"name": split, "type": kind, "split": split},
-        "metrics": [
-            {"type": "accuracy", "value": round(found.accuracy, 4)},
-            {
-                "type": "f1",
-                "name": "macro-F1",
-                "value": round(found.macro_f1, 4),
-                "args": {"average": "macro"},
-            },
-        ],
+        "metrics": _metrics(found),
     }
+
+
+HUB_METRICS: Mapping[str, Mapping[str, Any]] = {
+    "accuracy": {"type": "accuracy"},
+    "macro_f1": {"type": "f1", "name": "macro-F1", "args": {"average": "macro"}},
+    "micro_f1": {"type": "f1", "name": "micro-F1", "args": {"average": "micro"}},
+    "pearson": {"type": "pearsonr"},
+    "spearman": {"type": "spearmanr"},
+}
+"""Scores under the names that the hub has for them."""
+
+
+def _metrics(quality: Quality | None) -> list[dict[str, Any]]:
+    scores = {} if quality is None else quality.scores
+    return [{**about, "value": round(scores[key], 4)} for key, about in HUB_METRICS.items() if key in scores]
 
 
 def _config(found: Artifact, section: str) -> Mapping[str, Any]:

@@ -21,6 +21,7 @@ from squeeze.graphs.half import NORMS, to_half
 from squeeze.models.tokens import Encodings
 from squeeze.stage import Work
 from squeeze.stages.export import parity
+from squeeze.stages.export.parity import Validation
 from squeeze.stages.export.stage import EngineResult, FormResult, TensorrtSection
 from squeeze.targets.ort import guarded, open_session
 from squeeze.targets.tensorrt import BuildSettings, build, open_engine, shapes_for
@@ -37,7 +38,7 @@ def make(
     section: TensorrtSection | None,
     forms: Mapping[str, FormResult],
     rows: Encodings,
-    truth: NDArray[np.int64],
+    truth: Validation,
     reach: int,
     work: Work,
 ) -> EngineResult | None:
@@ -47,7 +48,7 @@ def make(
         section: the settings.
         forms: what the bundle holds, its files in ``work.out``.
         rows: N validation texts in token numbers.
-        truth: (N,) their labels.
+        truth: their labels.
         reach: longest input in tokens.
         work: where files go.
 

@@ -16,6 +16,7 @@ from squeeze.models.tokens import Encodings
 from squeeze.runtime import versions
 from squeeze.stage import Work
 from squeeze.stages.export import parity
+from squeeze.stages.export.parity import Validation
 from squeeze.stages.export.results import FormatResult, ParityReport, Precision
 from squeeze.stages.export.stage import FORMATS, ExportSection, FormatName, Tolerance
 
@@ -68,7 +69,7 @@ def make(
     student: Encoder,
     said: Mapping[str, Logits],
     rows: Encodings,
-    truth: NDArray[np.int64],
+    truth: Validation,
     reach: int,
     work: Work,
 ) -> dict[str, FormatResult]:
@@ -79,7 +80,7 @@ def make(
         student: in float.
         said: its logits in torch by split.
         rows: N validation texts in token numbers.
-        truth: (N,) their labels.
+        truth: their labels.
         reach: tokens of the fixed shape: the longest input.
         work: where files go.
 
@@ -119,9 +120,7 @@ def tolerance(section: ExportSection, way: Way) -> Tolerance:
     return section.int8_tolerance if way.precision == "int8" else section.fp32_tolerance
 
 
-def _held(
-    name: str, said: Logits, found: Logits, truth: NDArray[np.int64], limits: Tolerance
-) -> ParityReport:
+def _held(name: str, said: Logits, found: Logits, truth: Validation, limits: Tolerance) -> ParityReport:
     report = parity.compare("torch", said, found, truth)
     parity.hold(name, report, limits)
     return report

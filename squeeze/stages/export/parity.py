@@ -4,28 +4,54 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from squeeze.core.metrics import quality
 from squeeze.errors import ParityFailed
 from squeeze.graphs.difference import SHOWN, Difference, told
 from squeeze.stages.export.stage import ParityReport, Tolerance
+from squeeze.tasks import Labels, State, Task
 
-__all__ = ["compare", "hold", "hold_products"]
+__all__ = ["Validation", "compare", "hold", "hold_products"]
 
 Logits = NDArray[np.float32]
 
 
-def compare(source: str, before: Logits, after: Logits, labels: NDArray[np.int64]) -> ParityReport:
+@dataclass(frozen=True)
+class Validation:
+    """What two sets of outputs are compared by.
+
+    Attributes:
+        labels: of the N validation texts.
+        task: what the outputs stand for.
+        state: what the training labels fixed.
+    """
+
+    labels: Labels
+    task: Task
+    state: State
+
+    def score(self, outputs: Logits) -> float:
+        """Primary score of (N, K) outputs."""
+        return self.task.scores(
+            outputs, self.labels, None, self.task.fit(outputs, self.labels, self.state)
+        ).score
+
+    def agreement(self, before: Logits, after: Logits) -> float:
+        """Share of answers that stay, 0..1."""
+        return self.task.agreement(before, after, self.task.fit(before, self.labels, self.state))
+
+
+def compare(source: str, before: Logits, after: Logits, truth: Validation) -> ParityReport:
     """Difference of two sets of logits.
 
     Args:
         source: what the converted model is compared with.
         before: (N, K) its logits.
         after: (N, K) the converted model's.
-        labels: (N,) the right answers, for the difference in macro-F1.
+        truth: the right answers, for the difference of the primary score.
 
     Raises:
         ParityFailed: a logit is not a finite number; no tolerance covers that.
@@ -33,18 +59,18 @@ def compare(source: str, before: Logits, after: Logits, labels: NDArray[np.int64
     broken = int((~np.isfinite(after)).any(axis=1).sum())
     if broken:
         raise ParityFailed(
-            f"converted from {source}: logits are not finite on {broken} of {len(labels)} validation texts",
+            f"converted from {source}: logits are not finite on {broken} of {len(after)} validation texts",
             hint="a value is too large for the form; the student's weights may have diverged",
         )
     gap = np.abs(before.astype(np.float64) - after)
     return ParityReport(
         source=source,
-        rows=len(labels),
+        rows=len(after),
         max_abs=float(gap.max()),
         mean_abs=float(gap.mean()),
         spread=_spread(after - before.astype(np.float64)) / (_spread(before) or 1.0),
-        agreement=float((before.argmax(1) == after.argmax(1)).mean()),
-        metric_drop=quality(before, labels).macro_f1 - quality(after, labels).macro_f1,
+        agreement=truth.agreement(before, after),
+        metric_drop=truth.score(before) - truth.score(after),
     )
 
 

@@ -13,7 +13,6 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
 from squeeze.artifact import Artifact, write_json
-from squeeze.core.metrics import quality
 from squeeze.data import dataset
 from squeeze.data.batches import pad
 from squeeze.data.dataset import Dataset
@@ -37,6 +36,7 @@ from squeeze.stage import Work
 from squeeze.stages.export import borrowed, emulating, engine, mobile, parity
 from squeeze.stages.export.calibrating import calibrated, feed, training_feeds
 from squeeze.stages.export.card import model_card
+from squeeze.stages.export.parity import Validation
 from squeeze.stages.export.stage import (
     ExportConfig,
     ExportResult,
@@ -48,6 +48,7 @@ from squeeze.stages.export.stage import (
 )
 from squeeze.targets.ort import guarded, open_session
 from squeeze.targets.subjects import FORM_FILES, TOKENIZER
+from squeeze.tasks import Task, qualities, task_of
 
 __all__ = ["run"]
 
@@ -66,7 +67,8 @@ class Ground:
         data: all splits.
         encoded: held-out splits in the student's token numbers.
         tokenizer: what makes these.
-        teacher: the teacher's log-probabilities by split.
+        task: what the outputs stand for.
+        teacher: the teacher's answers by split.
         reach: longest input in tokens.
         work: where files go.
     """
@@ -74,6 +76,7 @@ class Ground:
     data: Dataset
     encoded: Mapping[str, Encodings]
     tokenizer: Tokenizer
+    task: Task
     teacher: Mapping[str, Logits]
     reach: int
     work: Work
@@ -104,10 +107,7 @@ class Ground:
         """
         found = self.predict(path)
         report = self._held(path, source, before, found, tolerance)
-        measured = {
-            name: quality(rows, self.data.splits[name].labels, self.teacher[name])
-            for name, rows in found.items()
-        }
+        measured = qualities(self.task, found, self.data, self.teacher)
         size = path.stat().st_size
         return FormResult(file=path.name, size_bytes=size, parity=report, quality=measured), found
 
@@ -130,10 +130,14 @@ class Ground:
         after: Mapping[str, Logits],
         tolerance: Tolerance,
     ) -> ParityReport:
-        truth = self.data.splits["validation"].labels
-        report = parity.compare(source, before["validation"], after["validation"], truth)
+        report = parity.compare(source, before["validation"], after["validation"], self.truth)
         parity.hold(path.name, report, tolerance)
         return report
+
+    @property
+    def truth(self) -> Validation:
+        """What conversions are judged by."""
+        return Validation(self.data.splits["validation"].labels, self.task, self.data.state)
 
     def feeds(self, most: int | None = None) -> list[Feed]:
         """Validation texts, one a call; all of them or the first few."""
@@ -158,8 +162,7 @@ class Ground:
             for start in range(0, len(rows), BATCH):
                 ids, mask = pad([rows[row] for row in range(start, min(start + BATCH, len(rows)))], 0)
                 together.append(session.run(["logits"], {"input_ids": ids, "attention_mask": mask})[0])
-        truth = self.data.splits["validation"].labels
-        report = parity.compare("each text alone", alone, np.concatenate(together), truth)
+        report = parity.compare("each text alone", alone, np.concatenate(together), self.truth)
         parity.hold(f"{path.name} in padded batches", report, tolerance)
 
 
@@ -169,7 +172,7 @@ def run(config: ExportConfig, inputs: Mapping[str, Artifact], work: Work) -> Exp
     student = load_student(inputs["encoder"].path)
     ground = _ground(config, inputs, student, work)
     forms = _forms(config, inputs["encoder"].path, student, ground)
-    rows, truth = ground.encoded["validation"], ground.data.splits["validation"].labels
+    rows, truth = ground.encoded["validation"], ground.truth
     built = engine.make(config.export.tensorrt, forms, rows, truth, ground.reach, work)
     lengths, said = tuple(int(length) for length in rows.lengths), _said(inputs["encoder"].path)
     tokenizer_bytes = _tokenizer(inputs["encoder"].path, work.out, ground.reach)
@@ -235,7 +238,7 @@ def _quantized(
     settings, path = config.export, ground.work.out / FORM_FILES[form]
     if borrowed.is_borrowed(form, settings):
         training = training_feeds(config, ground.data.splits["train"], ground.tokenizer)
-        texts = borrowed.Texts(training, ground.feeds(), ground.data.splits["validation"].labels)
+        texts = borrowed.Texts(training, ground.feeds(), ground.truth)
         borrowed.write(form, fp32, path, settings, texts, ground.work)
     else:
         convert(form, fp32, path, _recipe(form, fp32, config, ground))
@@ -300,7 +303,8 @@ def _ground(config: ExportConfig, inputs: Mapping[str, Artifact], student: Encod
     reach = min(config.task.max_length, student.shape.positions)
     tokenizer = tokens.make_tokenizer(tokens.read_spec(inputs["encoder"].path), reach)
     encoded = {n: tokens.encode(tokenizer, split.texts) for n, split in data.splits.items() if n != "train"}
-    return Ground(data, encoded, tokenizer, load_file(inputs["teacher"].path / PREDICTIONS), reach, work)
+    teacher = load_file(inputs["teacher"].path / PREDICTIONS)
+    return Ground(data, encoded, tokenizer, task_of(config.task), teacher, reach, work)
 
 
 def _tokenizer(encoder: Path, out: Path, reach: int) -> int:

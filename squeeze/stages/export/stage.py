@@ -24,7 +24,7 @@ from squeeze.stages.export.results import (
 )
 from squeeze.targets.devices.address import parse
 from squeeze.targets.devices.qemu import emulated
-from squeeze.task import TaskSection
+from squeeze.tasks import AnyTaskSection
 
 __all__ = [
     "FORMATS",
@@ -227,7 +227,7 @@ class ExportConfig(Frozen):
     """All that the export stage depends on."""
 
     seed: int
-    task: TaskSection
+    task: AnyTaskSection
     export: ExportSection
 
 

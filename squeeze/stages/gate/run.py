@@ -125,22 +125,20 @@ def _quality_checks(
     budget: BudgetSection, quality: Quality | None, teacher: Quality | None
 ) -> Iterator[Check]:
     figures = {
-        "accuracy": None if quality is None else quality.accuracy,
-        "macro_f1": None if quality is None else quality.macro_f1,
+        **({} if quality is None else quality.scores),
         "retention": _retention(quality, teacher),
-        "agreement": None if quality is None else quality.label_loyalty,
     }
-    for name, value in figures.items():
-        limit = getattr(budget, name)
+    limits = {name: getattr(budget, name) for name in ("accuracy", "macro_f1", "retention", "agreement")}
+    for name, limit in {**limits, **budget.scores}.items():
         if limit is not None:
-            yield _at_least(name, value, limit, quality)
+            yield _at_least(name, figures.get(name), limit, quality)
 
 
 def _retention(quality: Quality | None, teacher: Quality | None) -> float | None:
-    """Share of the teacher's macro-F1 that is left; None where there is nothing to share."""
-    if quality is None or teacher is None or not teacher.macro_f1:
+    """Share of the teacher's primary score that is left; None where there is nothing to share."""
+    if quality is None or teacher is None or teacher.score <= 0:
         return None
-    return quality.macro_f1 / teacher.macro_f1
+    return quality.score / teacher.score
 
 
 def _recall_checks(budget: BudgetSection, quality: Quality | None, labels: Sequence[str]) -> Iterator[Check]:

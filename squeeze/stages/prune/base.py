@@ -24,6 +24,7 @@ from squeeze.models.encoder import Encoder, embedding_parameters, parameters
 from squeeze.stage import Work
 from squeeze.stages.prune.limits import refuse
 from squeeze.stages.prune.stage import Measured, PruneConfig
+from squeeze.tasks import task_of
 
 __all__ = ["Base", "measured", "prepare"]
 
@@ -107,7 +108,7 @@ def _quality(
     else:
         tokenizer = tokens.make_tokenizer(spec, min(config.task.max_length, encoder.shape.positions))
         said = predict(encoder, tokenizer, tokens.pad_id(spec), data)
-    return judge(said, data, inputs["teacher"])
+    return judge(said, data, inputs["teacher"], task_of(config.task))
 
 
 def _fewer_pieces(

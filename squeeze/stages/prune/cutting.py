@@ -93,7 +93,8 @@ def start(
         pass  # leaving it makes the zeros the weights' own
     student.eval()
     reading = material.reading
-    found = judge(predict(student, reading.tokenizer, reading.pad, material.data), material.data, teacher)
+    answers = predict(student, reading.tokenizer, reading.pad, material.data)
+    found = judge(answers, material.data, teacher, material.task)
     now, before = (latency(model.shape) if latency else None for model in (student, base.encoder))
     made = Cut(student, masks, kept, measured(student, found, now), before)
     storage.save_student(folder, student)

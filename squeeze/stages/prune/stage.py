@@ -23,7 +23,7 @@ from squeeze.distillation.config import (
 from squeeze.progress import Progress
 from squeeze.schema import Frozen
 from squeeze.stage import Check, Stage, Work, this_machine
-from squeeze.task import TaskSection
+from squeeze.tasks import AnyTaskSection
 
 __all__ = [
     "NO_SPEED",
@@ -152,7 +152,7 @@ class PruneConfig(Frozen):
     """All that the prune stage depends on."""
 
     seed: int
-    task: TaskSection
+    task: AnyTaskSection
     prune: PruneSection
 
 

@@ -78,9 +78,9 @@ def first_good(
 
     Args:
         order: the fastest first.
-        whole: macro-F1 of the float model on validation.
+        whole: primary score of the float model on validation.
         floor: the most that may be lost of it.
-        make: gives a model and its macro-F1 on validation.
+        make: gives a model and its primary score on validation.
 
     Returns:
         What was made, and the figures of all that were looked at.
@@ -91,12 +91,12 @@ def first_good(
     tried: list[Candidate] = []
     for each in order:
         made, score = make(each)
-        tried.append(Candidate(scheme=each.settings.scheme, p50_ms=each.p50_ms, macro_f1=score))
+        tried.append(Candidate(scheme=each.settings.scheme, p50_ms=each.p50_ms, score=score))
         if whole - score <= floor:
             return made, tuple(tried)
-    said = ", ".join(f"{row.scheme} {row.macro_f1:.4f}" for row in tried)
+    said = ", ".join(f"{row.scheme} {row.score:.4f}" for row in tried)
     raise GateFailed(
-        f"[quantize] floor: no scheme keeps macro-F1 within {floor:g} of {whole:.4f}: {said}",
+        f"[quantize] floor: no scheme keeps the score within {floor:g} of {whole:.4f}: {said}",
         hint='raise `floor`, or let sensitive products stay float: keep = "auto"',
     )
 

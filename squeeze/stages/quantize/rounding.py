@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from squeeze.core.metrics import quality
 from squeeze.distillation.material import Material
 from squeeze.models import tokens
 from squeeze.models.encoder import Encoder
@@ -92,8 +91,8 @@ def _sensitive(
 
     def lost(kept: frozenset[str]) -> float:
         with model.quantizing(set(model.products) - kept):
-            return whole - quality(answers(), split.labels).macro_f1
+            return whole - material.task.scores(answers(), split.labels).score
 
-    whole = quality(answers(student), split.labels).macro_f1
+    whole = material.task.scores(answers(student), split.labels).score
     order = ranked(model, answers)
     return order, float_sites(list(order), lost, floor)

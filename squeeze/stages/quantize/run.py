@@ -11,7 +11,6 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from squeeze.artifact import Artifact
-from squeeze.core.metrics import quality
 from squeeze.distillation.config import (
     PREDICTIONS,
     CacheReport,
@@ -65,9 +64,9 @@ def run(config: QuantizeConfig, inputs: Mapping[str, Artifact], work: Work) -> Q
         candidates=candidates,
         keep=tuple(sorted(model.plan.keep)),
         sensitivity=made.sensitivity,
-        before=judge(before, material.data, inputs["teacher"]),
-        rounded=judge(made.rounded, material.data, inputs["teacher"]),
-        quality=judge(made.said, material.data, inputs["teacher"]),
+        before=judge(before, material.data, inputs["teacher"], material.task),
+        rounded=judge(made.rounded, material.data, inputs["teacher"], material.task),
+        quality=judge(made.said, material.data, inputs["teacher"], material.task),
         trained=made.trained,
         parameters=parameters(plain),
         embedding_parameters=embedding_parameters(plain),
@@ -173,8 +172,8 @@ def _train(
 
 
 def _score(said: Answers, material: Material) -> float:
-    """Macro-F1 on validation."""
-    return quality(said["validation"], material.data.splits["validation"].labels).macro_f1
+    """The task's primary score on validation."""
+    return material.task.scores(said["validation"], material.data.splits["validation"].labels).score
 
 
 def _write_beside(folder: Path, made: Made, in_float: Answers) -> None:

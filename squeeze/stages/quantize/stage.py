@@ -23,7 +23,7 @@ from squeeze.progress import Progress
 from squeeze.quantization.plan import Scheme
 from squeeze.schema import Frozen
 from squeeze.stage import Check, Stage, Work, this_machine
-from squeeze.task import TaskSection
+from squeeze.tasks import AnyTaskSection
 
 __all__ = [
     "SCHEMES",
@@ -119,7 +119,7 @@ class QuantizeConfig(Frozen):
     """All that the quantize stage depends on."""
 
     seed: int
-    task: TaskSection
+    task: AnyTaskSection
     quantize: QuantizeSection
 
 
@@ -137,7 +137,7 @@ class Candidate(Frozen):
     scheme: str
     p50_ms: float
     """median latency on this machine, one thread, texts as long as those of the validation split"""
-    macro_f1: float
+    score: float
     """on validation, 0..1"""
 
 

@@ -78,7 +78,7 @@ def _train(config: SearchConfig, row: Row, inputs: Mapping[str, Artifact], work:
     _, (report,) = learn(student, section.phases, material, work)
     return Finalist(
         name=row.name,
-        macro_f1=report.history[report.best_epoch - 1]["macro_f1"],  # of the epoch whose weights were kept
+        score=report.history[report.best_epoch - 1]["score"],  # of the epoch whose weights were kept
         p95_ms=row.p95_ms,
         size_bytes=row.size_bytes,
         seconds=round(time.monotonic() - started, 3),
@@ -102,10 +102,10 @@ def trial_phase(phases: Sequence[Phase], epochs: int) -> Phase:
 
 
 def best(finalists: Sequence[Finalist], tolerance: float) -> Finalist:
-    """The fastest of those whose macro-F1 is at most `tolerance` below the best one's."""
+    """The fastest of those whose score is at most `tolerance` below the best one's."""
     return min(_good(finalists, tolerance), key=lambda each: (each.p95_ms, each.size_bytes, each.name))
 
 
 def _good(finalists: Sequence[Finalist], tolerance: float) -> list[Finalist]:
-    top = max(each.macro_f1 for each in finalists)
-    return [each for each in finalists if each.macro_f1 >= top - tolerance]
+    top = max(each.score for each in finalists)
+    return [each for each in finalists if each.score >= top - tolerance]

@@ -13,7 +13,7 @@ from squeeze.distillation.config import DistilSection, StudentPlan, StudentSecti
 from squeeze.progress import Progress
 from squeeze.schema import Frozen
 from squeeze.stage import Check, Stage, Work
-from squeeze.task import TaskSection
+from squeeze.tasks import AnyTaskSection
 
 __all__ = [
     "CARVED_SCORES",
@@ -140,7 +140,7 @@ class SearchConfig(Frozen):
     """All that the search depends on."""
 
     seed: int
-    task: TaskSection
+    task: AnyTaskSection
     student: StudentSection
     distil: DistilSection
     search: SearchSection
@@ -171,7 +171,7 @@ class Finalist(Frozen):
     """One candidate that was distilled for a short time."""
 
     name: str
-    macro_f1: float
+    score: float
     p95_ms: float
     size_bytes: int
     seconds: float

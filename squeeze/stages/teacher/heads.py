@@ -9,7 +9,7 @@ from squeeze.models.model_folder import read_config
 from squeeze.models.outline import outline
 from squeeze.models.support import refuse_config
 from squeeze.stages.teacher.stage import Member, TeacherSection
-from squeeze.task import TaskSection
+from squeeze.tasks import TaskSection
 
 __all__ = ["check"]
 

@@ -64,5 +64,5 @@ def refuse_order(
     some = type(encoded).of([encoded[row].tolist() for row in range(min(count, len(encoded)))])
     answers = logits(Logits(model), some, pad_id(tokenizer.spec), len(task.labels))
     place = {label: index for index, label in enumerate(task.labels)}
-    truth = np.array([place[label] for label in (rows.labels or ())[: len(some)]], dtype=np.int64)
+    truth = np.array([place[str(label)] for label in (rows.labels or ())[: len(some)]], dtype=np.int64)
     check_order(head, answers, truth, task.labels, member.map_to(task))

@@ -13,10 +13,8 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
 from squeeze.artifact import Artifact, write_json
-from squeeze.core.metrics import quality
 from squeeze.data.dataset import Dataset, load
 from squeeze.data.table import Table
 from squeeze.distillation.config import PREDICTIONS
@@ -31,7 +29,7 @@ from squeeze.models.teacher import average, load_classifier, save_classifier
 from squeeze.models.tokens import Encodings, TeacherTokenizer
 from squeeze.stage import Work
 from squeeze.stages.teacher.stage import FineTune, Member, TeacherConfig, TeacherResult
-from squeeze.task import TaskSection
+from squeeze.tasks import State, Task, TaskSection, qualities, task_of
 from squeeze.training.loop import Job, train
 from squeeze.training.rows import rows_read
 
@@ -81,7 +79,10 @@ def run(config: TeacherConfig, inputs: Mapping[str, Artifact], work: Work) -> Te
     members = config.teacher.members
     taught = [_member(ground, index, member) for index, member in enumerate(members)]
     weights = [member.weight for member in members]
-    averaged = {split: average([one.said[split] for one in taught], weights) for split in taught[0].said}
+    task = task_of(config.task)
+    averaged = {
+        split: average([one.said[split] for one in taught], weights, task.answers) for split in taught[0].said
+    }
     save_file(averaged, work.out / PREDICTIONS)
     first = taught[0].encoder.shape
     return TeacherResult(
@@ -92,7 +93,7 @@ def run(config: TeacherConfig, inputs: Mapping[str, Artifact], work: Work) -> Te
         parameters=sum(parameters(one.encoder) for one in taught),
         embedding_parameters=sum(embedding_parameters(one.encoder) for one in taught),
         size_bytes=sum(p.stat().st_size for p in (work.out / "members").rglob("*.safetensors")),
-        quality={name: quality(rows, ground.data.splits[name].labels) for name, rows in averaged.items()},
+        quality=qualities(task, averaged, ground.data),
         seconds=time.monotonic() - started,
         warnings=tuple(line for one in taught for line in one.warnings),
     )
@@ -206,22 +207,23 @@ def _hold(
 
 
 class _Supervised(nn.Module):
-    """Cross entropy on the labels."""
+    """The task's loss on the labels."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, task: Task, state: State) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.task, self.state = model, task, state
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Mean loss of one batch."""
         out: Any = self.model(input_ids=batch["ids"], attention_mask=batch["mask"])
-        return F.cross_entropy(out.logits.float(), batch["labels"])
+        return self.task.loss(out.logits.float(), batch["labels"], self.state)
 
 
 def _finetune(
     ground: Ground, name: str, model: Any, schedule: FineTune, encoded: Mapping[str, Encodings], pad: int
 ) -> None:
-    """Train in place; the epoch with the best validation macro-F1 is kept."""
+    """Train in place; the epoch with the best primary score on validation is kept."""
+    task = task_of(ground.config.task)
     labels = {split: ground.data.splits[split].labels for split in ("train", "validation")}
 
     def collate(rows: NDArray[np.int64]) -> dict[str, Tensor]:
@@ -231,10 +233,17 @@ def _finetune(
     def evaluate() -> dict[str, float]:
         model.eval()
         found = logits(Logits(model), encoded["validation"], pad, len(ground.config.task.labels))
-        measured = quality(found, labels["validation"])
-        return {"score": measured.macro_f1, "macro_f1": measured.macro_f1, "accuracy": measured.accuracy}
+        measured = task.scores(found, labels["validation"])
+        return {"score": measured.score, **measured.scores}
 
-    job = Job(name, _Supervised(model), encoded["train"].lengths, collate, evaluate, ground.config.seed)
+    job = Job(
+        name,
+        _Supervised(model, task, ground.data.state),
+        encoded["train"].lengths,
+        collate,
+        evaluate,
+        ground.config.seed,
+    )
     read = np.append(encoded["train"].values, pad)
     with rows_read(model, model.get_input_embeddings(), read):
         train(job, schedule, ground.work.scratch, ground.work.progress)

@@ -13,7 +13,7 @@ from squeeze.data.config import DataSection
 from squeeze.progress import Progress
 from squeeze.schema import Frozen
 from squeeze.stage import Check, Stage, Work
-from squeeze.task import TaskSection
+from squeeze.tasks import AnyTaskSection, TaskSection
 from squeeze.training.config import Schedule
 
 __all__ = [
@@ -79,7 +79,7 @@ class TeacherConfig(Frozen):
     """All that the teacher stage depends on."""
 
     seed: int
-    task: TaskSection
+    task: AnyTaskSection
     teacher: TeacherSection
 
 
@@ -109,7 +109,7 @@ def run(config: TeacherConfig, inputs: Mapping[str, Artifact], work: Work) -> Te
 class HeadsConfig(Frozen):
     """What can be known of the teachers' labels before anything is loaded."""
 
-    task: TaskSection
+    task: AnyTaskSection
     teacher: TeacherSection
 
 
@@ -124,7 +124,7 @@ class PreflightConfig(Frozen):
     """What the check before a run looks at."""
 
     seed: int
-    task: TaskSection
+    task: AnyTaskSection
     data: DataSection
     teacher: TeacherSection
 

@@ -1,0 +1,85 @@
+"""What the outputs of a model stand for: one entry in ``TASKS`` and one folder a task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, Union
+
+from pydantic import Discriminator, Tag
+
+from squeeze.core.metrics import Metric, Quality
+from squeeze.data.dataset import Dataset
+from squeeze.tasks.base import AnswerKind, Labels, Outputs, Prediction, State, Task, TaskSection
+from squeeze.tasks.multi_label.task import MultiLabel
+from squeeze.tasks.regression.task import Regression
+from squeeze.tasks.text_classification.task import SingleLabel
+
+__all__ = [
+    "DEFAULT",
+    "METRICS",
+    "TASKS",
+    "AnswerKind",
+    "AnyTaskSection",
+    "Labels",
+    "Outputs",
+    "Prediction",
+    "State",
+    "Task",
+    "TaskSection",
+    "qualities",
+    "task_of",
+]
+
+DEFAULT = "single_label_classification"
+TASKS: Mapping[str, type[Task]] = {
+    DEFAULT: SingleLabel,
+    "multi_label_classification": MultiLabel,
+    "regression": Regression,
+}
+"""By `[task] problem_type`."""
+METRICS: Mapping[str, Metric] = {
+    key: metric for task in TASKS.values() for key, metric in task.metrics.items()
+}
+"""Every score of every task, in the order in which reports show them."""
+
+
+def task_of(section: TaskSection) -> Task:
+    """The task of a `[task]` section."""
+    return TASKS[section.problem_type](section)
+
+
+def qualities(
+    task: Task,
+    outputs: Mapping[str, Outputs],
+    data: Dataset,
+    teacher: Mapping[str, Outputs] | None = None,
+) -> dict[str, Quality]:
+    """Quality of one model by split; what is fitted is fitted on validation.
+
+    Args:
+        task: what the outputs stand for.
+        outputs: (N, K) by split, validation among them.
+        data: the labels.
+        teacher: outputs of the teacher by split.
+    """
+    state = task.fit(outputs["validation"], data.splits["validation"].labels, data.state)
+    return {
+        name: task.scores(rows, data.splits[name].labels, None if teacher is None else teacher[name], state)
+        for name, rows in outputs.items()
+    }
+
+
+def _problem_type(section: Any) -> str:
+    """Which section is meant; it may be left out for one label a text."""
+    found = section.get("problem_type", DEFAULT) if isinstance(section, dict) else section.problem_type
+    return str(found)
+
+
+if TYPE_CHECKING:
+    AnyTaskSection: TypeAlias = TaskSection
+else:
+    AnyTaskSection = Annotated[
+        Union[tuple(Annotated[task.Section, Tag(name)] for name, task in TASKS.items())],  # noqa: UP007
+        Discriminator(_problem_type),
+    ]
+"""The `[task]` section of whichever task it names."""

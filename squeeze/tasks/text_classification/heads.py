@@ -1,0 +1,18 @@
+"""Single-label text classification in torch."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["loss"]
+
+
+def loss(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy, mean over the rows that have a label.
+
+    Args:
+        outputs: (B, K) logits.
+        labels: (B,) class numbers; -1 for a row without a label.
+    """
+    return functional.cross_entropy(outputs, labels, ignore_index=-1)
