@@ -77,8 +77,9 @@ class DataSection(Frozen):
     """text without labels: the teacher labels it for distillation"""
     text: str = "text"
     """name of the text column; of nested values the path, as in `body.text`"""
-    label: str = "label"
-    """name of the label column; likewise"""
+    label: str | None = None
+    """name of the label column; likewise. By default `label`, or `labels` where a text may have several; the
+    columns of a regression are called as `[task] labels`"""
     duplicates: Literal["refuse", "drop"] = "refuse"
     """training texts that also stand in validation or a test: `drop` removes them from training"""
     near_duplicates: Literal["drop", "refuse", "keep"] = "drop"

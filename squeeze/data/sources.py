@@ -21,7 +21,7 @@ from squeeze.data.cells import Cells, tabulate
 from squeeze.data.config import RANDOM, DataSection, Source
 from squeeze.data.files import READERS, ending_of, reader_of
 from squeeze.data.opening import home, open_file
-from squeeze.data.table import Columns, Table
+from squeeze.data.table import ONE_LABEL, Columns, LabelCells, Table
 from squeeze.data.wording import combine, nearest
 from squeeze.errors import DataError
 
@@ -71,7 +71,7 @@ def named_sources(section: DataSection) -> Iterator[tuple[str, Source]]:
         yield UNLABELLED, as_source(source)
 
 
-def read(source: Source | str, slot: str, section: DataSection) -> Table:
+def read(source: Source | str, slot: str, section: DataSection, labels: LabelCells = ONE_LABEL) -> Table:
     """All rows of one source.
 
     Args:
@@ -79,16 +79,23 @@ def read(source: Source | str, slot: str, section: DataSection) -> Table:
         slot: ``train``, ``validation``, ``test``, a further test's name, or ``unlabelled``: labels
             of the last are not looked at. It also is the split that is read by default.
         section: names the columns where the source does not.
+        labels: how the task's labels stand there; by default one name a row.
 
     Raises:
         DataError: not there, not readable, not UTF-8, malformed, or without the columns; the
             message names the row.
         MissingBackend: an optional library or the hub is needed and not there.
     """
-    return _read(as_source(source), slot, section, None)
+    return _read(as_source(source), slot, section, labels, None)
 
 
-def sample(source: Source | str, slot: str, section: DataSection, rows: int = SAMPLE) -> Table | None:
+def sample(
+    source: Source | str,
+    slot: str,
+    section: DataSection,
+    rows: int = SAMPLE,
+    labels: LabelCells = ONE_LABEL,
+) -> Table | None:
     """The first rows of one source, in bounded time and memory.
 
     Text files are read up to 16 MiB; Parquet files are checked by their footer and read by row groups.
@@ -98,6 +105,7 @@ def sample(source: Source | str, slot: str, section: DataSection, rows: int = SA
         slot: as in `read`.
         section: as in `read`.
         rows: how many rows at most.
+        labels: as in `read`.
 
     Returns:
         The rows, or None for a hub set: its library takes seconds to load, and the hub needs a network.
@@ -107,11 +115,11 @@ def sample(source: Source | str, slot: str, section: DataSection, rows: int = SA
         MissingBackend: an optional library is needed and not there.
     """
     spec = as_source(source)
-    return None if spec.name.startswith(hub.PREFIX) else _read(spec, slot, section, rows)
+    return None if spec.name.startswith(hub.PREFIX) else _read(spec, slot, section, labels, rows)
 
 
-def _read(spec: Source, slot: str, section: DataSection, rows: int | None) -> Table:
-    columns = _columns(spec, slot, section)
+def _read(spec: Source, slot: str, section: DataSection, labels: LabelCells, rows: int | None) -> Table:
+    columns = _columns(spec, slot, section, labels)
     return tabulate(cells_of(spec, slot, columns, rows), columns)
 
 
@@ -141,13 +149,21 @@ def cells_of(spec: Source, slot: str, columns: Columns | None, rows: int | None)
     return reader(path, columns, rows)
 
 
-def _columns(spec: Source, slot: str, section: DataSection) -> Columns:
+def _columns(spec: Source, slot: str, section: DataSection, labels: LabelCells) -> Columns:
     # The columns of a built-in set are known: the section's names are those of the user's own files.
     ours = spec.name.startswith(_BUILTIN)
     text = spec.text or ("text" if ours else section.text)
-    label = spec.label or ("label" if ours else section.label)
+    label = spec.label or ("label" if ours else section.label) or labels.default
     by = section.split.by if section.split and slot == "train" else RANDOM
-    return Columns(text, None if slot == UNLABELLED else label, None if by == RANDOM else by)
+    group = None if by == RANDOM else by
+    if slot == UNLABELLED:
+        return Columns(text, None, group)
+    if isinstance(label, str) and isinstance(labels.default, tuple) and len(labels.default) > 1:
+        raise DataError(
+            f"{spec.name}: label names one column, {label!r}, and the task has {len(labels.default)} targets",
+            hint="leave `label` out: the columns are called as [task] labels",
+        )
+    return Columns(text, label, group, labels.kind, labels.separator)
 
 
 def unknown_kind(name: str) -> DataError:

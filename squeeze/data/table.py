@@ -4,15 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from squeeze.data.wording import listing, nearest, shown
 from squeeze.errors import DataError
 
-__all__ = ["Column", "Columns", "Label", "Table", "as_label", "as_text", "require_columns"]
+__all__ = [
+    "ONE_LABEL",
+    "Column",
+    "Columns",
+    "Label",
+    "LabelCells",
+    "Table",
+    "as_label",
+    "as_text",
+    "require_columns",
+]
 
 Label: TypeAlias = str | tuple[str, ...]
 """What a row is labelled with: one name, several of them, or several numbers as they are written."""
+
+
+class LabelCells(NamedTuple):
+    """How a task's labels stand in a source; see `Columns`."""
+
+    default: str | tuple[str, ...] = "label"
+    """the column, or several with a number each, where the profile names none"""
+    kind: Literal["name", "list", "numbers"] = "name"
+    separator: str = "|"
+
+
+ONE_LABEL = LabelCells()
 
 
 @dataclass(frozen=True)

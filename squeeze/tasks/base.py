@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from squeeze.core.metrics import Metric, Quality
-from squeeze.data.table import Label, Table
+from squeeze.data.table import Label, LabelCells, Table
 from squeeze.schema import Frozen
 
 if TYPE_CHECKING:
@@ -86,13 +86,9 @@ class Task(ABC):
 
     section: TaskSection
 
-    def label_columns(self, named: str | None) -> tuple[str, ...]:
-        """The columns that hold the labels.
-
-        Args:
-            named: `label` of the profile, if it is given.
-        """
-        return (named or "label",)
+    def cells(self) -> LabelCells:
+        """How the labels stand in a source."""
+        return LabelCells()
 
     def hint(self) -> str:
         """What the labels are held against."""

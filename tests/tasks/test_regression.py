@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import pearsonr, spearmanr
 
-from squeeze.data.table import Table
+from squeeze.data.table import LabelCells, Table
 from squeeze.tasks.regression.heads import loss
 from tests.labelled import task
 
@@ -34,9 +34,7 @@ def test_values_are_standardised_and_answers_are_in_the_units_of_the_data():
 
 
 def test_columns_are_called_as_the_targets():
-    assert TASK.label_columns(None) == ("valence", "arousal")
-    assert ONE.label_columns("stars") == ("stars",)
-    assert ONE.label_columns(None) == ("score",)
+    assert TASK.cells() == LabelCells(("valence", "arousal"), "numbers")
 
 
 def test_cells_that_are_no_number_are_named_by_row():
@@ -49,13 +47,13 @@ def test_cells_that_are_no_number_are_named_by_row():
 
 
 def test_what_cannot_be_learned_is_refused():
-    assert ONE.train_problems("train", ["1"] * 3) == ["train: 3 rows, at least 10 are needed"]
-    assert ONE.train_problems("train", ["1"] * 10) == ["train: all rows have the same score"]
-    assert ONE.train_problems("train", ["1"] * 9 + ["2"]) == []
-    assert ONE.looks(["1"] * 9 + ["2"], partial=False) == [
+    assert ONE.train_problems("train", [("1",)] * 3) == ["train: 3 rows, at least 10 are needed"]
+    assert ONE.train_problems("train", [("1",)] * 10) == ["train: all rows have the same score"]
+    assert ONE.train_problems("train", [("1",)] * 9 + [("2",)]) == []
+    assert ONE.looks([("1",)] * 9 + [("2",)], partial=False) == [
         "score has two values: looks like single_label_classification"
     ]
-    assert ONE.looks([str(i) for i in range(10)], partial=False) == []
+    assert ONE.looks([(str(i),) for i in range(10)], partial=False) == []
 
 
 def test_scores_are_those_of_scipy():

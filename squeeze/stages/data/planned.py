@@ -9,6 +9,7 @@ from squeeze.data.config import DataSection, Source
 from squeeze.data.opening import home
 from squeeze.data.sources import SAMPLE, UNLABELLED, Table, as_source, named_sources, sample
 from squeeze.data.splitting import DATE, dates
+from squeeze.data.table import LabelCells
 from squeeze.data.wording import combine
 from squeeze.errors import DataError
 from squeeze.stages.data.stage import DataConfig
@@ -33,7 +34,7 @@ def check(config: DataConfig) -> tuple[str, ...]:
     """
     section, task = config.data, task_of(config.task)
     _refuse_same_file(section)
-    seen = _look(section)
+    seen = _look(section, task.cells())
     near = "refuse" if section.near_duplicates == "refuse" else "keep"  # the run finds them all
     findings = inspect(seen.tables, task, section.duplicates_in_use(), near, seen.partial)
     if seen.unreadable or findings.problems:
@@ -59,12 +60,12 @@ class _Seen:
     unreadable: list[DataError] = field(default_factory=list)
 
 
-def _look(section: DataSection) -> _Seen:
+def _look(section: DataSection, labels: LabelCells) -> _Seen:
     seen, sources = _Seen(), list(named_sources(section))
     rows = SAMPLE if len(sources) <= FEW else max(LEAST, FEW * SAMPLE // len(sources))
     for slot, source in sources:
         try:
-            table = sample(source, slot, section, rows)
+            table = sample(source, slot, section, rows, labels)
             if table is not None and slot == "train" and section.split and section.split.by == DATE:
                 dates(table)  # refuses what is none
         except DataError as error:

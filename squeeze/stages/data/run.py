@@ -20,7 +20,7 @@ from squeeze.errors import DataError, ProfileError
 from squeeze.progress import Progress
 from squeeze.stage import Work
 from squeeze.stages.data.stage import DataConfig, DataResult, SplitCount
-from squeeze.tasks import State, task_of
+from squeeze.tasks import State, Task, task_of
 
 __all__ = ["run"]
 
@@ -35,7 +35,7 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], work: Work) -> DataR
     """
     section, task = config.data, task_of(config.task)
     _require_split_names(section)
-    tables, extra, unreadable = _read_all(section, work.progress)
+    tables, extra, unreadable = _read_all(section, task, work.progress)
     tables, split_warnings = _split(config, tables, unreadable)
     findings = inspect(tables, task, section.duplicates_in_use(), section.near_duplicates)
     if unreadable or findings.problems:
@@ -94,7 +94,7 @@ def _require_split_names(section: DataSection) -> None:
 
 
 def _read_all(
-    section: DataSection, progress: Progress
+    section: DataSection, task: Task, progress: Progress
 ) -> tuple[dict[str, Table], list[Table], list[DataError]]:
     """(labelled tables by split, unlabelled tables, what could not be read)."""
     tables: dict[str, Table] = {}
@@ -104,7 +104,7 @@ def _read_all(
     with progress.task("read text", total=len(sources)) as advance:
         for slot, source in sources:
             try:
-                table = read(source, slot, section)
+                table = read(source, slot, section, task.cells())
             except DataError as error:
                 problems.append(error)
             else:

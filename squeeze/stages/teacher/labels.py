@@ -17,6 +17,7 @@ from squeeze.models.inference import logits
 from squeeze.models.label_order import check_order
 from squeeze.models.tokens import TeacherTokenizer, pad_id
 from squeeze.stages.teacher.stage import Member, PreflightConfig
+from squeeze.tasks import task_of
 
 __all__ = ["labelled_rows", "refuse_order"]
 
@@ -34,7 +35,8 @@ def labelled_rows(config: PreflightConfig) -> Table:
     """
     section, known = config.data, frozenset(config.task.labels)
     slot = "train" if section.validation is None else "validation"
-    table = read(as_source(section.validation or section.train), slot, section)
+    cells = task_of(config.task).cells()
+    table = read(as_source(section.validation or section.train), slot, section, cells)
     labels = table.labels or ()
     good = [i for i, label in enumerate(labels) if label in known and not unusable(table.texts[i])]
     drawn = np.random.default_rng(config.seed).permutation(len(good))[:MOST]

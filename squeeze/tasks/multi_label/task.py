@@ -12,7 +12,7 @@ from pydantic import Field
 
 from squeeze.core.metrics import Metric, Quality
 from squeeze.data.looks import alike
-from squeeze.data.table import Label, Table
+from squeeze.data.table import Label, LabelCells, Table
 from squeeze.data.wording import SHOWN, listing, nearest, rows_text, shown
 from squeeze.tasks.base import AnswerKind, Labels, Outputs, Prediction, State, Task, TaskSection
 from squeeze.tasks.multi_label import metrics
@@ -68,21 +68,16 @@ class MultiLabel(Task):
 
     section: MultiLabelSection
 
-    def label_columns(self, named: str | None) -> tuple[str, ...]:
-        """The one column of the labels."""
-        return (named or "labels",)
-
-    def names(self, label: Label) -> tuple[str, ...]:
-        """The labels of one row: a list, or one text that is taken apart."""
-        parts = label.split(self.section.separator) if isinstance(label, str) else label
-        return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    def cells(self) -> LabelCells:
+        """A list of names, or names in one text."""
+        return LabelCells("labels", "list", self.section.separator)
 
     def label_problems(self, name: str, table: Table) -> list[str]:
         """Labels that the task does not have."""
         unknown: dict[str, list[int]] = {}
         known = set(self.section.labels)
         for row, label in zip(table.rows, table.labels or (), strict=True):
-            for part in self.names(label):
+            for part in _names(label):
                 if part not in known:
                     unknown.setdefault(part, []).append(row)
         lines = [
@@ -115,7 +110,7 @@ class MultiLabel(Task):
 
     def looks(self, labels: Sequence[Label], *, partial: bool) -> list[str]:
         """Rows without a label, rare labels, one label a row, and names that look alike."""
-        sizes = Counter(len(self.names(label)) for label in labels)
+        sizes = Counter(len(_names(label)) for label in labels)
         lines = []
         if sizes[0]:
             lines.append(f"{sizes[0]:,} of {len(labels):,} rows have no label and teach that none applies")
@@ -128,13 +123,13 @@ class MultiLabel(Task):
 
     def counts(self, labels: Sequence[Label]) -> dict[str, int]:
         """Rows by label; a row counts for each of its labels."""
-        counts = Counter(part for label in labels for part in self.names(label))
+        counts = Counter(part for label in labels for part in _names(label))
         return {label: counts[label] for label in self.section.labels}
 
     def strata(self, labels: Sequence[Label]) -> list[str]:
         """The rarest label of each row, so that rare ones reach every part."""
         counts = self.counts(labels)
-        return [min(self.names(label), key=lambda part: counts.get(part, 0), default="") for label in labels]
+        return [min(_names(label), key=lambda part: counts.get(part, 0), default="") for label in labels]
 
     def state(self, train: Sequence[Label]) -> State:
         """Weights of the labels where they are asked for."""
@@ -148,7 +143,7 @@ class MultiLabel(Task):
         place = {label: number for number, label in enumerate(self.section.labels)}
         rows = np.zeros((len(labels), len(place)), dtype=np.float32)
         for row, label in enumerate(labels):
-            rows[row, [place[part] for part in self.names(label)]] = 1
+            rows[row, [place[part] for part in _names(label)]] = 1
         return rows
 
     def fit(self, outputs: Outputs, labels: Labels, state: State) -> State:
@@ -201,3 +196,8 @@ class MultiLabel(Task):
         assert isinstance(threshold, float)
         # Compared as logits: a probability near 1 has no digits left.
         return np.asarray(outputs >= np.float32(metrics.logit(threshold)))
+
+
+def _names(label: Label) -> tuple[str, ...]:
+    """The labels of one row, each once."""
+    return tuple(dict.fromkeys(name for name in label if name))

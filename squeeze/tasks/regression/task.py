@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from squeeze.core.metrics import Metric, Quality
-from squeeze.data.table import Label, Table
+from squeeze.data.table import Label, LabelCells, Table
 from squeeze.data.wording import rows_text, shown
 from squeeze.tasks.base import AnswerKind, Labels, Outputs, Prediction, State, Task, TaskSection
 from squeeze.tasks.regression import metrics
@@ -57,16 +57,16 @@ class Regression(Task):
     }
     primary: ClassVar[str] = "pearson"
 
-    def label_columns(self, named: str | None) -> tuple[str, ...]:
+    def cells(self) -> LabelCells:
         """One column for each target, called as it is."""
-        return (named,) if named and len(self.section.labels) == 1 else self.section.labels
+        return LabelCells(self.section.labels, "numbers")
 
     def label_problems(self, name: str, table: Table) -> list[str]:
         """Cells that are no finite number."""
         wrong: dict[str, list[int]] = {}
         example: dict[str, str] = {}
         for row, label in zip(table.rows, table.labels or (), strict=True):
-            for target, cell in zip(self.section.labels, _cells(label), strict=True):
+            for target, cell in zip(self.section.labels, label, strict=True):
                 if _number(cell) is None:
                     wrong.setdefault(target, []).append(row)
                     example.setdefault(target, cell)
@@ -79,7 +79,7 @@ class Regression(Task):
         """Too few rows, or a target that never varies."""
         if len(labels) < LEAST:
             return [f"{name}: {len(labels)} rows, at least {LEAST} are needed"]
-        columns = zip(*(_cells(label) for label in labels), strict=True)
+        columns = zip(*labels, strict=True)
         constant = [t for t, cells in zip(self.section.labels, columns, strict=True) if len(set(cells)) == 1]
         return [f"{name}: all rows have the same {', '.join(constant)}"] if constant else []
 
@@ -87,7 +87,7 @@ class Regression(Task):
         """Targets with two values, which look like classes."""
         if len(labels) < LEAST or partial:
             return []
-        columns = zip(*(_cells(label) for label in labels), strict=True)
+        columns = zip(*labels, strict=True)
         few = [t for t, cells in zip(self.section.labels, columns, strict=True) if len(set(cells)) == 2]
         return [f"{', '.join(few)} has two values: looks like single_label_classification"] if few else []
 
@@ -139,10 +139,6 @@ class Regression(Task):
         return loss(outputs, labels)
 
 
-def _cells(label: Label) -> tuple[str, ...]:
-    return (label,) if isinstance(label, str) else label
-
-
 def _number(cell: str) -> float | None:
     try:
         value = float(cell)
@@ -153,4 +149,4 @@ def _number(cell: str) -> float | None:
 
 def _values(labels: Sequence[Label]) -> NDArray[np.float64]:
     """(N, K) numbers of checked cells."""
-    return np.array([[float(cell) for cell in _cells(label)] for label in labels], dtype=np.float64)
+    return np.array([[float(cell) for cell in label] for label in labels], dtype=np.float64)
