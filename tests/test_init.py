@@ -11,7 +11,7 @@ from squeeze.cli import main
 from squeeze.data.sample import Sample, sample
 from squeeze.errors import DataError, ProfileError, UsageError
 from squeeze.init import Wanted, write
-from squeeze.init.columns import choose
+from squeeze.init.columns import MULTI_LABEL, REGRESSION, choose
 from squeeze.init.recipe import GOAL, LONG, STEPS, StudentShape, shape
 from squeeze.init.recipe import choose as choose_recipe
 from squeeze.init.speed import Machine, Recipe, Texts, Widths, measure, seconds
@@ -53,9 +53,11 @@ def profile_of(wanted, output):
     return tomllib.loads(output.read_text(encoding="utf-8"))
 
 
-def picked(columns, text=None, label=None):
-    chosen = choose(Sample("set.csv", columns), text, label)
-    return chosen.text, chosen.label
+def picked(columns, text=None, *labels):
+    found = choose(Sample("set.csv", columns), text, labels)
+    assert (found.problem_type, found.separator) == ("single_label_classification", "")
+    (label,) = found.labels
+    return found.text, label
 
 
 # columns
@@ -101,7 +103,7 @@ def test_named_columns_win_over_what_is_found():
 
 def test_other_columns_of_text_are_named():
     notes = [f"seen by {i} of us" for i in range(60)]
-    assert choose(Sample("s", {"text": PROSE, "label": NAMES, "note": notes}), None, None).unused == ("note",)
+    assert choose(Sample("s", {"text": PROSE, "label": NAMES, "note": notes}), None).unused == ("note",)
 
 
 def test_a_named_column_may_hold_many_labels():
@@ -132,10 +134,8 @@ FRACTIONS = [i / 7 for i in range(60)]
         ({"title": PROSE, "body": BACK, "label": NAMES}, "'title' and 'body' hold text: which one is the"),
         ({"text": PROSE, "kind": NAMES, "channel": NAMES}, "'kind', 'channel' may all be the label"),
         ({"text": PROSE, "topic": NAMES, "intent": NAMES}, "'topic', 'intent' may all be the label"),
-        ({"text": PROSE, "label": LISTS}, "values are lists, which looks like multi-label"),
-        ({"text": PROSE, "labels": ["a", "b", "a|b"] * 20}, "joined by '|', which looks like multi-label"),
-        ({"text": PROSE, "score": FRACTIONS}, "column 'score' hold numbers with fractions: regression"),
-        ({"text": PROSE, "label": list(map(str, FRACTIONS))}, "regression is not supported yet"),
+        ({"text": PROSE, "a": FRACTIONS, "b": FRACTIONS}, "columns 'a', 'b' hold numbers with fractions"),
+        ({"text": PROSE, "label": [{"name": "a"}] * 60}, "its values are objects"),
         ({"tokens": LISTS, "tags": LISTS}, "look like token classification"),
         ({"text": PROSE, "id": [str(i) for i in range(60)]}, "no column looks like labels"),
         ({"n": list(range(60)), "label": NAMES}, "no column looks like text; it has: 'n', 'label'"),
@@ -148,6 +148,28 @@ def test_what_no_classifier_can_learn_is_refused_in_one_line(columns, message):
     assert message in caught.value.message
     assert "\n" not in caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("columns", "labels", "expected"),
+    [
+        ({"label": LISTS}, (), (("label",), MULTI_LABEL, "")),
+        ({"emotions": LISTS}, (), (("emotions",), MULTI_LABEL, "")),
+        ({"labels": ["a", "b", "a|b"] * 20}, (), (("labels",), MULTI_LABEL, "|")),
+        ({"labels": ["a", "b", "a;b"] * 20}, ("labels",), (("labels",), MULTI_LABEL, ";")),
+        ({"score": FRACTIONS}, (), (("score",), REGRESSION, "")),
+        ({"label": list(map(str, FRACTIONS))}, (), (("label",), REGRESSION, "")),
+        ({"x": FRACTIONS, "y": list(range(60))}, ("y", "x"), (("y", "x"), REGRESSION, "")),
+    ],
+)
+def test_the_task_is_found_by_the_values_of_the_label(columns, labels, expected):
+    found = choose(Sample("set.csv", {"text": PROSE, **columns}), None, labels)
+    assert (found.labels, found.problem_type, found.separator) == expected
+
+
+def test_of_several_label_columns_each_is_a_number():
+    with pytest.raises(DataError, match="column 'label': of several label columns each holds a number"):
+        choose(Sample("set.csv", {"text": PROSE, "x": FRACTIONS, "label": NAMES}), None, ("x", "label"))
 
 
 def test_names_with_signs_inside_are_single_labels():

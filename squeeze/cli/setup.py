@@ -35,7 +35,8 @@ def init(
         str | None, typer.Option(metavar="NAME", help="Column of the text; found by default.")
     ] = None,
     label_column: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Column of the label; found by default.")
+        str | None,
+        typer.Option(metavar="NAME", help="Column of the label, or A,B of numbers."),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Profile to write.")] = Path(
         "profile.toml"
@@ -57,7 +58,7 @@ def init(
         test=test,
         labels=names,
         text=text_column,
-        label=label_column,
+        label_columns=tuple(label_column.split(",")) if label_column else (),
     )
     _say(write(wanted, output, runs=RUNS, force=force), output)
 

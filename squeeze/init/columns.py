@@ -10,14 +10,16 @@ from typing import Any, Literal
 from squeeze.data.labels import number_kind
 from squeeze.data.looks import joined_by, reads_like_text
 from squeeze.data.sample import Sample
-from squeeze.data.table import as_label
+from squeeze.data.table import LabelCells, as_label
 from squeeze.data.wording import listing, nearest
 from squeeze.errors import DataError
+from squeeze.tasks import DEFAULT
 
-__all__ = ["Columns", "choose"]
+__all__ = ["MULTI_LABEL", "REGRESSION", "Columns", "choose"]
 
 TEXT = "text"
 LABEL = "label"
+MULTI_LABEL, REGRESSION = "multi_label_classification", "regression"
 TEXT_NAMES = {
     "text", "sentence", "content", "tweet", "question", "body", "review", "message", "utterance", "query",
     "comment", "title", "headline", "description", "document", "doc", "post", "input", "prompt", "abstract",
@@ -48,13 +50,26 @@ class Columns:
 
     Attributes:
         text: name of the column of the text.
-        label: name of the column of the label.
+        labels: names of the columns of the label; several hold a number each.
+        problem_type: what the label's values are, as `[task]` says it.
+        separator: between the labels of one text, where several stand in one.
         unused: other columns that hold text.
     """
 
     text: str
-    label: str
+    labels: tuple[str, ...]
+    problem_type: str = DEFAULT
+    separator: str = ""
     unused: tuple[str, ...] = ()
+
+    @property
+    def cells(self) -> LabelCells:
+        """How the labels are read."""
+        if self.problem_type == REGRESSION:
+            return LabelCells(self.labels, "numbers")
+        return LabelCells(
+            self.labels[0], "list" if self.problem_type == MULTI_LABEL else "name", self.separator or "|"
+        )
 
 
 @dataclass(frozen=True)
@@ -89,18 +104,19 @@ class _Look:
         return self.kind in {"text", "whole"} and 2 <= self.different <= limit and self.words <= LONGEST_LABEL
 
 
-def choose(sample: Sample, text: str | None, label: str | None) -> Columns:
-    """The columns of the text and of the label.
+def choose(sample: Sample, text: str | None, labels: Sequence[str] = ()) -> Columns:
+    """The columns of the text and of the label, and the task that their values look like.
 
     Args:
         sample: rows of the training source.
         text: the column that the user names; None: it is guessed.
-        label: likewise.
+        labels: the columns that the user names; none: one is guessed.
 
     Raises:
         DataError: a column that is not there, several that may be meant, or data of another task.
     """
-    for option, name in (("--text-column", text), ("--label-column", label)):
+    named = [("--text-column", text), *(("--label-column", label) for label in labels)]
+    for option, name in named:
         if name is not None and name not in sample.columns:
             there = f"it has: {listing(map(repr, sample.columns))}"
             raise DataError(
@@ -108,11 +124,11 @@ def choose(sample: Sample, text: str | None, label: str | None) -> Columns:
             )
     looks = [_look(name, values) for name, values in sample.columns.items()]
     _refuse_tags(sample, looks, text)
-    chosen = text or _text(sample.place, [look for look in looks if look.name != label])
+    chosen = text or _text(sample.place, [look for look in looks if look.name not in labels])
     others = [look for look in looks if look.name != chosen]
-    named = label or _label(sample, others)
-    _refuse_other_tasks(sample, named)
-    return Columns(chosen, named, tuple(look.name for look in others if look.prose and look.name != named))
+    columns = tuple(labels) or (_label(sample, others),)
+    unused = tuple(look.name for look in others if look.prose and look.name not in columns)
+    return Columns(chosen, columns, *_task(sample, columns), unused)
 
 
 def _look(name: str, values: Sequence[Any]) -> _Look:
@@ -220,8 +236,17 @@ def _label(sample: Sample, looks: Sequence[_Look]) -> str:
             hint="name it with --label-column NAME",
         )
     numbers = [look.name for look in looks if look.kind == "fraction"]
+    if len(numbers) == 1:
+        return numbers[0]
     if numbers:
-        raise _regression(sample.place, numbers)
+        raise DataError(
+            f"{sample.place}: columns {listing(map(repr, numbers))} hold numbers with fractions: any may be"
+            " a target",
+            hint=f"name those that are with --label-column {','.join(numbers)}",
+        )
+    lists = [look.name for look in looks if look.kind == "list"]
+    if len(lists) == 1:
+        return lists[0]
     raise DataError(
         f"{sample.place}: no column looks like labels (2 to {MOST_LABELS} different short values);"
         f" it has: {listing(map(repr, sample.columns))}",
@@ -229,39 +254,38 @@ def _label(sample: Sample, looks: Sequence[_Look]) -> str:
     )
 
 
-def _regression(place: str, names: Sequence[str]) -> DataError:
-    return DataError(
-        f"{place}: {'column' if len(names) == 1 else 'columns'} {listing(map(repr, names))} hold numbers with"
-        " fractions: regression is not supported yet",
-        hint="squeeze trains classifiers: one text and one label a row",
-    )
+def _task(sample: Sample, labels: Sequence[str]) -> tuple[str, str]:
+    """The problem type that the values of the label columns look like, and what separates labels in one text.
 
-
-def _refuse_other_tasks(sample: Sample, label: str) -> None:
-    """Refuse a label column whose values are no single labels."""
-    values = [value for value in sample.columns[label] if value is not None and value != ""]
-    look = _look(label, values)
-    place = f"{sample.place}, column {label!r}"
-    if look.kind in {"list", "object"}:
-        raise DataError(
-            f"{place}: its values are {look.kind}s, which looks like multi-label classification,"
-            " not supported yet",
-            hint="squeeze trains classifiers: one label a row",
-        )
-    if look.kind == "fraction":
-        raise _regression(sample.place, [label])
-    sign = _joined({str(value) for value in values})
+    Raises:
+        DataError: they are no labels and no numbers.
+    """
+    values = {name: [value for value in sample.columns[name] if value not in (None, "")] for name in labels}
+    looks = [_look(name, column) for name, column in values.items()]
+    if len(looks) > 1 or looks[0].kind == "fraction":
+        for look in looks:
+            if look.kind not in {"whole", "fraction"}:
+                raise DataError(
+                    f"{sample.place}, column {look.name!r}: of several label columns each holds a number,"
+                    " this one does not",
+                    hint="one column holds the label, or a list of labels",
+                )
+        return REGRESSION, ""
+    (look,) = looks
+    place = f"{sample.place}, column {look.name!r}"
+    if look.kind == "object":
+        raise DataError(f"{place}: its values are objects", hint="name a value inside: --label-column a.b")
+    if look.kind == "list":
+        return MULTI_LABEL, ""
+    sign = _joined({str(value) for value in values[look.name]})
     if sign:
-        raise DataError(
-            f"{place}: its values are labels joined by {sign!r}, which looks like multi-label classification,"
-            " not supported yet",
-            hint="squeeze trains classifiers: one label a row",
-        )
+        return MULTI_LABEL, sign
     if look.different > (look.filled // 2 if look.prose else max(MOST_LABELS, look.filled // 2)):
         raise DataError(
             f"{place}: {look.different} different values in {look.filled} rows: is this the label column?",
             hint="labels stand in many rows each; name another column with --label-column NAME",
         )
+    return DEFAULT, ""
 
 
 def _joined(labels: Set[str]) -> str:

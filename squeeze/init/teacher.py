@@ -12,10 +12,11 @@ from squeeze.models.head_labels import match, read_head
 from squeeze.models.model_folder import read_config
 from squeeze.models.outline import dimensions
 from squeeze.models.support import refuse_config
+from squeeze.tasks import DEFAULT
 
 __all__ = ["HeadFacts", "TeacherFacts", "read_teacher"]
 
-CLASSIFIER, SINGLE = "ForSequenceClassification", "single_label_classification"
+CLASSIFIER = "ForSequenceClassification"
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,13 @@ class TeacherFacts:
     head: HeadFacts = HeadFacts()
 
 
-def read_teacher(name: str, labels: Sequence[str]) -> TeacherFacts:
+def read_teacher(name: str, labels: Sequence[str], problem_type: str = DEFAULT) -> TeacherFacts:
     """Read a teacher's config.json.
 
     Args:
         name: as a profile names it; relative paths count from the current directory.
         labels: names of the task's labels.
+        problem_type: of the task.
 
     Raises:
         ProfileError: no such model, or one whose config.json says that it cannot be a teacher.
@@ -78,18 +80,20 @@ def read_teacher(name: str, labels: Sequence[str]) -> TeacherFacts:
         ffn=sizes["ffn"],
         vocabulary=sizes["vocabulary"],
         width=sizes["width"],
-        head=_head(config, str(folder), labels),
+        head=_head(config, str(folder), labels, problem_type),
     )
 
 
-def _head(config: Mapping[str, Any], place: str, labels: Sequence[str]) -> HeadFacts:
+def _head(config: Mapping[str, Any], place: str, labels: Sequence[str], problem_type: str) -> HeadFacts:
     """Whether the head is one for these labels, and their order."""
     names = config.get("architectures")
     if not isinstance(names, list) or not any(str(each).endswith(CLASSIFIER) for each in names):
         return HeadFacts()
     kind = config.get("problem_type")
-    if kind not in (None, SINGLE):
-        return HeadFacts(note=f"its head is made for {str(kind)[:40]}: fine-tuning gives it a new one")
+    if kind != problem_type and (kind is not None or problem_type != DEFAULT):
+        return HeadFacts(
+            note=f"its head is made for {str(kind or DEFAULT)[:40]}: fine-tuning gives it a new one"
+        )
     head = read_head(config, place)
     order = match(head, labels)
     if order is None:

@@ -41,7 +41,8 @@ def fill(names: Mapping[str, str], data: str, student: StudentShape, choice: Cho
     """The profile as text.
 
     Args:
-        names: `file`, `name`, `labels`, `text`, `label` and `teacher`; all but `file` as TOML.
+        names: `file`, `name`, `task`, `labels`, `text`, `label`, `teacher` and `score`; all but `file` and
+            `score` as TOML.
         data: lines that name the sources.
         student: its shape.
         choice: how long it is trained.
@@ -126,13 +127,12 @@ name = {name}          # also the folder below runs/
 seed = 0               # start of every random choice; the same seed gives the same weights
 
 [task]
-labels = [{labels}]    # as they stand in the data; their order is the order of the outputs
+{task}labels = [{labels}]    # as they stand in the data; their order is the order of the outputs
 max_length = 128       # tokens; longer texts are cut, longer limits cost time
 
 [data]                 # .csv .tsv .json .jsonl .parquet, builtin:NAME or hf:OWNER/SET; paths from this file
 {data}text = {text}          # column of the text
-label = {label}        # column of the label
-duplicates = "drop"    # training texts that also stand in validation or test; "refuse" stops instead
+{label}duplicates = "drop"    # training texts that also stand in validation or test; "refuse" stops instead
 {limit}# unlabelled = ["more.csv"]   # text without labels: the teacher labels it; more is better
 # more_tests = {{ "other-domain" = "other.csv" }}
 
@@ -176,7 +176,7 @@ min_runs = 200         # timed calls at least
 min_seconds = 3.0      # seconds of timed calls at least
 
 [budget]               # what the last form must keep; `squeeze run` ends with 1 when it does not
-retention = 0.95       # share of the teacher's macro-F1 on the test split
+retention = 0.95       # share of the teacher's {score} on the test split
 # p95_ms = 5.0         # 95th percentile of latency, milliseconds
 # size_mb = 5.0        # model and tokenizer, units of 1,000,000 bytes
 """

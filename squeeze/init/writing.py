@@ -18,7 +18,7 @@ from squeeze.data.opening import home
 from squeeze.data.sample import sample
 from squeeze.data.table import Table
 from squeeze.errors import DataError, UsageError
-from squeeze.init.columns import Columns, choose
+from squeeze.init.columns import REGRESSION, Columns, choose
 from squeeze.init.recipe import Choice, StudentShape, shape
 from squeeze.init.recipe import choose as choose_recipe
 from squeeze.init.speed import Machine, Texts, measure
@@ -27,6 +27,7 @@ from squeeze.init.template import duration, fill, quote
 from squeeze.profile import parse
 from squeeze.runtime import usable_cores
 from squeeze.schema import is_text
+from squeeze.tasks import DEFAULT, METRICS, TASKS
 
 __all__ = ["Wanted", "Written", "write"]
 
@@ -54,7 +55,7 @@ class Wanted:
         test: likewise.
         labels: label names in the order of the model's outputs; None: those of the training text.
         text: column of the text; None: it is found by name and content.
-        label: column of the label; likewise.
+        label_columns: columns of the label; one is found likewise.
     """
 
     teacher: str
@@ -63,7 +64,7 @@ class Wanted:
     test: str | None = None
     labels: tuple[str, ...] | None = None
     text: str | None = None
-    label: str | None = None
+    label_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,9 @@ def write(
     """
     _refuse_output(output, force=force)
     columns, section = _columns(wanted)
-    tables = _tables(section)
-    labels = wanted.labels or _labels(tables["train"])
-    teacher = read_teacher(_expanded(wanted.teacher), labels)
+    tables = _tables(section, columns)
+    labels = wanted.labels or _labels(tables["train"], columns)
+    teacher = read_teacher(_expanded(wanted.teacher), labels, columns.problem_type)
     if teacher.head.finished and wanted.labels is None:
         labels = teacher.head.order
     student = shape(teacher)
@@ -146,27 +147,30 @@ def _columns(wanted: Wanted) -> tuple[Columns, DataSection]:
             hint=f"give --{missing} FILE, or neither: --train is then split in three",
         )
     if wanted.train.startswith("builtin:"):  # its columns are known
-        columns = Columns(wanted.text or "text", wanted.label or "label")
+        columns = Columns(wanted.text or "text", wanted.label_columns or ("label",))
     else:
-        columns = choose(sample(wanted.train), wanted.text, wanted.label)
-    slots = {"train": wanted.train, "text": columns.text, "label": columns.label}
+        columns = choose(sample(wanted.train), wanted.text, wanted.label_columns)
+    slots = {"train": wanted.train, "text": columns.text}
     slots["validation"], slots["test"] = wanted.validation or wanted.train, wanted.test or wanted.train
     return columns, DataSection.parse(slots)
 
 
-def _tables(section: DataSection) -> Mapping[str, Table]:
+def _tables(section: DataSection, columns: Columns) -> Mapping[str, Table]:
     """All splits; those that share a file with `train` are part of it."""
     slots = {"train": section.train, "validation": section.validation, "test": section.test}
     named = str(section.train).startswith(NAMED)
     return {
-        slot: sources.read(source, slot, section)
+        slot: sources.read(source, slot, section, columns.cells)
         for slot, source in slots.items()
         if source is not None and (slot == "train" or named or source != section.train)
     }
 
 
-def _labels(table: Table) -> tuple[str, ...]:
-    labels = label_names_sorted(str(name) for name in table.labels or () if name)
+def _labels(table: Table, columns: Columns) -> tuple[str, ...]:
+    if columns.problem_type == REGRESSION:
+        return columns.labels
+    cells = [(label,) if isinstance(label, str) else label for label in table.labels or ()]
+    labels = label_names_sorted({name for cell in cells for name in cell if name})
     if len(labels) < 2:
         raise DataError(
             f"{table.place}: one label only ({', '.join(labels)}), a classifier needs two",
@@ -202,8 +206,10 @@ def _notes(
     wanted: Wanted, columns: Columns, labels: Sequence[str], teacher: TeacherFacts, choice: Choice
 ) -> Iterator[str]:
     """What was assumed."""
-    if wanted.text is None or wanted.label is None:
-        yield f"text column {columns.text!r}, label column {columns.label!r}"
+    if wanted.text is None or not wanted.label_columns:
+        yield f"text column {columns.text!r}, label column {', '.join(map(repr, columns.labels))}"
+    if columns.problem_type != DEFAULT:
+        yield f"the labels look like {columns.problem_type}"
     if columns.unused:
         yield f"not used: {', '.join(map(repr, columns.unused))}"
     if wanted.labels is None:
@@ -243,7 +249,9 @@ def _render(
         "name": quote(re.sub(r"[^A-Za-z0-9_.-]+", "-", output.stem).strip("-._")[:64] or "run"),
         "labels": ", ".join(map(quote, labels)),
         "text": quote(columns.text),
-        "label": quote(columns.label),
+        "task": _task(columns),
+        "label": _label(columns),
+        "score": METRICS[TASKS[columns.problem_type].primary].title,
         "teacher": quote(_model(wanted.teacher, output)),
     }
     text = fill(names, "".join(_sources(wanted, output)), student, choice)
@@ -252,6 +260,23 @@ def _render(
             "a name is not UTF-8 text, which a profile has to be", hint="rename the file or the column"
         )
     return text
+
+
+def _task(columns: Columns) -> str:
+    """Lines of `[task]` that only some tasks have."""
+    if columns.problem_type == DEFAULT:
+        return ""
+    lines = [f"problem_type = {quote(columns.problem_type)}"]
+    if columns.separator:
+        lines.append(f"separator = {quote(columns.separator)}        # between the labels of one text")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _label(columns: Columns) -> str:
+    """The line of `[data]` that names the column of the label; numbers are named by `[task] labels`."""
+    if columns.problem_type == REGRESSION:
+        return ""
+    return f"label = {quote(columns.labels[0])}        # column of the label\n"
 
 
 def _sources(wanted: Wanted, output: Path) -> Iterator[str]:
