@@ -157,6 +157,10 @@ def _fractions(place: Place) -> list[str]:
     return ["--train", place.csv("emotions.csv", place.rows("emobank"))]
 
 
+def _targets(place: Place) -> list[str]:
+    return [*_fractions(place), "--label-column", "valence,arousal"]
+
+
 @dataclass(frozen=True)
 class Case:
     """One kind of file.
@@ -182,8 +186,9 @@ CASES: Mapping[str, Case] = {
     "semicolons": Case(_semicolons, "looks separated by ';'"),
     "tokens and tags": Case(_tokens, "token classification"),
     "pairs of texts": Case(_pairs, "text pairs"),
-    "several labels a text": Case(_several_labels, "multi-label"),
-    "numbers with fractions": Case(_fractions, "regression"),
+    "several labels a text": Case(_several_labels),
+    "named columns of numbers": Case(_targets),
+    "numbers with fractions": Case(_fractions, "any may be a target"),
 }
 
 
