@@ -146,7 +146,7 @@ def subject(recipe: Recipe, which: str, seed: int, teacher: Path, out: Path, fol
         start=start.resolve(),
         transformers=_without_dropout(start / "transformers", folder / "student"),
         texts=_texts(teacher, splits, folder / "texts.json"),
-        test=(splits["test"].texts, splits["test"].labels),
+        test=(tuple(splits["test"].texts), splits["test"].labels),
         rows=len(splits["train"]),
         recipe=recipe,
     )

@@ -1,9 +1,9 @@
-"""Read and write the dataset artefact: one JSONL file a split.
+"""Read and write the dataset artefact: one Arrow file a split, which later stages map instead of reading it.
 
-``<split>.jsonl`` holds ``{"text": str, "label": int}`` a line for train, validation, test and every
-further test, or a list of numbers in place of the int; ``unlabelled.jsonl`` holds ``{"text": str}`` and may
-be empty; ``state.json`` holds what the labels of the training split fix, where that is anything. Classes
-count from 0 in the order of the task's labels.
+``<split>.arrow`` has the columns ``text`` and ``label``, a whole number or a list of K numbers, for train,
+validation, test and further tests; ``unlabelled.arrow`` has ``text`` and may be empty; ``state.json`` holds
+what the labels of the training split fix, where that is anything. Classes count from 0 in the order of the
+task's labels.
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from squeeze.errors import Corrupt
+from squeeze.data.texts import Texts
+from squeeze.errors import Corrupt, reason
+from squeeze.runtime import need
 
 __all__ = ["Dataset", "Split", "load", "write_split", "write_state", "write_unlabelled"]
 
 ORDER = ("train", "validation", "test")
-UNLABELLED = "unlabelled.jsonl"
+UNLABELLED = "unlabelled"
 STATE = "state.json"
+ROWS = 1 << 16
+"""Rows of a piece of a file."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Split:
         labels: (N,) int64, 0..K-1, or (N, K) float32.
     """
 
-    texts: tuple[str, ...]
+    texts: Sequence[str]
     labels: Any
 
     def __len__(self) -> int:
@@ -54,7 +58,7 @@ class Dataset:
     """
 
     splits: Mapping[str, Split]
-    unlabelled: tuple[str, ...]
+    unlabelled: Sequence[str]
     state: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -64,18 +68,22 @@ def load(folder: Path) -> Dataset:
     Raises:
         Corrupt: a file is missing or is not what this module writes.
     """
-    further = sorted(p.stem for p in folder.glob("*.jsonl") if p.name != UNLABELLED and p.stem not in ORDER)
-    splits = {name: _load_split(folder / f"{name}.jsonl") for name in (*ORDER, *further)}
-    unlabelled = tuple(row["text"] for row in _rows(folder / UNLABELLED, {"text": str}))
-    return Dataset(splits, unlabelled, _load_state(folder / STATE))
+    names = sorted(path.stem for path in folder.glob("*.arrow"))
+    further = [name for name in names if name not in {*ORDER, UNLABELLED}]
+    splits = {name: _load_split(folder / f"{name}.arrow") for name in (*ORDER, *further)}
+    unlabelled = _map(folder / f"{UNLABELLED}.arrow", ["text"]).column("text")
+    return Dataset(splits, Texts(unlabelled), _load_state(folder / STATE))
 
 
 def write_split(folder: Path, name: str, texts: Sequence[str], labels: Sequence[Any] | NDArray[Any]) -> None:
     """Write one labelled split; labels are (N,) whole numbers or (N, K) numbers."""
-    rows = (
-        {"text": text, "label": label} for text, label in zip(texts, np.asarray(labels).tolist(), strict=True)
-    )
-    _write(folder / f"{name}.jsonl", rows)
+    arrow, array = need("pyarrow", extra="train"), np.asarray(labels)
+    if array.ndim > 1:
+        values = arrow.array(array.astype(np.float32).ravel())
+        label = arrow.FixedSizeListArray.from_arrays(values, array.shape[1])
+    else:
+        label = arrow.array(array.astype(np.int64))
+    _write(folder / f"{name}.arrow", texts, label=label)
 
 
 def write_state(folder: Path, state: Mapping[str, Any]) -> None:
@@ -86,46 +94,48 @@ def write_state(folder: Path, state: Mapping[str, Any]) -> None:
 
 def write_unlabelled(folder: Path, texts: Iterable[str]) -> None:
     """Write the text without labels."""
-    _write(folder / UNLABELLED, ({"text": text} for text in texts))
+    _write(folder / f"{UNLABELLED}.arrow", texts)
 
 
 def _load_split(path: Path) -> Split:
-    rows = _rows(path, {"text": str, "label": (int, list)})
-    labels = [row["label"] for row in rows]
-    try:
-        array = np.array(labels, dtype=np.float32 if labels and isinstance(labels[0], list) else np.int64)
-    except (TypeError, ValueError) as error:  # of different lengths or kinds
-        raise _broken(path, error) from error
-    return Split(tuple(row["text"] for row in rows), array)
+    table = _map(path, ["text", "label"])
+    label = table.column("label")
+    if label.type == "int64":
+        return Split(Texts(table.column("text")), np.array(label.to_numpy()))
+    size = getattr(label.type, "list_size", 0)
+    if not size or label.type.value_type != "float32":
+        raise _broken(path, f"its labels are {label.type}")
+    values = label.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return Split(Texts(table.column("text")), np.array(values).reshape(-1, size))
 
 
 def _load_state(path: Path) -> dict[str, Any]:
     try:
         state = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     except (OSError, ValueError) as error:
-        raise _broken(path, error) from error
+        raise _broken(path, reason(error)) from error
     return dict(state)
 
 
-def _broken(path: Path, error: Exception) -> Corrupt:
-    return Corrupt(f"{path}: not a part of a dataset ({error})", hint="run again with --fresh")
+def _broken(path: Path, why: str) -> Corrupt:
+    return Corrupt(f"{path}: not a part of a dataset ({why})", hint="run again with --fresh")
 
 
-def _rows(path: Path, kinds: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _map(path: Path, names: list[str]) -> Any:
+    """The table of a file, mapped."""
+    arrow = need("pyarrow", extra="train")
     try:
-        # Bytes are split at line feeds only; text may hold other characters that end lines.
-        return [_row(line, kinds) for line in path.read_bytes().split(b"\n") if line]
+        table = arrow.ipc.open_file(arrow.memory_map(str(path))).read_all()
+        table.validate()
     except (OSError, ValueError) as error:
-        raise _broken(path, error) from error
+        raise _broken(path, reason(error)) from error
+    if table.schema.names != names or table.schema.field("text").type != arrow.large_string():
+        raise _broken(path, f"its columns are not {' and '.join(names)}")
+    return table
 
 
-def _row(line: bytes, kinds: Mapping[str, Any]) -> dict[str, Any]:
-    row = json.loads(line)
-    if not isinstance(row, dict) or any(not isinstance(row.get(key), kind) for key, kind in kinds.items()):
-        raise ValueError(f"a row without {' and '.join(kinds)}")
-    return row
-
-
-def _write(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as handle:
-        handle.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+def _write(path: Path, texts: Iterable[str], **columns: Any) -> None:
+    arrow = need("pyarrow", extra="train")
+    table = arrow.table({"text": arrow.array(texts, arrow.large_string()), **columns})
+    with arrow.OSFile(str(path), "wb") as sink, arrow.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=ROWS)

@@ -16,6 +16,7 @@ from squeeze.core.metrics import Quality
 from squeeze.data import dataset
 from squeeze.data.dataset import Dataset, Split
 from squeeze.data.teacher_cache import Spent
+from squeeze.data.texts import joined
 from squeeze.distillation import pool as pools
 from squeeze.distillation.config import (
     PREDICTIONS,
@@ -114,6 +115,7 @@ def gather(
     inputs: Mapping[str, Artifact],
     student: Path | None = None,
     rows: int | None = None,
+    scratch: Path | None = None,
 ) -> Material:
     """Load data and teachers, and read the text.
 
@@ -123,6 +125,7 @@ def gather(
         student: folder of a student that is to be trained further, which reads text as it did before;
             None: one is made as `[student]` says.
         rows: training texts to learn from, drawn at random; None: all. The vocabulary counts them all.
+        scratch: folder in which the text in numbers lies; None: it lies in memory.
 
     Raises:
         ProfileError: a key asks for what the teacher or the text does not have.
@@ -137,7 +140,7 @@ def gather(
         refuse_phases(config.distil.phases, storage.load_shape(student), shapes)
     first = teachers["task"][0]
     pool = _pool(config, data if rows is None else fewer(data, rows, config.seed), first)
-    return Material(config, data, teachers, pool, _reading(config, data, pool, first, student))
+    return Material(config, data, teachers, pool, _reading(config, data, pool, first, student, scratch))
 
 
 def fewer(data: Dataset, rows: int, seed: int) -> Dataset:
@@ -166,9 +169,14 @@ def _pool(config: DistilConfig, data: Dataset, first: Teacher) -> Pool:
 
 
 def _reading(
-    config: DistilConfig, data: Dataset, pool: Pool, first: Teacher, student: Path | None
+    config: DistilConfig,
+    data: Dataset,
+    pool: Pool,
+    first: Teacher,
+    student: Path | None,
+    scratch: Path | None,
 ) -> Reading:
-    texts, whole = (*data.splits["train"].texts, *data.unlabelled), first.encoder.shape
+    texts, whole = joined(data.splits["train"].texts, data.unlabelled), first.encoder.shape
     if student is None:
         words = choose_vocabulary(first.spec, texts, config.student.vocabulary, whole.vocabulary)
         longest = reach(config, whole)
@@ -177,7 +185,7 @@ def _reading(
         words = vocabulary_of(tokens.read_spec(student), shape.vocabulary, first.spec, texts)
         longest = min(config.task.max_length, shape.positions, whole.positions)
     tokenizer = tokens.make_tokenizer(words.spec, longest)
-    encoded = tokens.encode(tokenizer, pool.texts)
+    encoded = tokens.encode(tokenizer, pool.texts, scratch)
     return Reading(words, tokenizer, encoded, encoded.renumber(words.kept))
 
 

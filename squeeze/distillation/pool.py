@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from squeeze.data.augment import augment
 from squeeze.data.dataset import Dataset
+from squeeze.data.texts import joined
 from squeeze.distillation.config import AugmentSection, PoolReport
 from squeeze.models import tokens
 
@@ -28,7 +30,7 @@ class Pool:
         report: how many came from where.
     """
 
-    texts: tuple[str, ...]
+    texts: Sequence[str]
     labels: NDArray[np.int64]
     report: PoolReport
 
@@ -60,7 +62,7 @@ def build(
     train = data.splits["train"]
     # A copy keeps no label: a changed word may change the answer, and the teacher is asked anyway.
     copies = augment(train.texts, tokens.make_tokenizer(spec, max_length), table, settings, seed)
-    texts = (*train.texts, *data.unlabelled, *copies.texts)
+    texts = joined(train.texts, data.unlabelled, copies.texts)
     labels = np.full(len(texts), UNLABELLED, dtype=np.int64)
     labels[: len(train.texts)] = train.labels
     report = PoolReport(

@@ -56,12 +56,12 @@ class Teacher:
             shape.labels, shape.hidden, tuple(layer.heads for layer in shape.layers), shape.head_size
         )
 
-    def encode(self, texts: Sequence[str], max_length: int) -> Encodings:
-        """Its own token numbers, cut at `max_length` or where its positions end."""
+    def encode(self, texts: Sequence[str], max_length: int, folder: Path | None = None) -> Encodings:
+        """Its own token numbers, cut at `max_length` or where its positions end; they lie in the folder."""
         reach = min(max_length, self.encoder.shape.positions)
         if self.tokenizer is not None:
-            return self.tokenizer.encode(texts, reach)
-        return tokens.encode(tokens.make_tokenizer(self.spec, reach), texts)
+            return self.tokenizer.encode(texts, reach, folder)
+        return tokens.encode(tokens.make_tokenizer(self.spec, reach), texts, folder)
 
     def release(self) -> None:
         """Let go of the weights."""
@@ -131,7 +131,7 @@ class Signals:
         spent: list[Spent] = []
         inside = [feature for feature in features if feature != LOGITS]
         asked = self.teachers if LOGITS in features else ()
-        own = [teacher.encode(self.texts, self.max_length) for teacher in asked]
+        own = [teacher.encode(self.texts, self.max_length, self.work.scratch) for teacher in asked]
         first = self.teachers[0]
         if inside:
             self._inside = self._cache(first, self.aligned)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ __all__ = [
     "write_transformers",
 ]
 
+AT_ONCE = 4096  # texts
+MANY = 1 << 20  # numbers that are looked up at once
 LONG = 1 << 20  # tokens, where the longest input is not known yet
 
 
@@ -42,12 +45,14 @@ class Encodings:
     """Token numbers of N texts, one after the other.
 
     Attributes:
-        values: all token numbers, int32.
+        values: all token numbers, int32; mapped where they lie in a folder.
         offsets: (N + 1,) where each text begins.
+        folder: where files of them are made; None: they lie in memory.
     """
 
     values: NDArray[np.int32]
     offsets: NDArray[np.int64]
+    folder: Path | None = None
 
     def __len__(self) -> int:
         """Number of texts."""
@@ -65,31 +70,57 @@ class Encodings:
     @property
     def digest(self) -> str:
         """Sha256 of the numbers and where each text begins."""
-        found = hashlib.sha256(self.values.tobytes())
-        found.update(self.offsets.tobytes())
+        found = hashlib.sha256(self.values.data)
+        found.update(self.offsets.data)
         return found.hexdigest()
 
     def renumber(self, table: Sequence[int] | NDArray[Any]) -> Encodings:
         """The same texts with every number looked up in a table (a student's piece to the teacher's)."""
-        return Encodings(np.asarray(table, dtype=np.int32)[self.values], self.offsets)
+        numbers = np.asarray(table, dtype=np.int32)
+        values = _stored((numbers[part] for part in self._parts()), self.folder)
+        return Encodings(values, self.offsets, self.folder)
+
+    def _parts(self) -> Iterator[NDArray[np.int32]]:
+        """All numbers, as many at a time as may lie in memory."""
+        for start in range(0, len(self.values), MANY):
+            yield self.values[start : start + MANY]
 
     def pieces(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """The different numbers of some texts, in order."""
-        chosen = np.zeros(len(self), dtype=np.bool_)
-        chosen[rows] = True
-        return np.unique(self.values[np.repeat(chosen, self.lengths)]).astype(np.int64)
+        found: set[int] = set()
+        for start in range(0, len(rows), AT_ONCE):
+            part = [self[int(row)] for row in rows[start : start + AT_ONCE]]
+            found.update(np.unique(np.concatenate(part)).tolist())
+        return np.array(sorted(found), dtype=np.int64)
 
     def same(self, other: Encodings) -> NDArray[np.bool_]:
         """(N,) which of N texts have the same numbers in both."""
         return np.array([np.array_equal(self[row], other[row]) for row in range(len(self))], dtype=np.bool_)
 
     @staticmethod
-    def of(rows: Sequence[Sequence[int]]) -> Encodings:
-        """From one list of numbers a text."""
-        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-        np.cumsum([len(row) for row in rows], out=offsets[1:])
-        values = np.fromiter((n for row in rows for n in row), dtype=np.int32, count=int(offsets[-1]))
-        return Encodings(values, offsets)
+    def of(rows: Iterable[Sequence[int]], folder: Path | None = None) -> Encodings:
+        """From one list of numbers a text; with a folder they lie in a file of it, which is mapped."""
+        offsets = [0]
+
+        def arrays() -> Iterator[NDArray[np.int32]]:
+            for row in rows:
+                offsets.append(offsets[-1] + len(row))
+                yield np.array(row, dtype=np.int32)
+
+        values = _stored(arrays(), folder)
+        return Encodings(values, np.array(offsets, dtype=np.int64), folder)
+
+
+def _stored(parts: Iterable[NDArray[np.int32]], folder: Path | None) -> NDArray[np.int32]:
+    """The parts in a row, in memory or mapped from a file without a name, which ends with its last reader."""
+    if folder is None:
+        return np.concatenate([np.empty(0, dtype=np.int32), *parts])
+    with TemporaryFile(dir=folder) as file:
+        for part in parts:
+            file.write(part.data)
+        file.flush()
+        count = file.tell() // 4
+        return np.memmap(file, np.int32, "r", shape=count) if count else np.empty(0, dtype=np.int32)
 
 
 @dataclass(frozen=True)
@@ -106,15 +137,13 @@ class TeacherTokenizer:
     auto: Any
     spec: dict[str, Any]
 
-    def encode(self, texts: Sequence[str], max_length: int) -> Encodings:
+    def encode(self, texts: Sequence[str], max_length: int, folder: Path | None = None) -> Encodings:
         """AutoTokenizer's token numbers, special tokens included, cut at the teacher's own side."""
-        rows: list[list[int]] = []
-        for part in parts(texts):
-            found = self.auto(
-                list(part), truncation=True, max_length=max_length, return_attention_mask=False, verbose=False
-            )
-            rows += found["input_ids"]
-        return Encodings.of(rows)
+        settings = {"truncation": True, "max_length": max_length}
+        found = (
+            self.auto(part, **settings, return_attention_mask=False, verbose=False) for part in parts(texts)
+        )
+        return Encodings.of((row for part in found for row in part["input_ids"]), folder)
 
     def piece(self, number: int) -> str:
         """The piece of a number."""
@@ -260,9 +289,10 @@ def make_tokenizer(spec: dict[str, Any], max_length: int) -> Tokenizer:
     return tokenizer
 
 
-def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Encodings:
-    """Token numbers with special tokens."""
-    return Encodings.of([each.ids for part in parts(texts) for each in tokenizer.encode_batch_fast(part)])
+def encode(tokenizer: Tokenizer, texts: Sequence[str], folder: Path | None = None) -> Encodings:
+    """Token numbers with special tokens; with a folder they lie in a file of it, which is mapped."""
+    rows = (row.ids for part in parts(texts) for row in tokenizer.encode_batch_fast(part))
+    return Encodings.of(rows, folder)
 
 
 def pad_id(spec: dict[str, Any]) -> int:

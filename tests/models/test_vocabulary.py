@@ -614,7 +614,7 @@ def test_choose_keeps_special_tokens_and_the_asked_number(spec):
 def test_count_neither_pads_nor_truncates_nor_frames():
     spec = framed(processors.BertProcessing(("</s>", 2), ("<s>", 1)))
     tokenizer = load(spec)
-    counts = count(tokenizer, iter(["water " * 100, ""]))
+    counts = count(tokenizer, ["water " * 100, ""])
     assert counts.sum() == counts.max() * len(encode(load(SPECS[wordpiece]), "water").ids)
     assert counts.max() == 100
     assert counts[1] == counts[2] == counts[3] == 0

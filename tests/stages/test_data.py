@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +62,7 @@ def test_writes_every_split_with_labels_in_the_order_of_the_task(tmp_path: Path)
     assert dataset.splits["train"].labels.tolist() == [0, 1, 2] * 10
     assert dataset.unlabelled == ()
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(
-        f"{name}.jsonl" for name in ("train", "validation", "test", "out-of_event2", "unlabelled")
+        f"{name}.arrow" for name in ("train", "validation", "test", "out-of_event2", "unlabelled")
     )
 
 
@@ -106,7 +105,8 @@ def test_limit_draws_the_same_rows_in_their_order(tmp_path: Path) -> None:
     def drawn(seed: int) -> dict[str, tuple[str, ...]]:
         run(tmp_path, data, seed)
         dataset = load(tmp_path / "out")
-        return {"pool": dataset.unlabelled, **{name: split.texts for name, split in dataset.splits.items()}}
+        splits = {name: tuple(split.texts) for name, split in dataset.splits.items()}
+        return {"pool": tuple(dataset.unlabelled), **splits}
 
     one, again, other = drawn(1), drawn(1), drawn(2)
     assert one == again != other
@@ -163,8 +163,7 @@ def test_demo_corpus(tmp_path: Path) -> None:
         "train": 1690, "validation": 260, "test": 390
     }  # fmt: skip
     assert result.warnings == ()
-    first = json.loads((tmp_path / "out" / "train.jsonl").read_text(encoding="utf-8").partition("\n")[0])
-    assert first["label"] == LABELS.index("other")
+    assert load(tmp_path / "out").splits["train"].labels[0] == LABELS.index("other")
 
 
 def test_near_duplicates_are_dropped_and_counted(tmp_path: Path) -> None:
@@ -198,7 +197,7 @@ def test_one_file_is_split_and_named_as_the_source_of_all_parts(tmp_path: Path) 
     dataset = load(tmp_path / "out")
     assert sum(len(dataset.splits[name]) for name in ("train", "validation", "test")) == 90
     assert sorted(p.name for p in tmp_path.iterdir()) == ["all.csv", "cache", "out", "scratch"]
-    again = load(tmp_path / "out").splits["test"].texts
+    again = tuple(load(tmp_path / "out").splits["test"].texts)
     run(tmp_path, data, seed=4)
     assert load(tmp_path / "out").splits["test"].texts != again
 

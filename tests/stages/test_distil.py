@@ -174,7 +174,7 @@ def test_the_same_weights_under_another_config_are_another_teacher(tmp_path):
 
 def test_teachers_are_let_go_when_nobody_will_ask_them_again(bert, tmp_path):
     settings, work = config(phases=[{**KD, "epochs": 0}]), tiny.work(tmp_path)
-    found = material.gather(settings, bert)
+    found = material.gather(settings, bert, scratch=work.scratch)
     reading, teacher = found.reading, found.first.encoder
     student = start.start(settings, teacher, found.pool, reading.aligned, reading.words, work.scratch)
     for again in (True, False):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ def choose(
     return frozenset(task | always | set(general[:frequent]))
 
 
-def count(tokenizer: Tokenizer, texts: Iterable[str]) -> NDArray[np.int64]:
+def count(tokenizer: Tokenizer, texts: Sequence[str]) -> NDArray[np.int64]:
     """How often each id occurs, special tokens around the text and padding left out, nothing truncated.
 
     Returns:
@@ -45,7 +45,7 @@ def count(tokenizer: Tokenizer, texts: Iterable[str]) -> NDArray[np.int64]:
     size = max(tokenizer.get_vocab().values(), default=-1) + 1
     counts = np.zeros(size, dtype=np.int64)
     bare = plain(tokenizer)
-    for part in parts(list(texts)):
+    for part in parts(texts):
         encoded = bare.encode_batch_fast(part, add_special_tokens=False)
         ids = np.array([index for row in encoded for index in row.ids], dtype=np.int64)
         counts += np.bincount(ids, minlength=size)

@@ -143,7 +143,9 @@ def read(
         before = None if teacher is None else _of_split(stored, name, len(split), len(labels), teacher)
         said = None if before is None else before[:most_rows]
         truth = _truth(name, split, len(labels))[:most_rows]
-        made.append(SplitAnswers(name, len(split), split.texts[:most_rows], truth, said, shipped.get(name)))
+        made.append(
+            SplitAnswers(name, len(split), tuple(split.texts[:most_rows]), truth, said, shipped.get(name))
+        )
     return Answers(tuple(made), None if bundle is None else bundle[2], missing)
 
 
@@ -168,7 +170,7 @@ def _shipped(
 
 def _truth(name: str, split: Split, classes: int) -> NDArray[np.int64]:
     if split.labels.min() < 0 or split.labels.max() >= classes:
-        raise Corrupt(f"{name}.jsonl: a label outside 0..{classes - 1}", hint="run again with --fresh")
+        raise Corrupt(f"{name}.arrow: a label outside 0..{classes - 1}", hint="run again with --fresh")
     labels: NDArray[np.int64] = split.labels
     return labels
 

@@ -26,7 +26,7 @@ __all__ = ["run"]
 
 
 def run(config: DataConfig, inputs: Mapping[str, Artifact], work: Work) -> DataResult:  # noqa: ARG001
-    """Write ``<split>.jsonl`` for every split and ``unlabelled.jsonl``.
+    """Write ``<split>.arrow`` for every split and ``unlabelled.arrow``.
 
     Raises:
         ProfileError: a further test has a name that cannot be a split's.

@@ -64,7 +64,7 @@ def sources(config: DataConfig) -> dict[str, str]:
 STAGE = Stage(
     name="data",
     section="data",
-    version=5,
+    version=6,
     takes={},
     gives="dataset",
     config=DataConfig,

@@ -25,7 +25,7 @@ def run(config: DistilConfig, inputs: Mapping[str, Artifact], work: Work) -> Dis
     started = time.monotonic()
     config = _as_searched(config, inputs.get("arch"))
     torch.set_num_threads(work.threads)
-    material = gather(config, inputs)
+    material = gather(config, inputs, scratch=work.scratch)
     teacher, reading, pool = material.first, material.reading, material.pool
     student = start(config, teacher.encoder, pool, reading.aligned, reading.words, work.scratch)
     kept = variance_kept(teacher.encoder, student, reading.words)

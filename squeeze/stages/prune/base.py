@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 from squeeze.artifact import Artifact, write_json
 from squeeze.core.metrics import Quality
 from squeeze.data.dataset import Dataset
+from squeeze.data.texts import joined
 from squeeze.distillation.config import PREDICTIONS
 from squeeze.distillation.material import judge, predict
 from squeeze.distillation.teachers import load_teacher
@@ -118,7 +119,7 @@ def _fewer_pieces(
     wanted = config.prune.pieces
     if wanted is None:
         return encoder, spec
-    texts = (*data.splits["train"].texts, *data.unlabelled)
+    texts = joined(data.splits["train"].texts, data.unlabelled)
     counts = vocabulary.count(tokens.make_tokenizer(spec, max_length=1 << 20), texts)
     cut = vocabulary.fill(spec, counts, wanted)
     if len(cut.kept) >= encoder.shape.vocabulary:

@@ -32,7 +32,7 @@ def run(config: PruneConfig, inputs: Mapping[str, Artifact], work: Work) -> Prun
     started = time.monotonic()
     torch.set_num_threads(work.threads)
     base = prepare(config, inputs, dataset.load(inputs["dataset"].path), work)
-    material = gather(_as_distil(config), inputs, base.folder)
+    material = gather(_as_distil(config), inputs, base.folder, scratch=work.scratch)
     latency = predictor(config, base.encoder.shape, material, work)
     cut = start(config, base, material, inputs["teacher"], work, latency)
     student, phases, before = cut.student, config.prune.recovery, base.before

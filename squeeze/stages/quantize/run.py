@@ -51,7 +51,7 @@ def run(config: QuantizeConfig, inputs: Mapping[str, Artifact], work: Work) -> Q
     started = time.monotonic()
     torch.set_num_threads(work.threads)
     settings, folder = config.quantize, inputs["encoder"].path
-    material = material_of(config, inputs, folder)
+    material = material_of(config, inputs, folder, work.scratch)
     student, before = load_student(folder), load_file(folder / PREDICTIONS)
     made, candidates = _chosen(student, before, settings, material, work)
     model, plain = made.model, made.model.snapped()
@@ -130,7 +130,9 @@ def _make(
     return Made(found.model, settings, found.sensitivity, rounded, said, trained, cache, tuple(phases))
 
 
-def material_of(config: QuantizeConfig, inputs: Mapping[str, Artifact], folder: Path) -> Material:
+def material_of(
+    config: QuantizeConfig, inputs: Mapping[str, Artifact], folder: Path, scratch: Path | None = None
+) -> Material:
     """What the model learns from; where it learns from itself, the float model takes the teacher's place.
 
     The text stays what it is with the teacher: changed copies are drawn from its table in any case.
@@ -138,7 +140,7 @@ def material_of(config: QuantizeConfig, inputs: Mapping[str, Artifact], folder: 
     settings = config.quantize
     section = DistilSection(phases=settings.trainings, augment=settings.augment)
     as_distil = DistilConfig(seed=config.seed, task=config.task, student=StudentSection(), distil=section)
-    material = gather(as_distil, inputs, folder)
+    material = gather(as_distil, inputs, folder, scratch=scratch)
     if settings.against != "student":
         return material
     own = student_as_teacher(folder)

@@ -70,7 +70,7 @@ def _train(config: SearchConfig, row: Row, inputs: Mapping[str, Artifact], work:
         phases=(phase,), augment=AugmentSection(), importance_batches=config.distil.importance_batches
     )
     settings = DistilConfig(seed=config.seed, task=config.task, student=row.student, distil=section)
-    material = gather(settings, inputs, rows=config.search.rows)
+    material = gather(settings, inputs, rows=config.search.rows, scratch=work.scratch)
     reading = material.reading
     student = start(
         settings, material.first.encoder, material.pool, reading.aligned, reading.words, work.scratch

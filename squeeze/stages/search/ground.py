@@ -17,6 +17,7 @@ from squeeze.costs.request import CostRequest
 from squeeze.costs.table import CostTable
 from squeeze.data import dataset
 from squeeze.data.dataset import Dataset
+from squeeze.data.texts import joined
 from squeeze.distillation import pool as pools
 from squeeze.distillation import shape as shapes
 from squeeze.distillation import start
@@ -140,7 +141,7 @@ class Ground:
         return start.cut_of(config, self.teacher.shape, self.importance, self.reading(candidate).words, axes)
 
     def _read(self, config: DistilConfig) -> Reading:
-        texts = (*self.data.splits["train"].texts, *self.data.unlabelled)
+        texts = joined(self.data.splits["train"].texts, self.data.unlabelled)
         whole = self.teacher.shape
         words = start.choose_vocabulary(self.first.spec, texts, config.student.vocabulary, whole.vocabulary)
         tokenizer = tokens.make_tokenizer(words.spec, shapes.reach(config, whole))
@@ -227,4 +228,4 @@ def prepare(config: SearchConfig, inputs: Mapping[str, Artifact], work: Work) ->
     tokenizer = tokens.make_tokenizer(first.spec, min(length, first.encoder.shape.positions))
     rng = np.random.default_rng(config.seed)
     rows = np.sort(rng.permutation(len(pool.texts))[:BATCH])
-    return Ground(config, first, data, pool, tokens.encode(tokenizer, pool.texts), rows, work)
+    return Ground(config, first, data, pool, tokens.encode(tokenizer, pool.texts, work.scratch), rows, work)
