@@ -53,6 +53,14 @@ def distilled_chain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artif
 
 
 @pytest.fixture(scope="session")
+def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of profiles/smoke.toml up to the export, as its own process makes it; tests read it only."""
+    from tools import golden
+
+    return golden.made(golden.RECIPES["smoke"], tmp_path_factory.mktemp("smoke"))
+
+
+@pytest.fixture(scope="session")
 def frozen() -> set[str]:
     """Names of the modules that the garbage collector passes over."""
     return set()

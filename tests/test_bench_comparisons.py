@@ -49,7 +49,7 @@ def passed_unless_disturbed(found: Judgement) -> bool:
 def test_reference_units_and_another_machine(tmp_path, reference):
     model = tiny.classifier(tmp_path / "model.onnx", hidden=64, layers=4)
     budgets = [parse_budget("p50<=100ref")]
-    report = bench([model], BenchOptions(within=30.0, **QUICK), Silent(), budgets)
+    report = bench([model], BenchOptions(within=120.0, **QUICK), Silent(), budgets)
     assert (report.reference, report.baseline) == ("reference", None)
     assert report.comparisons == ()
     assert report.rounds is not None
@@ -60,7 +60,7 @@ def test_reference_units_and_another_machine(tmp_path, reference):
     path.write_text(report.model_dump_json())
     there = on_another_machine(path, tmp_path / "there.json")
     relative = [parse_budget("p50<=3x")]
-    again = bench([model], BenchOptions(baseline=there, within=30.0, **QUICK), Silent(), relative)
+    again = bench([model], BenchOptions(baseline=there, within=120.0, **QUICK), Silent(), relative)
     assert again.comparisons[0].through_reference
     assert again.comparisons[0].other_machine
     assert passed_unless_disturbed(judge(again, relative))
@@ -88,10 +88,11 @@ def test_a_relative_budget_ends_a_comparison(tmp_path):
     slow = tiny.classifier(tmp_path / "slow.onnx", hidden=256, layers=6)
     fast = tiny.classifier(tmp_path / "fast.onnx")
     budgets = [parse_budget(text) for text in ("p50<=0.8x", "speedup=1.1x", "load<=50x", "p95=1s")]
-    report = bench([fast], BenchOptions(baseline=slow, **QUICK), Silent(), budgets)
+    report = bench([fast], BenchOptions(baseline=slow, within=120.0, **QUICK), Silent(), budgets)
     assert report.rounds is not None
-    assert (report.rounds.count, report.rounds.ended) == (8, "decided")
-    assert len(report.measurements[1].loads_ms) == 8 + 4
+    assert report.rounds.ended == "decided"
+    assert 8 <= report.rounds.count < 16  # the least that can decide; a disturbed round may ask for more
+    assert len(report.measurements[1].loads_ms) == report.rounds.count + 4
     found = judge(report, budgets)
     assert passed_unless_disturbed(found)
     path = tmp_path / "report.json"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,3 +89,9 @@ def test_logits_are_compared_elsewhere():
     assert golden.compare(RECORD, other) == ["fp32: logits differ by 0.001"]
     other["logits"]["fp32"][0][1] = float("nan")
     assert golden.compare(RECORD, other) == ["fp32: logits differ by nan"]
+
+
+@pytest.mark.timeout(900)
+def test_the_smallest_run_computes_what_was_recorded(smoke_run: Path):
+    recorded = json.loads(golden.path_of("smoke").read_text(encoding="utf-8"))
+    assert golden.compare(recorded, golden.fingerprint(smoke_run)) == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 
 import pytest
 
@@ -36,7 +35,7 @@ def phone(tmp_path, monkeypatch):
     found = stands.Phone(tmp_path / "phone")
     program = tmp_path / "bin/adb"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} {stands.HERE / "fake_adb.py"} "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {" ".join(stands.FAKE_ADB)} "$@"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", os.pathsep.join([str(program.parent), os.environ["PATH"]]))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

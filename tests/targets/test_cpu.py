@@ -205,12 +205,12 @@ def test_a_killed_worker_is_told(tmp_path, monkeypatch):
 
 
 def test_a_worker_that_hangs_is_stopped(tmp_path, monkeypatch):
-    (tmp_path / "sitecustomize.py").write_text("import time; time.sleep(60)\n")
+    (tmp_path / "sitecustomize.py").write_text("import time; time.sleep(600)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     began = time.monotonic()
     with pytest.raises(StageFailed, match="no answer after 1 s"):
         ask(request(tmp_path / "m.onnx"), 1)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 120
 
 
 def test_an_answer_that_is_no_json(tmp_path):
@@ -233,7 +233,7 @@ def test_the_worker_ends_with_its_parent(tmp_path):
         time.sleep(1.0)
         assert alive(pid)
         process_.kill()
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while alive(pid) and time.monotonic() < end:
         time.sleep(0.1)
     assert not alive(pid)

@@ -36,7 +36,7 @@ def told(capsys, path, *more) -> tuple[int, str]:
     assert "Traceback" not in printed.err
     assert all(line.startswith(("error: ", "hint: ")) for line in printed.err.splitlines())
     assert "\x1b" not in printed.err
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 100
     return code, lines[0]
 
 
@@ -203,7 +203,7 @@ def test_a_loop_without_end_is_stopped(tmp_path, monkeypatch):
     began = time.monotonic()
     with pytest.raises(StageFailed, match="no answer after 3 s"):
         bench([hostile.endless(tmp_path / "m.onnx")], FEW, Silent())
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60  # it would never end by itself
 
 
 def test_a_hundred_thousand_operators(tmp_path):

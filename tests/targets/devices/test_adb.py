@@ -175,7 +175,7 @@ def test_android_takes_its_own_runner_first(visit, phone, tmp_path):
 def test_from_the_command_line(phone, subjects, tmp_path, monkeypatch, capsys):
     script = tmp_path / "bin/adb"
     script.parent.mkdir()
-    script.write_text(f'#!/bin/sh\nexec {phone.client[0]} {phone.client[1]} "$@"\n')
+    script.write_text(f'#!/bin/sh\nexec {" ".join(phone.client)} "$@"\n')
     script.chmod(0o755)
     monkeypatch.setenv("PATH", str(script.parent), prepend=os.pathsep)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
