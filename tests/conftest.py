@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from typer.main import get_command
 
 from squeeze.artifact import Artifact
@@ -17,6 +18,9 @@ from squeeze.cli import edge
 from squeeze.cli.app import app
 
 pytest_plugins = ["pytester"]  # for tests/test_pytest_plugin.py
+# How long an example takes depends on what else runs.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 GOLDEN = Path(__file__).parent / "golden"
 
 
