@@ -34,7 +34,7 @@ from squeeze.stages import distil
 __all__ = ["main"]
 
 SET = "sst2"
-SIGNALS = "squeeze.distillation.material.Signals"
+SIGNALS = "squeeze.distillation.inputs.Signals"
 LOSSES = '[{name = "logit_mse"}, {name = "hidden_mse"}]'
 BATCH, RATE = 32, 4e-4
 

@@ -32,10 +32,10 @@ from squeeze.artifact import Artifact
 from squeeze.cli.output import shown
 from squeeze.costs.measure import cost_table
 from squeeze.costs.request import CostRequest
-from squeeze.distillation import start
+from squeeze.distillation import initialize
 from squeeze.distillation.config import DistilConfig
-from squeeze.distillation.material import gather
-from squeeze.distillation.shape import student_shape
+from squeeze.distillation.inputs import TrainingPlan, load_inputs
+from squeeze.distillation.resolve import resolve_student
 from squeeze.errors import StageFailed
 from squeeze.models import carve
 from squeeze.models.encoder import EncoderShape
@@ -46,6 +46,7 @@ from squeeze.progress import Progress, Silent
 from squeeze.scores.subjects import Candidate, Ground
 from squeeze.scores.table import SCORES, available, score_all
 from squeeze.stages import distil
+from squeeze.tasks import task_of
 
 __all__ = ["Design", "main", "students"]
 
@@ -219,18 +220,23 @@ def score(plan: Plan, designs: Sequence[Design]) -> dict[str, Any]:
 
 def _ground(plan: Plan, first: Design) -> tuple[Ground, Callable[[DistilConfig], Candidate]]:
     """What students are held against, and what makes one of its settings."""
-    material = gather(*_settings(plan, first))
-    reading, pool, teacher = material.reading, material.pool, material.first.encoder
+    config, artifacts = _settings(plan, first)
+    task, distil = config.task, config.distil
+    training = TrainingPlan(task_of(task), config.seed, distil.phases, distil.augment)
+    inputs = load_inputs(artifacts, training, config.student)
+    text, pool, teacher = inputs.text, inputs.pool, inputs.first.encoder
     rows = np.random.default_rng(SEED).permutation(len(pool.texts))[:BATCH]
-    ids, mask = to_tensors(reading.encoded, rows, reading.pad)
-    theirs, their_mask = to_tensors(reading.aligned, rows, 0)
+    ids, mask = to_tensors(text.encoded, rows, text.pad)
+    theirs, their_mask = to_tensors(text.aligned, rows, 0)
     labels = torch.from_numpy(pool.labels[rows])
-    importance = start.importance(material.config, teacher, pool, reading.aligned)
+    batches = initialize.labelled_batches(pool, text.aligned, 0, distil.importance_batches, config.seed)
+    importance = initialize.importance(teacher, batches)
     carver = carve.Carver(teacher)
 
     def candidate(config: DistilConfig) -> Candidate:
-        cut = start.cut_of(config, teacher.shape, importance, reading.words)
-        shape = student_shape(config, teacher.shape, len(reading.words.kept))
+        student = resolve_student(config.student, task.max_length, len(task.labels), teacher.shape)
+        cut = initialize.cut_of(student, importance, text.vocabulary, config.seed)
+        shape = student.with_pieces(len(text.vocabulary.kept))
         return Candidate(shape, partial(carver, cut), cut, ids, mask)
 
     return Ground(teacher, theirs, their_mask, labels, importance, SEED), candidate

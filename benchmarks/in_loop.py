@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from squeeze.data.teacher_cache import LOGITS, Feature, Spent
-from squeeze.distillation.teachers import Signals
+from squeeze.distillation.cache import Signals
 from squeeze.models import tokens
 from squeeze.models.encoder import Outputs
 from squeeze.models.inference import to_tensors
@@ -47,8 +47,8 @@ class InLoop(Counting):
     def prepare(self, features: Sequence[Feature]) -> Spent:  # noqa: ARG002 (the interface)
         """Only tokenise."""
         first = self.teachers[0]
-        reach = min(self.max_length, first.encoder.shape.positions)
-        self.whole = tokens.encode(tokens.make_tokenizer(first.spec, reach), self.texts)
+        longest = min(self.max_length, first.encoder.shape.positions)
+        self.whole = tokens.encode(tokens.make_tokenizer(first.tokenizer_json, longest), self.texts)
         self.same = self.whole.digest == self.aligned.digest
         self.prepared = True
         return Spent()
@@ -67,7 +67,7 @@ class InLoop(Counting):
     def _ask(self, encoded: Encodings, rows: NDArray[np.int64]) -> Outputs:
         """The teacher's forward pass over a batch."""
         first = self.teachers[0]
-        ids, mask = to_tensors(encoded, rows, tokens.pad_id(first.spec))
+        ids, mask = to_tensors(encoded, rows, tokens.pad_id(first.tokenizer_json))
         half = precision() == "bf16"
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
             return first.encoder.observe(ids, mask)

@@ -54,20 +54,20 @@ def epoch(plan: Plan, which: str, seed: int, way: str) -> dict[str, float]:
     """Worker, to be run in a process of its own: seconds and peak memory of one epoch against the teacher."""
     import torch
 
-    from squeeze.distillation.material import learn
+    from squeeze.distillation.inputs import train
     from squeeze.models.storage import load_student
     from squeeze.stages.quantize.rounding import round_student
-    from squeeze.stages.quantize.run import material_of
+    from squeeze.stages.quantize.run import inputs_of
 
     torch.set_num_threads(usable_cores())
     made = inputs(plan, which, seed)
     named = SCHEMES[0] if way == FLOAT else way
     config = config_of(plan, made["encoder"].manifest["config"], seed, named, "teacher")
-    material = material_of(config, made, made["encoder"].path)
+    given = inputs_of(config, made)
     student = load_student(made["encoder"].path)
-    model = student if way == FLOAT else round_student(student, config.quantize, material).model
+    model = student if way == FLOAT else round_student(student, config.quantize, given).model
     with tempfile.TemporaryDirectory() as scratch:
-        _, (report,) = learn(model, config.quantize.trainings, material, work_in(Path(scratch), plan))
+        _, (report,) = train(model, given, work_in(Path(scratch), plan))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     peak_bytes = peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
     return {"seconds": report.seconds, "texts": report.samples, "peak_bytes": peak_bytes}

@@ -140,11 +140,11 @@ def inputs(plan: Plan, which: str, seed: int) -> dict[str, Artifact]:
 
 def _fewer(plan: Plan, whole: Artifact, which: str) -> Artifact:
     from squeeze.data import dataset
-    from squeeze.distillation.material import fewer
+    from squeeze.distillation.inputs import subsample
 
     folder = plan.out / f"{which}-{plan.rows}-{whole.digest[:12]}"
     folder.mkdir(parents=True, exist_ok=True)
-    data = fewer(dataset.load(whole.path), plan.rows or 0, seed=0)
+    data = subsample(dataset.load(whole.path), plan.rows or 0, seed=0)
     for name, split in data.splits.items():
         dataset.write_split(folder, name, split.texts, split.labels.tolist())
     dataset.write_unlabelled(folder, data.unlabelled)

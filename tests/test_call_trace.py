@@ -14,7 +14,7 @@ from squeeze.budget import BudgetSection
 from squeeze.distillation.config import DistilConfig, DistilSection, Phase, StudentSection, phase_faults
 from squeeze.registry import STAGES
 from squeeze.stages.search.stage import SearchConfig
-from squeeze.task import TaskSection
+from squeeze.tasks import TASKS
 from tools import call_trace
 from tools.call_trace import Call, count, recorded, sections
 
@@ -27,7 +27,8 @@ def test_neighbours_of_one_module_are_one_call():
 
 
 def test_sections_are_those_of_a_config_and_not_what_is_inside_them():
-    assert sections(DistilConfig) == {DistilConfig, TaskSection, StudentSection, DistilSection}
+    tasks = {task.Section for task in TASKS.values()}
+    assert sections(DistilConfig) == {DistilConfig, *tasks, StudentSection, DistilSection}
     assert BudgetSection in sections(SearchConfig)  # it may be None
 
 

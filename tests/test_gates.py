@@ -151,7 +151,7 @@ PLAN = [
     ),
     (
         [put("student", {"init": "random", "layers": 4}), put("distil.phases.0", INSIDE)],
-        "[student] layers: 4, the task teacher of phase one has 3",
+        "phase one, [student] layers: 4, the teacher has 3",
         2,
     ),
     ([put("prune", {"layers": 3})], "[prune] layers: 3, the model has 2", 2),

@@ -84,8 +84,28 @@ def test_a_model_whose_name_is_too_long_for_a_path_is_a_name():
         (
             "distil.phases.0.losses.0.temprature",
             2,
+            "[distil.phases.0.losses.0] temprature: unknown key (known: name, weight)",
+        ),
+        (
+            "distil.phases.0.losses.0",
+            {"name": "kl", "temprature": 2},
             "[distil.phases.0.losses.0] temprature: unknown key (nearest: temperature)",
         ),
+        (
+            "distil.phases.0.losses.0.k",
+            2,
+            "losses.0] k: has no effect on logit_mse, leave it out (it is a setting of topk_kd)",
+        ),
+        (
+            "distil.phases.0.losses.0.temperature",
+            2.0,
+            "has no effect on logit_mse, leave it out (it is a setting of soft_cross_entropy, kl, topk_kd)",
+        ),
+        ("distil.phases.0.losses.0", {"weight": 2.0}, "losses.0] name: missing (one of cross_entropy, soft"),
+        ("distil.phases.0.losses.0", {"nam": "kl"}, "diswot_relation, diswot_semantic); unknown: nam"),
+        ("distil.phases.0.losses.0", "kl", '[distil.phases.0.losses] 0: expected a table, got "kl"'),
+        ("distil.phases.0.losses.0.name", 5, "losses.0] name: must be 'cross_entropy', 'soft_cross_"),
+        ("distil.phases.0.losses.0.weight", -1, "losses.0] weight: must be greater than 0.0, got -1"),
         ("data.train", None, "x.toml: [data] train: missing (labelled text to learn from)"),
         ("name", "", "x.toml: name: must not be empty"),
         ("name", "../up", "x.toml: name: must match ^"),

@@ -39,9 +39,9 @@ def test_squeeze_trains_by_the_same_objective(tmp_path):
     assert profile.distil is not None
     (phase,) = profile.distil.phases
     assert (phase.epochs, phase.batch, phase.decay, phase.clip) == (7, 32, "linear", 1.0)
-    assert [(loss.name, loss.weight, loss.temperature, loss.layers) for loss in phase.losses] == [
-        ("kl", 1.0, 2.0, "final"),
-        ("hidden_mse", 30.0, 1.0, "skip"),
+    assert [loss.plain() for loss in phase.losses] == [
+        {"name": "kl", "weight": 1.0, "temperature": 2.0},
+        {"name": "hidden_mse", "weight": 30.0, "layers": "skip", "projection": "pca"},
     ]
 
 

@@ -89,9 +89,13 @@ def count(modules: Sequence[str]) -> Trace:
 
 def sections(config: type[BaseModel]) -> set[type]:
     """A stage's config and its sections."""
-    named = [field.annotation for field in config.model_fields.values()]
-    parts = [part for annotation in named for part in (annotation, *get_args(annotation))]
-    return {config, *(part for part in parts if inspect.isclass(part) and issubclass(part, BaseModel))}
+    found, todo = {config}, [field.annotation for field in config.model_fields.values()]
+    while todo:
+        one = todo.pop()
+        todo += get_args(one)
+        if inspect.isclass(one) and issubclass(one, BaseModel):
+            found.add(one)
+    return set(found)
 
 
 @contextmanager

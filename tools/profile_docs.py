@@ -73,7 +73,14 @@ def _inside(field: FieldInfo) -> list[tuple[str, type[Frozen]]]:
 
 def _section(places: list[str], model: type[Frozen]) -> str:
     also = f" Also {', '.join(f'`{place}`' for place in places[1:])}." if places[1:] else ""
-    return _table(f"`{places[0]}`", (inspect.getdoc(model) or "") + also, model.model_fields)
+    heading = f"`{places[0]}`" + (f' `name = "{tag}"`' if (tag := _tag(model)) else "")
+    return _table(heading, (inspect.getdoc(model) or "") + also, model.model_fields)
+
+
+def _tag(model: type[Frozen]) -> str:
+    """The name by which a table of several kinds picks this one; empty where there is one kind."""
+    field = model.model_fields.get("name")
+    return str(get_args(field.annotation)[0]) if field and get_origin(field.annotation) is Literal else ""
 
 
 def _table(heading: str, text: str, fields: Mapping[str, FieldInfo]) -> str:
@@ -82,7 +89,7 @@ def _table(heading: str, text: str, fields: Mapping[str, FieldInfo]) -> str:
 
 
 def _row(name: str, field: FieldInfo) -> str:
-    meaning = field.description or ("see its own table" if _inside(field) else "")
+    meaning = field.description or ("see its own table" if _inside(field) else "picks this table")
     cells = (f"`{name}`", _type(field.annotation) + _limits(field), _default(field), meaning)
     return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |\n"
 
@@ -95,7 +102,7 @@ def _type(annotation: Any) -> str:
     if origin is Literal:
         return " or ".join(f"`{json.dumps(value)}`" for value in inner)
     if origin in (Union, types.UnionType):
-        return " or ".join(_type(one) for one in inner if one is not types.NoneType)
+        return " or ".join(dict.fromkeys(_type(one) for one in inner if one is not types.NoneType))
     if origin is tuple:
         return f"list of ({_type(inner[0])})" if " or " in _type(inner[0]) else f"list of {_type(inner[0])}"
     if origin is Mapping:

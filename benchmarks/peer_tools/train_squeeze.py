@@ -20,7 +20,7 @@ import accelerate  # noqa: F401 - the peers have loaded all they need when their
 import torch
 
 from squeeze.cli import main as squeeze
-from squeeze.distillation.phases import Ground
+from squeeze.distillation.phases import PhaseInputs
 from squeeze.runtime import versions
 from squeeze.stages.distil import run as stage
 
@@ -50,15 +50,15 @@ def main() -> int:
     """What the arguments say."""
     target, clock = Path(sys.argv[1]), Clock()
     with (
-        patch.object(stage, "learn", clock.around("learn", stage.learn)),
-        patch.object(Ground, "score", clock.around("score", Ground.score)),
+        patch.object(stage, "train", clock.around("train", stage.train)),
+        patch.object(PhaseInputs, "score", clock.around("score", PhaseInputs.score)),
     ):
         code = squeeze(sys.argv[2:])
     if code:
         return code
     result = {
-        "seconds": clock.seconds["learn"] - clock.seconds["score"],
-        "cpu_seconds": clock.cpu_seconds["learn"] - clock.cpu_seconds["score"],
+        "seconds": clock.seconds["train"] - clock.seconds["score"],
+        "cpu_seconds": clock.cpu_seconds["train"] - clock.cpu_seconds["score"],
         "validation_seconds": clock.seconds["score"],
         "threads": torch.get_num_threads(),
         "versions": versions(("torch", "transformers")),

@@ -26,7 +26,6 @@ from time import monotonic
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from squeeze.artifact import digest_file, digest_json, write_json
@@ -117,6 +116,9 @@ class Spent:
     bytes: int = 0
     seconds: float = 0.0
 
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(self.texts + other.texts, self.bytes + other.bytes, self.seconds + other.seconds)
+
 
 class TeacherCache:
     """The features of one teacher on one list of texts.
@@ -159,6 +161,8 @@ class TeacherCache:
             StageFailed: there is no room for it on the disk.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        from filelock import FileLock  # loads asyncio, and a profile is read with the names of features alone
+
         with FileLock(self.folder / ".lock"):
             missing = [feature for feature in dict.fromkeys(features) if not self._whole(feature)]
             return self._fill(missing, forward, batches, progress, known) if missing else Spent()

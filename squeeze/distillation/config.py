@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
+from squeeze.data.teacher_cache import Feature
+from squeeze.distillation.losses import LOSSES, AnyLoss
 from squeeze.schema import Frozen
 from squeeze.tasks import AnyTaskSection
 from squeeze.training.config import Schedule
 
 __all__ = [
     "ARCH",
-    "ON_TEACHER_ANSWERS",
-    "ON_TEACHER_LOGITS",
     "PREDICTIONS",
-    "TRAIN_HEAD",
     "AugmentSection",
     "CacheReport",
     "Depth",
@@ -28,12 +27,11 @@ __all__ = [
     "DistilSection",
     "EmbeddingSection",
     "Layers",
-    "Loss",
     "Phase",
     "PhaseReport",
     "PoolReport",
-    "StudentPlan",
     "StudentSection",
+    "StudentSections",
     "VocabularyReport",
     "VocabularySection",
     "phase_faults",
@@ -119,61 +117,12 @@ class StudentSection(Frozen):
         return self
 
 
-class Loss(Frozen):
-    """One term of a phase's objective."""
-
-    name: Literal[
-        "cross_entropy",
-        "soft_cross_entropy",
-        "kl",
-        "logit_mse",
-        "jensen_shannon",
-        "topk_kd",
-        "hidden_mse",
-        "attention_mse",
-        "attention_kl",
-        "relation_kl",
-        "pooled_mimic",
-        "diswot_relation",
-        "diswot_semantic",
-    ]
-    """which loss; see squeeze/core/losses.py and, for `diswot_*`, squeeze/core/diswot.py"""
-    weight: float = Field(default=1.0, gt=0, le=1e6)
-    """factor of this term in the sum"""
-    temperature: float = Field(default=1.0, gt=0, le=1000)
-    """`kl`, `soft_cross_entropy`, `topk_kd`: softens both sides; the loss is multiplied by its square"""
-    layers: Literal["final", "last", "skip", "uniform"] = "final"
-    """losses inside the network: which teacher layer each student layer follows; `final`: last states only"""
-    projection: Literal["pca", "learned"] = "pca"
-    """`hidden_mse` between unequal widths: fixed principal axes, or a matrix trained along"""
-    heads: int = Field(default=12, ge=1, le=1024)
-    """`relation_kl`: number of relation heads both sides are regrouped to"""
-    k: int = Field(default=1, ge=1, le=10_000)
-    """`topk_kd`, a split of our own: the teacher's labels that are kept apart from the rest"""
-
-    @model_serializer(mode="wrap")
-    def _without_what_came_later(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A key that is newer than artefacts is left out at its default: they keep the names they have."""
-        found: dict[str, Any] = plain(self)
-        if self.k == type(self).model_fields["k"].default:
-            found.pop("k", None)
-        return found
-
-
-ON_TEACHER_ANSWERS = frozenset({"soft_cross_entropy", "kl", "logit_mse", "jensen_shannon", "topk_kd"})
-"""Losses that give each text the teacher's answer to it; `alpha` weighs `cross_entropy` against these."""
-ON_TEACHER_LOGITS = ON_TEACHER_ANSWERS | {"diswot_semantic"}
-"""Losses that read the teacher's logits; `diswot_semantic` compares relations between texts by them."""
-TRAIN_HEAD = ON_TEACHER_ANSWERS | {"cross_entropy"}
-"""Losses that train the classification head."""
-
-
 class Phase(Schedule):
     """One `[[distil.phases]]` entry: which teacher, which text, which losses, how long."""
 
     name: str = Field(min_length=1, pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)
     """name of the phase in reports and checkpoints"""
-    losses: tuple[Loss, ...] = Field(min_length=1, max_length=64)
+    losses: tuple[AnyLoss, ...] = Field(min_length=1, max_length=64)
     """terms of the objective, summed with their weights"""
     data: Literal["all", "labelled", "unlabelled"] = "all"
     """which part of the text pool"""
@@ -187,23 +136,21 @@ class Phase(Schedule):
 
     @model_validator(mode="after")
     def _losses_have_targets(self) -> Self:
-        names = {loss.name for loss in self.losses}
-        headless = sorted(names & ON_TEACHER_LOGITS)
+        headless = sorted(loss.name for loss in self.losses if loss.logits)
         if self.teacher == "base" and headless:
+            inside = [name for name, loss in LOSSES.items() if loss.target == "inside" and not loss.logits]
             raise ValueError(
                 f'`teacher = "base"` has no head for this task, so {headless[0]} has no target;'
-                " use losses inside the network (hidden_mse, attention_*, relation_kl, pooled_mimic,"
-                " diswot_relation)"
+                f" use losses inside the network ({', '.join(inside)})"
             )
-        if self.data == "unlabelled" and "cross_entropy" in names:
-            raise ValueError('cross_entropy needs labels, `data = "unlabelled"` has none')
+        if self.data == "unlabelled" and (by_label := self._aimed_at("labels")):
+            raise ValueError(f'{by_label[0]} needs labels, `data = "unlabelled"` has none')
         return self
 
     @model_validator(mode="after")
     def _alpha_has_two_sides(self) -> Self:
-        names = {loss.name for loss in self.losses}
-        if self.alpha is not None and not ("cross_entropy" in names and names & ON_TEACHER_ANSWERS):
-            known = ", ".join(sorted(ON_TEACHER_ANSWERS))
+        if self.alpha is not None and not (self._aimed_at("labels") and self._aimed_at("answers")):
+            known = ", ".join(sorted(name for name, loss in LOSSES.items() if loss.target == "answers"))
             raise ValueError(
                 f"`alpha` weighs cross_entropy against the teacher's answers ({known}): give both"
             )
@@ -211,10 +158,19 @@ class Phase(Schedule):
             raise ValueError("`alpha` lies between 0 and 1")
         return self
 
+    def _aimed_at(self, target: str) -> list[str]:
+        """Names of the losses with that target."""
+        return [loss.name for loss in self.losses if loss.target == target]
+
     @property
     def trains_head(self) -> bool:
         """Whether a loss trains the classification head, so that answers tell one epoch from another."""
-        return any(loss.name in TRAIN_HEAD for loss in self.losses)
+        return any(loss.target != "inside" for loss in self.losses)
+
+    def features(self, student_layers: int, teacher_layers: int) -> tuple[Feature, ...]:
+        """What the losses read of the teacher, in a fixed order."""
+        read = [loss.features(student_layers, teacher_layers) for loss in self.losses]
+        return tuple(dict.fromkeys(feature for features in read for feature in features))
 
 
 def phase_faults(phase: Phase, labels: int) -> Iterator[tuple[str, str]]:
@@ -226,8 +182,8 @@ def phase_faults(phase: Phase, labels: int) -> Iterator[tuple[str, str]]:
             " such as logit_mse",
         )
     for number, loss in enumerate(phase.losses):
-        if loss.name == "topk_kd" and loss.k > labels:
-            yield f"losses.{number}.k", f"topk_kd takes {loss.k} labels, there are {labels}"
+        for key, message in loss.faults(labels):
+            yield f"losses.{number}.{key}", message
 
 
 class AugmentSection(Frozen):
@@ -262,7 +218,7 @@ class DistilSection(Frozen):
         return self
 
 
-class StudentPlan(Frozen):
+class StudentSections(Frozen):
     """The sections that say what a student is made of, for the checks at planning."""
 
     task: AnyTaskSection

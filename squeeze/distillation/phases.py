@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from torch import Tensor
 
-from squeeze.core.losses import auto_alpha, pca_projection
+from squeeze.core.auto_alpha import auto_alpha
+from squeeze.core.hidden_states import pca_projection
 from squeeze.data.teacher_cache import hidden
+from squeeze.distillation.cache import Signals
 from squeeze.distillation.config import Phase, PhaseReport
 from squeeze.distillation.objective import Objective
 from squeeze.distillation.pool import Pool
-from squeeze.distillation.teachers import Signals
-from squeeze.distillation.terms import NEEDS, needed
 from squeeze.models.embedding import Dense
 from squeeze.models.encoder import Encoder
 from squeeze.models.inference import logits, to_tensors
@@ -28,20 +28,20 @@ from squeeze.tasks import Labels, Task
 from squeeze.training.loop import Job, Trained, train
 from squeeze.training.rows import rows_read
 
-__all__ = ["Ground", "run_phase"]
+__all__ = ["PhaseInputs", "run_phase"]
 
 AXES_ROWS = 2_000  # texts whose states the fixed projection is taken from
 
 
 @dataclass(frozen=True)
-class Ground:
-    """What every phase stands on.
+class PhaseInputs:
+    """What all phases read.
 
     Attributes:
         pool: the text.
         encoded: the pool in the student's own numbers.
         validation: validation text in the student's numbers.
-        targets: its labels.
+        labels: of the validation text.
         task: what the outputs stand for.
         pad: number of the student's padding piece.
         seed: of the order of batches.
@@ -51,7 +51,7 @@ class Ground:
     pool: Pool
     encoded: Encodings
     validation: Encodings
-    targets: Labels
+    labels: Labels
     task: Task
     pad: int
     seed: int
@@ -67,14 +67,14 @@ class Ground:
 
         Where no loss trains the head, its answers say nothing about the epoch: the last one is kept.
         """
-        quality = self.task.scores(self.predict(student), self.targets)
+        quality = self.task.scores(self.predict(student), self.labels)
         return {"score": quality.score if phase.trains_head else 0.0, **quality.scores}
 
 
-def run_phase(student: Encoder, phase: Phase, signals: Signals, ground: Ground) -> PhaseReport:
+def run_phase(student: Encoder, phase: Phase, signals: Signals, inputs: PhaseInputs) -> PhaseReport:
     """Train the student in place and say how it went."""
-    alpha = _alpha(student, phase, signals, ground) if phase.alpha == "auto" else phase.alpha
-    trained = _train(student, phase, signals, ground, alpha, f"phase-{phase.name}")
+    alpha = _alpha(student, phase, signals, inputs) if phase.alpha == "auto" else phase.alpha
+    trained = _train(student, phase, signals, inputs, alpha, f"phase-{phase.name}")
     return PhaseReport(
         name=phase.name,
         epochs=trained.epochs,
@@ -89,7 +89,7 @@ def run_phase(student: Encoder, phase: Phase, signals: Signals, ground: Ground) 
     )
 
 
-def _alpha(student: Encoder, phase: Phase, signals: Signals, ground: Ground) -> float:
+def _alpha(student: Encoder, phase: Phase, signals: Signals, inputs: PhaseInputs) -> float:
     """The closed-form weight of the labels (Borup & Andersen 2021): two probes from the same start.
 
     Prediction is close to linear in the weight, so the student trained on labels alone and the one
@@ -97,61 +97,59 @@ def _alpha(student: Encoder, phase: Phase, signals: Signals, ground: Ground) -> 
     probes hold the losses inside the network, as the training itself will.
     """
     begin = {name: value.clone() for name, value in student.state_dict().items()}
-    said: list[NDArray[np.float64]] = []
+    answers: list[NDArray[np.float64]] = []
     for name, alpha in (("labels", 1.0), ("teacher", 0.0)):
         student.load_state_dict(begin)
-        _train(student, phase, signals, ground, alpha, f"alpha-{name}-{phase.name}")
-        said.append(softmax(ground.predict(student).astype(np.float64), axis=1))
+        _train(student, phase, signals, inputs, alpha, f"alpha-{name}-{phase.name}")
+        answers.append(softmax(inputs.predict(student).astype(np.float64), axis=1))
     student.load_state_dict(begin)
-    targets = np.eye(student.shape.labels)[ground.targets]
-    return auto_alpha(said[0], said[1], targets)
+    targets = np.eye(student.shape.labels)[inputs.labels]
+    return auto_alpha(answers[0], answers[1], targets)
 
 
 def _train(
-    student: Encoder, phase: Phase, signals: Signals, ground: Ground, alpha: float | None, name: str
+    student: Encoder, phase: Phase, signals: Signals, inputs: PhaseInputs, alpha: float | None, name: str
 ) -> Trained:
-    """One walk of the phase's schedule, under a name of its own for its checkpoint."""
-    layers = len(signals.teachers[0].encoder.shape.layers)
-    features = needed(phase, len(student.shape.layers), layers)
-    rows = ground.pool.rows(phase.data)
+    """Train through the phase's schedule once, under a name of its own for its checkpoint."""
+    teacher = signals.teachers[0].encoder.shape
+    features = phase.features(len(student.shape.layers), len(teacher.layers))
+    rows = inputs.pool.rows(phase.data)
     for parameter in student.embedding.parameters():
         parameter.requires_grad_(not phase.freeze_embedding)
-    torch.manual_seed(ground.seed)  # a learned projection starts alike, whatever was resumed before it
-    objective = Objective(student, phase, layers, _axes(student, phase, signals, rows), alpha)
+    torch.manual_seed(inputs.seed)  # a learned projection starts alike, whatever was resumed before it
+    objective = Objective(student, phase, teacher, _axes(student, phase, signals, rows), alpha)
 
     def collate(batch: NDArray[np.int64]) -> dict[str, Tensor]:
         chosen = rows[batch]
-        ids, mask = to_tensors(ground.encoded, chosen, ground.pad)
-        labels = torch.from_numpy(ground.pool.labels[chosen])
+        ids, mask = to_tensors(inputs.encoded, chosen, inputs.pad)
+        labels = torch.from_numpy(inputs.pool.labels[chosen])
         return {"ids": ids, "mask": mask, "labels": labels, **signals.read(features, chosen)}
 
     def evaluate() -> Mapping[str, float]:
-        return ground.score(student, phase)
+        return inputs.score(student, phase)
 
-    job = Job(name, objective, ground.encoded.lengths[rows], collate, evaluate, ground.seed)
-    with _rows_read(student, ground, rows):
-        trained = train(job, phase, ground.work.scratch, ground.work.progress)
+    job = Job(name, objective, inputs.encoded.lengths[rows], collate, evaluate, inputs.seed)
+    with _rows_read(student, inputs, rows):
+        trained = train(job, phase, inputs.work.scratch, inputs.work.progress)
     for parameter in student.parameters():
         parameter.requires_grad_(True)
     return trained
 
 
 def _rows_read(
-    student: Encoder, ground: Ground, rows: NDArray[np.int64]
+    student: Encoder, inputs: PhaseInputs, rows: NDArray[np.int64]
 ) -> contextlib.AbstractContextManager[None]:
     """Only those rows of a dense table are trained that the phase's texts read."""
     if type(student.embedding) is not Dense:  # a rounded one takes its steps from all of its rows
         return contextlib.nullcontext()
-    read = np.append(ground.encoded.pieces(rows), ground.pad)
+    read = np.append(inputs.encoded.pieces(rows), inputs.pad)
     return rows_read(student, student.embedding, read)
 
 
 def _axes(student: Encoder, phase: Phase, signals: Signals, rows: NDArray[np.int64]) -> Tensor | None:
     """Fixed projection of the teacher's last states to the student's width; None when they are equal."""
-    width = signals.teachers[0].encoder.shape.hidden
-    inside = any(NEEDS[loss.name].feature is hidden for loss in phase.losses)
-    if student.shape.hidden >= width or not inside:
+    teacher = signals.teachers[0].encoder.shape
+    if student.shape.hidden >= teacher.hidden or not any(loss.fixed_axes for loss in phase.losses):
         return None
-    last = hidden(len(signals.teachers[0].encoder.shape.layers))
-    states = signals.states(last, rows[:AXES_ROWS])
+    states = signals.states(hidden(len(teacher.layers)), rows[:AXES_ROWS])
     return pca_projection(states, student.shape.hidden)

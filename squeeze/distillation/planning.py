@@ -1,4 +1,4 @@
-"""What a run would refuse of a student, told from config.json and headers: no torch, nothing is computed.
+"""What a run would refuse of a student, known from config.json and headers: no torch, nothing is computed.
 
 The stages that make or change a student hold their settings against these shapes when a run is planned.
 """
@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from squeeze.distillation import shape as shapes
-from squeeze.distillation.config import DistilConfig, StudentPlan
+from squeeze.distillation.config import StudentSections
+from squeeze.distillation.resolve import StudentPlan, other_pieces, refuse_phases, resolve_student
 from squeeze.errors import NotDownloaded
 from squeeze.models import headers, hub
 from squeeze.models.model_folder import read_config
@@ -19,28 +18,10 @@ from squeeze.models.outline import outline
 from squeeze.models.shapes import WEIGHTS, EmbeddingShape, EncoderShape, load_shape
 from squeeze.models.vocabulary.families import family
 
-__all__ = ["Teacher", "both", "check_distil", "refuse_untrimmable", "student_of", "teacher_of"]
+__all__ = ["Teacher", "check_distil", "refuse_untrimmable", "student_of", "teacher_of"]
 
 MOST_TOKENIZER = 32_000_000
 """Bytes of a tokenizer.json that is read when a run is planned; larger ones are read in the run."""
-
-
-class Named(Protocol):
-    """A teacher in a profile."""
-
-    @property
-    def model(self) -> str:
-        """Its folder or name."""
-        ...
-
-
-class Section(Protocol):
-    """The `[teacher]` section, as far as it matters here."""
-
-    @property
-    def members(self) -> tuple[Named, ...]:
-        """All teachers; students are carved from the first."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -55,8 +36,13 @@ class Teacher:
     folder: Path
     shape: EncoderShape
 
+    @property
+    def shapes(self) -> Mapping[str, EncoderShape]:
+        """After and before fine-tuning, which are one."""
+        return {"task": self.shape, "base": self.shape}
 
-def teacher_of(section: Section, labels: int) -> Teacher | None:
+
+def teacher_of(plan: StudentSections) -> Teacher | None:
     """The first teacher; None where it is not on this disk yet.
 
     Raises:
@@ -64,13 +50,13 @@ def teacher_of(section: Section, labels: int) -> Teacher | None:
         MissingBackend: its files or its package are not there.
     """
     try:
-        folder = hub.resolve(section.members[0].model)
+        folder = hub.resolve(plan.teacher.members[0].model)
     except NotDownloaded:
         return None
-    return Teacher(folder, outline(folder, read_config(folder), labels, None))
+    return Teacher(folder, outline(folder, read_config(folder), len(plan.task.labels), None))
 
 
-def student_of(plan: StudentPlan, teacher: Teacher) -> EncoderShape | None:
+def student_of(plan: StudentSections, teacher: Teacher) -> StudentPlan | None:
     """The student that the distil stage makes; None where that is known later, or none is made.
 
     Raises:
@@ -78,11 +64,10 @@ def student_of(plan: StudentPlan, teacher: Teacher) -> EncoderShape | None:
     """
     if plan.distil is None or plan.search is not None:
         return None
-    config = DistilConfig(seed=0, task=plan.task, student=plan.student, distil=plan.distil)
-    return shapes.student_shape(config, teacher.shape, teacher.shape.vocabulary)
+    return resolve_student(plan.student, plan.task.max_length, len(plan.task.labels), teacher.shape)
 
 
-def check_distil(plan: StudentPlan) -> tuple[str, ...]:
+def check_distil(plan: StudentSections) -> tuple[str, ...]:
     """Hold `[student]` and `[distil]` against the teacher.
 
     Returns:
@@ -91,17 +76,17 @@ def check_distil(plan: StudentPlan) -> tuple[str, ...]:
     Raises:
         ProfileError: as the stage would say it.
     """
-    teacher = teacher_of(plan.teacher, len(plan.task.labels))
-    if teacher is None or plan.distil is None or plan.search is not None:
+    teacher = teacher_of(plan)
+    student = None if teacher is None else student_of(plan, teacher)
+    if teacher is None or student is None or plan.distil is None:
         return ()
-    config = DistilConfig(seed=0, task=plan.task, student=plan.student, distil=plan.distil)
-    shapes.refuse_misfits(config, both(teacher.shape))
-    if plan.student.init == "path":
-        _check_earlier(config, teacher)
+    refuse_phases(plan.distil.phases, student.shape, teacher.shapes)
+    if student.path is not None:
+        _check_earlier(student.path, teacher, trim=plan.student.vocabulary.trim)
         return ()
     if plan.student.vocabulary.trim:
         refuse_untrimmable(teacher.folder)
-    return _larger_table(shapes.carved_table(plan.student, teacher.shape), teacher.shape.vocabulary)
+    return _larger_table(student.shape.embedding, teacher.shape.vocabulary)
 
 
 def _larger_table(table: EmbeddingShape, pieces: int) -> tuple[str, ...]:
@@ -114,18 +99,11 @@ def _larger_table(table: EmbeddingShape, pieces: int) -> tuple[str, ...]:
     return (f"[student.embedding] subvectors: with {table.subvectors} codes a piece the table has {sizes}",)
 
 
-def both(teacher: EncoderShape) -> Mapping[str, EncoderShape]:
-    """The shapes of the teacher after and before fine-tuning, which are one."""
-    return {"task": teacher, "base": teacher}
-
-
-def _check_earlier(config: DistilConfig, teacher: Teacher) -> None:
-    folder = Path(str(config.student.path))
-    pieces = load_shape(folder).vocabulary
+def _check_earlier(folder: Path, teacher: Teacher, *, trim: bool) -> None:
+    pieces, whole = load_shape(folder).vocabulary, teacher.shape.vocabulary
     headers.header(folder / WEIGHTS)
-    whole = teacher.shape.vocabulary
-    if not config.student.vocabulary.trim and pieces != whole:
-        raise shapes.other_pieces(config, pieces, whole)
+    if not trim and pieces != whole:
+        raise other_pieces(folder, pieces, whole)
 
 
 def refuse_untrimmable(folder: Path) -> None:

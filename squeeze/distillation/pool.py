@@ -26,7 +26,7 @@ class Pool:
 
     Attributes:
         texts: labelled ones first, then unlabelled ones, then changed copies.
-        labels: (N,) label numbers, UNLABELLED where only the teacher speaks.
+        labels: (N,) label numbers, UNLABELLED where only the teacher answers.
         report: how many came from where.
     """
 
@@ -43,7 +43,7 @@ class Pool:
 
 def build(
     data: Dataset,
-    spec: dict[str, Any],
+    tokenizer_json: dict[str, Any],
     table: NDArray[np.float32],
     settings: AugmentSection,
     max_length: int,
@@ -53,7 +53,7 @@ def build(
 
     Args:
         data: labelled and unlabelled text.
-        spec: the teacher's tokenizer.json, whose pieces are replaced by their neighbours.
+        tokenizer_json: the teacher's, whose pieces are replaced by their neighbours.
         table: (V, E) the teacher's embedding, in which they are neighbours.
         settings: how copies are changed.
         max_length: where texts are cut.
@@ -61,7 +61,7 @@ def build(
     """
     train = data.splits["train"]
     # A copy keeps no label: a changed word may change the answer, and the teacher is asked anyway.
-    copies = augment(train.texts, tokens.make_tokenizer(spec, max_length), table, settings, seed)
+    copies = augment(train.texts, tokens.make_tokenizer(tokenizer_json, max_length), table, settings, seed)
     texts = joined(train.texts, data.unlabelled, copies.texts)
     labels = np.full(len(texts), UNLABELLED, dtype=np.int64)
     labels[: len(train.texts)] = train.labels

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from squeeze.core import product_quantization as pq
+from squeeze.core.hidden_states import pca_projection
 from squeeze.core.importance import mean_absolute, top
-from squeeze.core.losses import pca_projection
 from squeeze.models.encoder import Encoder, Gates, one_row_a_label
 from squeeze.models.shapes import EmbeddingShape
 from squeeze.models.slicing import Kept, select, sliced_shape

@@ -7,7 +7,7 @@ import json
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -21,6 +21,8 @@ MISSING = object()
 DEEPEST = 32
 """Levels of lists and tables inside one another; a valid profile has 7."""
 SHOWN = 60  # characters of a value that fit beside its message on one line
+TAGS = ("name", "problem_type")
+"""Keys by which a table picks its model."""
 EXPECTED = {
     "string_type": "text",
     "int_type": "a whole number",
@@ -108,6 +110,10 @@ def _place(detail: ErrorDetails, data: Any) -> Place:
             continue
         place.append(step)
         here = below
+    if detail["type"].startswith(
+        "union_tag"
+    ):  # the table is there, and the key that picks its model is wrong
+        place.append(str(detail["ctx"]["discriminator"]).strip("'_()"))
     return tuple(place)
 
 
@@ -129,7 +135,9 @@ def at(data: Any, place: Place) -> Any:
 def _message(place: Place, details: Sequence[ErrorDetails], data: Any, model: type[BaseModel]) -> str:
     kinds = {detail["type"] for detail in details}
     if "extra_forbidden" in kinds:
-        return f"unknown key ({_or_nearest(str(place[-1]), _names(model, place[:-1]))})"
+        return _unknown(place, data, model)
+    if "union_tag_not_found" in kinds:
+        return _untagged(_models(model, place[:-1]), at(data, place[:-1]))
     if "missing" in kinds:
         return f"missing{_meaning(model, place)}"
     if kinds & EXPECTED.keys() or len(details) > 1:
@@ -157,8 +165,8 @@ def _single(detail: ErrorDetails, value: Any) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "value_error":
         return str(context["error"])
-    if kind == "literal_error":
-        return _choice(str(context["expected"]), value)
+    if kind in {"literal_error", "union_tag_invalid"}:
+        return _choice(str(context.get("expected") or context["expected_tags"]), value)
     if kind in LIMITS:
         name, text = LIMITS[kind]
         return f"{text.format(context[name])}, got {_show(value)}"
@@ -211,9 +219,28 @@ def dotted(place: Place) -> str:
     return ".".join(str(step) for step in place)
 
 
-def _names(model: type[BaseModel], place: Place) -> list[str]:
-    """Valid keys of the table at a place."""
-    return sorted({name for found in _models(model, place) for name in found.model_fields})
+def _unknown(place: Place, data: Any, model: type[BaseModel]) -> str:
+    """A key that the table does not have, or that only tables of another kind have."""
+    name, table, kinds = str(place[-1]), at(data, place[:-1]), _models(model, place[:-1])
+    chosen = [kind for kind in kinds if _tag(kind) and _tag(kind) in map(table.get, TAGS)]
+    owners = [_tag(kind) for kind in kinds if name in kind.model_fields]
+    if chosen and owners:
+        return f"has no effect on {_tag(chosen[0])}, leave it out (it is a setting of {', '.join(owners)})"
+    names = sorted({field for kind in chosen or kinds for field in kind.model_fields})
+    return f"unknown key ({_or_nearest(name, names)})"
+
+
+def _untagged(kinds: Sequence[type[BaseModel]], table: Mapping[str, Any]) -> str:
+    """A table that does not say of which kind it is; keys of no kind are named, one may be meant for it."""
+    strange = [key for key in table if not any(key in kind.model_fields for kind in kinds)]
+    named = f"; unknown: {', '.join(strange)}" if strange else ""
+    return f"missing (one of {', '.join(map(_tag, kinds))}){named}"
+
+
+def _tag(kind: type[BaseModel]) -> str:
+    """The word by which a table of a union picks its model; empty where it has none."""
+    types = [kind.model_fields[key].annotation for key in TAGS if key in kind.model_fields]
+    return next((str(get_args(one)[0]) for one in types if get_origin(one) is Literal), "")
 
 
 def _meaning(model: type[BaseModel], place: Place) -> str:
@@ -242,7 +269,9 @@ def _enter(kind: Any, step: str | int) -> Iterator[Any]:
 
 def _unfold(kind: Any) -> Iterator[Any]:
     """The members of a union, or the type itself."""
-    if get_origin(kind) in {Union, types.UnionType}:
+    if get_origin(kind) is Annotated:
+        yield from _unfold(get_args(kind)[0])
+    elif get_origin(kind) in {Union, types.UnionType}:
         for one in get_args(kind):
             yield from _unfold(one)
     else:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from squeeze.core import diswot, losses
+from squeeze.core import diswot
+from squeeze.distillation.losses.kl import KLDivergence
 from squeeze.models.carve import Cut, Importance
 from squeeze.scores.subjects import Look
 
@@ -22,7 +23,7 @@ def relation(look: Look) -> float:
 
 def kl(look: Look) -> float:
     """Minus KL(trained teacher || student) of the answers, mean over texts, in nats."""
-    return -float(losses.kl(look.seen.logits, look.ground.seen.logits))
+    return -float(KLDivergence(name="kl").compare(look.seen.logits, look.ground.seen.logits))
 
 
 def taylor(look: Look) -> float:

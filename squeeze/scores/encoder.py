@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from squeeze.core import diswot
-from squeeze.core.losses import mean_pool
+from squeeze.core.hidden_states import mean_pool
 from squeeze.models.encoder import Encoder, EncoderShape
 
 __all__ = ["States", "View", "average", "compact", "randomised", "states", "view", "views"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from squeeze.core import losses
+from squeeze.core.auto_alpha import auto_alpha
 
 MOBAHI_Y = np.array(
     # The 11 noisy values of sin(2 pi x), x = 0, 0.1 .. 1, of Mobahi et al. 2020 (arXiv:2002.05715).
@@ -66,11 +66,11 @@ def test_auto_alpha_on_the_example_of_the_paper():
     u, teacher, found = model.on_grid @ MOBAHI_Y, model.on_points @ MOBAHI_Y, []
     for _ in range(5):
         v = model.on_grid @ teacher
-        alpha = losses.auto_alpha(u, v, truth, clip=False)
+        alpha = auto_alpha(u, v, truth, clip=False)
         found.append(alpha)
         teacher = model.on_points @ (alpha * MOBAHI_Y + (1 - alpha) * teacher)
     assert found == pytest.approx([-0.622, 0.330, 0.335, 0.336, 0.336], abs=6e-4)
-    assert losses.auto_alpha(u, model.on_grid @ model.on_points @ MOBAHI_Y, truth) == 0
+    assert auto_alpha(u, model.on_grid @ model.on_points @ MOBAHI_Y, truth) == 0
 
 
 @settings(deadline=None, max_examples=25)
@@ -81,7 +81,7 @@ def test_auto_alpha_beats_every_alpha_of_a_grid(seed):
     model = Ridge(x, grid, gamma=rng.uniform(5, 100), ridge=rng.uniform(0.05, 1))
     y, truth = np.sin(6 * x) + rng.normal(0, 0.4, size=12), np.sin(6 * grid)
     teacher = model.on_points @ y
-    best = losses.auto_alpha(model.on_grid @ y, model.on_grid @ teacher, truth, clip=False)
+    best = auto_alpha(model.on_grid @ y, model.on_grid @ teacher, truth, clip=False)
 
     def loss(a):
         return np.square(model.on_grid @ (a * y + (1 - a) * teacher) - truth).mean()
@@ -91,6 +91,6 @@ def test_auto_alpha_beats_every_alpha_of_a_grid(seed):
 
 def test_auto_alpha_of_equal_students_trusts_the_labels():
     same = np.array([[0.2, 0.8]])
-    assert losses.auto_alpha(same, same, np.array([[0.0, 1.0]])) == 1
-    assert losses.auto_alpha(np.zeros(2), np.ones(2), -np.ones(2)) == 1
-    assert losses.auto_alpha(np.zeros(2), np.ones(2), -np.ones(2), clip=False) == 2
+    assert auto_alpha(same, same, np.array([[0.0, 1.0]])) == 1
+    assert auto_alpha(np.zeros(2), np.ones(2), -np.ones(2)) == 1
+    assert auto_alpha(np.zeros(2), np.ones(2), -np.ones(2), clip=False) == 2

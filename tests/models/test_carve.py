@@ -6,8 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from squeeze.core.hidden_states import pca_projection
 from squeeze.core.layer_map import choose_layers
-from squeeze.core.losses import cross_entropy, pca_projection
+from squeeze.distillation.losses.cross_entropy import CrossEntropy
 from squeeze.models import carve, conversion, tokens, vocabulary
 from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.encoder import Gates, LayerShape
@@ -15,6 +16,7 @@ from squeeze.models.inference import logits, to_tensors
 from tests import tiny
 
 WHOLE = tiny.WHOLE
+cross_entropy = CrossEntropy(name="cross_entropy").compare
 
 
 def cut(**changes):

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from squeeze.core.losses import pca_projection
+from squeeze.core.hidden_states import pca_projection
 from squeeze.models import carve, slicing
 from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.encoder import LayerShape

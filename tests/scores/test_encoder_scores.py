@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from squeeze.core.losses import cross_entropy
 from squeeze.core.product_quantization import explained
 from squeeze.costs import sizes
+from squeeze.distillation.losses.cross_entropy import CrossEntropy
 from squeeze.models import carve
 from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.encoder import Encoder, LayerShape
@@ -22,6 +22,7 @@ from squeeze.scores.table import SCORES, available, score_all
 from tests import tiny
 
 WHOLE = tiny.WHOLE
+cross_entropy = CrossEntropy(name="cross_entropy").compare
 SMALLER: dict[str, Any] = {
     "layers": (0, 2),
     "heads": ((0,), (1, 2)),

@@ -19,10 +19,12 @@ from safetensors.numpy import load_file
 
 from squeeze.data import dataset
 from squeeze.data.teacher_cache import LOGITS, hidden
-from squeeze.distillation import material, start, teachers
+from squeeze.distillation import cache, initialize
+from squeeze.distillation.cache import Signals
 from squeeze.distillation.config import DistilConfig, VocabularySection
-from squeeze.distillation.start import choose_vocabulary
-from squeeze.distillation.teachers import Signals, load_teacher, load_teachers
+from squeeze.distillation.inputs import TrainingPlan, load_inputs, train
+from squeeze.distillation.teachers import Teacher, TransformersTeacher, load_teachers
+from squeeze.distillation.tokenized import choose_vocabulary, tokenize_pool
 from squeeze.errors import ProfileError
 from squeeze.models import carve, tokens
 from squeeze.models.encoder import Encoder
@@ -31,6 +33,7 @@ from squeeze.models.storage import load_student
 from squeeze.models.teacher import average
 from squeeze.stages.distil.run import run
 from squeeze.stages.distil.stage import DistilResult
+from squeeze.tasks import task_of
 from tests import tiny
 from tests.distilled import KD, config, distil, inputs, other_spec
 
@@ -47,13 +50,13 @@ def bert(tmp_path_factory):
 def passes(monkeypatch) -> list[int]:
     """Texts of every forward pass of a teacher."""
     seen: list[int] = []
-    original = teachers._observe
+    original = cache._observe
 
-    def counted(teacher: teachers.Teacher, ids: torch.Tensor, *rest: Any) -> Any:
+    def counted(teacher: Teacher, ids: torch.Tensor, *rest: Any) -> Any:
         seen.append(len(ids))
         return original(teacher, ids, *rest)
 
-    monkeypatch.setattr(teachers, "_observe", counted)
+    monkeypatch.setattr(cache, "_observe", counted)
     return seen
 
 
@@ -117,7 +120,7 @@ def test_the_teacher_is_asked_once(bert, tmp_path, passes):
 def test_logits_are_those_of_transformers_with_whatever_else_is_asked(family, tmp_path):
     """Also where our own copy of the teacher would answer otherwise."""
     folder = tiny.save_classifier(tmp_path / "teacher", family, initializer_range=0.5)
-    teacher = load_teacher(folder, tiny.LABELS)
+    teacher = TransformersTeacher.load(folder, tiny.LABELS)
     bias = teacher.encoder.head_out.bias.detach()
     teacher.encoder.head_out.bias = torch.nn.Parameter(bias + 7.0)
     ids, mask = tiny.batch(pad=1)
@@ -126,7 +129,7 @@ def test_logits_are_those_of_transformers_with_whatever_else_is_asked(family, tm
         expected = model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
         inside = teacher.encoder.observe(ids, mask, inside=True)
     for wanted in (["logits"], ["hidden-2", "logits"], ["logits", "relations-1", "hidden-2"]):
-        found = teachers._observe(teacher, ids, mask, wanted)
+        found = cache._observe(teacher, ids, mask, wanted)
         assert list(found) == wanted
         np.testing.assert_allclose(np.stack(found["logits"]), expected.logits, atol=1e-5)
         for row, length in enumerate(mask.sum(1)):
@@ -136,18 +139,18 @@ def test_logits_are_those_of_transformers_with_whatever_else_is_asked(family, tm
             if "relations-1" in wanted:
                 queries = inside.relations[0][0][row, :length]
                 np.testing.assert_allclose(found["relations-1"][row][:, 0], queries, atol=1e-5)
-    alone = teachers._observe(teacher, ids, mask, ["hidden-2"])["hidden-2"]
+    alone = cache._observe(teacher, ids, mask, ["hidden-2"])["hidden-2"]
     np.testing.assert_allclose(alone[0], expected.hidden_states[2][0], atol=1e-5)
 
 
 def test_a_head_stays_in_single_precision_where_the_body_is_not(tmp_path, monkeypatch):
-    monkeypatch.setattr(teachers, "precision", lambda: "bf16")
-    teacher = load_teacher(tiny.save_classifier(tmp_path, initializer_range=0.5), tiny.LABELS)
+    monkeypatch.setattr(cache, "precision", lambda: "bf16")
+    teacher = TransformersTeacher.load(tiny.save_classifier(tmp_path, initializer_range=0.5), tiny.LABELS)
     seen = []
-    head = teacher.model.classifier  # type: ignore[union-attr]
+    head = teacher.model.classifier
     head.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0].dtype, output.dtype)))  # type: ignore[union-attr]
     ids, mask = tiny.batch()
-    found = teachers._observe(teacher, ids, mask, ["logits"])
+    found = cache._observe(teacher, ids, mask, ["logits"])
     assert seen == [(torch.float32, torch.float32)]
     exact = tiny.classifier(initializer_range=0.5)(input_ids=ids, attention_mask=mask).logits
     difference = np.abs(np.stack(found["logits"]) - exact.detach().numpy()).max()
@@ -156,29 +159,31 @@ def test_a_head_stays_in_single_precision_where_the_body_is_not(tmp_path, monkey
 
 
 def test_a_teacher_and_its_copy_share_what_they_can(tmp_path):
-    teacher = load_teacher(tiny.save_classifier(tmp_path), tiny.LABELS)
-    table = teacher.model.get_input_embeddings().weight  # type: ignore[union-attr, operator]
+    teacher = TransformersTeacher.load(tiny.save_classifier(tmp_path), tiny.LABELS)
+    table = teacher.model.get_input_embeddings().weight  # type: ignore[operator]
     assert teacher.encoder.embedding.table().data_ptr() == table.data_ptr()
 
 
 def test_the_same_weights_under_another_config_are_another_teacher(tmp_path):
     folder = tiny.save_classifier(tmp_path)
-    first = load_teacher(folder, tiny.LABELS)
+    first = TransformersTeacher.load(folder, tiny.LABELS)
     said = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**said, "hidden_act": "relu"}))
-    second = load_teacher(folder, tiny.LABELS)
+    second = TransformersTeacher.load(folder, tiny.LABELS)
     assert first.layout == second.layout
     assert first.digest != second.digest  # under which its word on every text is kept
-    assert first.digest == load_teacher(tiny.save_classifier(tmp_path / "copy"), tiny.LABELS).digest
+    assert (
+        first.digest == TransformersTeacher.load(tiny.save_classifier(tmp_path / "copy"), tiny.LABELS).digest
+    )
 
 
 def test_teachers_are_let_go_when_nobody_will_ask_them_again(bert, tmp_path):
     settings, work = config(phases=[{**KD, "epochs": 0}]), tiny.work(tmp_path)
-    found = material.gather(settings, bert, scratch=work.scratch)
-    reading, teacher = found.reading, found.first.encoder
-    student = start.start(settings, teacher, found.pool, reading.aligned, reading.words, work.scratch)
+    training = TrainingPlan(task_of(settings.task), 3, settings.distil.phases, settings.distil.augment)
+    found = load_inputs(bert, training, settings.student, work.scratch)
+    student, teacher = initialize.initialize(found, 2, work.scratch), found.first.encoder
     for again in (True, False):
-        material.learn(student, settings.distil.phases, found, work, again=again)
+        train(student, found, work, again=again)
         assert {parameter.is_meta for parameter in teacher.parameters()} == {not again}
 
 
@@ -188,9 +193,9 @@ def test_logits_are_the_teachers_own_and_states_stand_on_the_students_pieces(tmp
     texts = [*data.splits["train"].texts, "flooding waters 7 blankets"]
     members = load_teachers(where["teacher"].path, "task", tiny.LABELS)
     settings = VocabularySection(trim=True, frequent=0, min_count=60)
-    words = choose_vocabulary(members[0].spec, texts[:64], settings, tiny.VOCABULARY)
-    assert len(words.kept) < tiny.VOCABULARY
-    aligned = tokens.encode(tokens.make_tokenizer(words.spec, 32), texts).renumber(words.kept)
+    vocabulary = choose_vocabulary(members[0].tokenizer_json, texts[:64], settings, tiny.VOCABULARY)
+    assert len(vocabulary.kept) < tiny.VOCABULARY
+    aligned = tokenize_pool(texts, vocabulary, 32).aligned
     signals = Signals(members, texts, aligned, 32, tiny.work(tmp_path))
     signals.prepare([LOGITS, hidden(3)])
     rows = np.array([64, 5])
@@ -215,8 +220,8 @@ def test_texts_that_are_cut_alike_cost_one_pass(tmp_path, passes):
     members = load_teachers(where["teacher"].path, "task", tiny.LABELS)
     texts = [*dataset.load(where["dataset"].path).splits["train"].texts[:20], "flooding waters 7 blankets"]
     settings = VocabularySection(trim=True, frequent=0, min_count=1)
-    words = choose_vocabulary(members[0].spec, texts[:20], settings, tiny.VOCABULARY)
-    aligned = tokens.encode(tokens.make_tokenizer(words.spec, 32), texts).renumber(words.kept)
+    vocabulary = choose_vocabulary(members[0].tokenizer_json, texts[:20], settings, tiny.VOCABULARY)
+    aligned = tokenize_pool(texts, vocabulary, 32).aligned
     own = tokens.encode(tokens.make_tokenizer(tiny.spec(), 32), texts)
     assert own.same(aligned).tolist() == [True] * 20 + [False]
     signals = Signals(members, texts, aligned, 32, tiny.work(tmp_path))
@@ -313,7 +318,7 @@ def test_an_earlier_student_never_reads_on_behind_its_teachers_reach(bert, tmp_p
     """Distillation would cut where the teacher ends, export where the student does."""
     long = distil(config({"init": "random"}), bert, tmp_path, "long")
     on = {"init": "path", "path": str(long.path), "max_positions": 8}
-    with pytest.raises(ProfileError, match=r"long.* reads 32 tokens, a student of this profile reads 8"):
+    with pytest.raises(ProfileError, match=r"long.* reads 32 tokens, one of this profile reads 8"):
         distil(config(on), bert, tmp_path)
 
 
@@ -338,7 +343,7 @@ def test_a_resume_does_not_carve_again(bert, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("squeeze.stages.distil.run.learn", cut_short)
+        patch.setattr("squeeze.stages.distil.run.train", cut_short)
         with pytest.raises(KeyboardInterrupt):
             run(settings, bert, work)
     monkeypatch.setattr(carve, "measure_importance", cut_short)
@@ -367,8 +372,8 @@ REFUSED = [
     ({"embedding": {"kind": "product", "subvectors": 5}}, {}, r"subvectors: 5 does not divide .* width 32"),
     ({"embedding": {"kind": "factorised", "rank": 33}}, {}, r"\[student.embedding\] rank: 33, .* 32 wide"),
     ({"init": "path", "path": "nowhere"}, {}, r"nowhere: not a student"),
-    ({"init": "random", "layers": 4}, {}, r"\[student\] layers: 4, the task teacher of phase kd has 3"),
-    ({"init": "random", "hidden": 64}, {}, r"\[student\] hidden: 64, the task teacher has 32"),
+    ({"init": "random", "layers": 4}, {}, r"\[student\] layers: 4, the teacher has 3"),
+    ({"init": "random", "hidden": 64}, {}, r"\[student\] hidden: 64, the teacher has 32"),
     ({}, {"losses": [{"name": "relation_kl", "heads": 3}]}, r"relation_kl heads: 3 does not divide .* 16"),
     ({}, {"losses": [{"name": "hidden_mse"}], "patience": 1}, r"kd, patience: no loss of it trains the head"),
     ({}, {"losses": [{"name": "kl"}], "data": "unlabelled"}, r'kd, data: "unlabelled", and there is no such'),
@@ -437,7 +442,7 @@ def test_the_most_important_heads_and_neurons_stay(bert, tmp_path, monkeypatch):
         def rows(self, _: str) -> Any:
             return np.arange(len(data))
 
-    batches: Any = start._batches(settings, Labelled(), encoded)  # type: ignore[arg-type]
+    batches: Any = initialize.labelled_batches(Labelled(), encoded, 0, 2, 3)  # type: ignore[arg-type]
     found = carve.measure_importance(teacher, batches, torch.nn.functional.cross_entropy)
     for place, layer in enumerate((0, 2)):
         kept, scores = cuts[0].heads[place], found.heads[layer]

@@ -14,7 +14,7 @@ from safetensors.torch import load_file as load_tensors
 
 from squeeze.artifact import Artifact
 from squeeze.core.importance import top
-from squeeze.distillation import material
+from squeeze.distillation import inputs as distillation
 from squeeze.errors import ProfileError
 from squeeze.models import slicing, tokens
 from squeeze.models.carve import Importance
@@ -308,7 +308,7 @@ def test_a_resumed_stage_does_not_choose_again_and_ends_with_the_same_bytes(wher
         learned={"steps": 4},
     )
     _, whole = prune(settings, where, tmp_path, "whole")
-    real = material.write_student
+    real = distillation.write_student
 
     def killed(*_: Any) -> int:
         raise KeyboardInterrupt

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from safetensors.numpy import load_file
 
 from squeeze.artifact import Artifact
-from squeeze.distillation import material
-from squeeze.distillation.config import PREDICTIONS, Loss, Phase
+from squeeze.distillation import inputs as distillation
+from squeeze.distillation.config import PREDICTIONS
 from squeeze.errors import GateFailed, ProfileError
 from squeeze.models.storage import load_student
 from squeeze.quantization import storage
@@ -231,16 +231,16 @@ def test_a_scheme_is_chosen_by_measuring(where, tmp_path):
 def test_every_scheme_that_is_trained_can_ask_the_teacher(where, tmp_path, monkeypatch):
     """Also when what the one before it asked is gone from the cache."""
     cache, asked = tiny.work(tmp_path).cache, []
-    original = material.learn
+    original = distillation.train
 
-    def learn(*given, **settings):
+    def train(*given, **settings):
         shutil.rmtree(cache)
         cache.mkdir()
         report, phases = original(*given, **settings)
         asked.append(report.computed)
         return report, phases
 
-    monkeypatch.setattr(stage, "learn", learn)
+    monkeypatch.setattr(stage, "train", train)
 
     def all_of_them(order, whole, floor, make):
         return [make(each)[0] for each in order][-1], ()
@@ -250,17 +250,6 @@ def test_every_scheme_that_is_trained_can_ask_the_teacher(where, tmp_path, monke
     assert made.phases[0].epochs == 1
     assert len(asked) == 3
     assert asked[0] == asked[1] == asked[2] > 0
-
-
-def test_a_newer_key_of_a_loss_leaves_older_artefacts_their_names():
-    plain = Loss(name="kl").plain()
-    assert plain == {
-        "name": "kl", "weight": 1.0, "temperature": 1.0, "layers": "final", "projection": "pca", "heads": 12,
-    }  # fmt: skip
-    phase = Phase(name="a", losses=(Loss(name="topk_kd", k=2),))
-    assert phase.plain()["losses"][0]["k"] == 2
-    assert Phase.parse(phase.plain()) == phase
-    assert Loss.parse(plain) == Loss(name="kl")
 
 
 def test_the_split_of_the_teacher_s_best_labels_can_be_asked_for(where, tmp_path):

@@ -14,7 +14,7 @@ from squeeze.distillation.config import ARCH, StudentSection
 from squeeze.errors import Corrupt, GateFailed, ProfileError
 from squeeze.models.encoder import EncoderShape
 from squeeze.stages.distil.run import run as distil
-from squeeze.stages.search import finalists, ground
+from squeeze.stages.search import finalists, search_inputs
 from squeeze.stages.search.run import run
 from squeeze.stages.search.stage import TABLE, SearchConfig, SearchResult
 from tests import tiny
@@ -47,7 +47,7 @@ class Times:
 
 @pytest.fixture(autouse=True)
 def times(monkeypatch):
-    monkeypatch.setattr(ground, "cost_table", lambda *_: Times())
+    monkeypatch.setattr(search_inputs, "cost_table", lambda *_: Times())
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from squeeze.distillation.config import (
     DistilConfig,
     PhaseReport,
     PoolReport,
-    StudentPlan,
+    StudentSections,
     VocabularyReport,
 )
 from squeeze.progress import Progress
@@ -45,7 +45,7 @@ def run(config: DistilConfig, inputs: Mapping[str, Artifact], work: Work) -> Dis
     return implementation.run(config, inputs, work)
 
 
-def check(config: StudentPlan, progress: Progress) -> tuple[str, ...]:  # noqa: ARG001
+def check(config: StudentSections, progress: Progress) -> tuple[str, ...]:  # noqa: ARG001
     """Hold shape and phases against the teacher's config.json and headers."""
     from squeeze.distillation.planning import check_distil
 
@@ -73,5 +73,5 @@ STAGE = Stage(
     libraries=("torch", "transformers", "tokenizers", "numpy"),
     sources=sources,
     may_take={"arch": "arch"},
-    at_plan=Check(StudentPlan, check),
+    at_plan=Check(StudentSections, check),
 )

@@ -16,7 +16,7 @@ from squeeze.core.metrics import Quality
 from squeeze.data.dataset import Dataset
 from squeeze.data.texts import joined
 from squeeze.distillation.config import PREDICTIONS
-from squeeze.distillation.material import judge, predict
+from squeeze.distillation.inputs import predict, quality_by_split
 from squeeze.distillation.teachers import load_teacher
 from squeeze.errors import ProfileError
 from squeeze.models import slicing, storage, tokens, vocabulary
@@ -93,7 +93,7 @@ def _given(config: PruneConfig, inputs: Mapping[str, Artifact]) -> tuple[Encoder
         folder = inputs["encoder"].path
         return storage.load_student(folder), tokens.read_spec(folder)
     first = load_teacher(inputs["teacher"].path / "members" / "0", config.task.labels)
-    return first.encoder.eval(), first.spec
+    return first.encoder.eval(), first.tokenizer_json
 
 
 def _quality(
@@ -105,11 +105,11 @@ def _quality(
 ) -> dict[str, Quality]:
     """Of the model that was given; a student's answers lie beside it."""
     if "encoder" in inputs:
-        said = load_file(inputs["encoder"].path / PREDICTIONS)
+        answers = load_file(inputs["encoder"].path / PREDICTIONS)
     else:
         tokenizer = tokens.make_tokenizer(spec, min(config.task.max_length, encoder.shape.positions))
-        said = predict(encoder, tokenizer, tokens.pad_id(spec), data)
-    return judge(said, data, inputs["teacher"], task_of(config.task))
+        answers = predict(encoder, tokenizer, tokens.pad_id(spec), data)
+    return quality_by_split(answers, data, inputs["teacher"], task_of(config.task))
 
 
 def _fewer_pieces(

@@ -10,9 +10,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from squeeze.artifact import Artifact, write_json
-from squeeze.core.losses import pca_projection
-from squeeze.distillation.material import Material, judge, predict
-from squeeze.distillation.start import Batch, hidden_states, labelled_batches, row_weights
+from squeeze.distillation.initialize import Batch, axes, labelled_batches, row_weights
+from squeeze.distillation.inputs import DistillationInputs, predict, quality_by_split
 from squeeze.errors import ProfileError
 from squeeze.models import carve, slicing, storage
 from squeeze.models.encoder import Encoder
@@ -23,7 +22,7 @@ from squeeze.stages.prune import choosing, limits, sparse
 from squeeze.stages.prune.base import Base, measured
 from squeeze.stages.prune.choosing import Latency
 from squeeze.stages.prune.methods import METHODS
-from squeeze.stages.prune.stage import Measured, PruneConfig, PruneSection
+from squeeze.stages.prune.stage import Measured, PruneSection
 from squeeze.stages.prune.subject import Subject
 
 __all__ = ["Cut", "start"]
@@ -61,9 +60,9 @@ class Cut:
 
 
 def start(
-    config: PruneConfig,
+    settings: PruneSection,
     base: Base,
-    material: Material,
+    inputs: DistillationInputs,
     teacher: Artifact,
     work: Work,
     latency: Latency | None,
@@ -71,9 +70,9 @@ def start(
     """The model as it is cut, chosen once: a resumed stage finds it in the scratch folder.
 
     Args:
-        config: the stage's settings.
+        settings: the section.
         base: what is cut.
-        material: text, as the model reads it.
+        inputs: text, as the model reads it.
         teacher: whose answers stand beside the model's in its figures.
         work: where it is kept.
         latency: predicts milliseconds; only where a latency is the target.
@@ -87,16 +86,15 @@ def start(
         student = storage.load_student(folder).train()
         kept = Kept(record.layers, record.heads, record.neurons)
         return Cut(student, load_file(folder / MASKS), kept, record.measured, record.whole_ms)
-    student, kept = _cut(config, base.encoder, material, work, latency)
-    masks = sparse.choose(student, config.prune)
+    student, kept = _cut(settings, base.encoder, inputs, work, latency)
+    masks = sparse.choose(student, settings)
     with sparse.held(student, masks):
         pass  # leaving it makes the zeros the weights' own
     student.eval()
-    reading = material.reading
-    answers = predict(student, reading.tokenizer, reading.pad, material.data)
-    found = judge(answers, material.data, teacher, material.task)
+    answers = predict(student, inputs.text.tokenizer, inputs.text.pad, inputs.data)
+    figures = quality_by_split(answers, inputs.data, teacher, inputs.training.task)
     now, before = (latency(model.shape) if latency else None for model in (student, base.encoder))
-    made = Cut(student, masks, kept, measured(student, found, now), before)
+    made = Cut(student, masks, kept, measured(student, figures, now), before)
     storage.save_student(folder, student)
     save_file(masks, folder / MASKS)
     record = _Record(
@@ -107,29 +105,26 @@ def start(
 
 
 def _cut(
-    config: PruneConfig, whole: Encoder, material: Material, work: Work, latency: Latency | None
+    settings: PruneSection, whole: Encoder, inputs: DistillationInputs, work: Work, latency: Latency | None
 ) -> tuple[Encoder, Kept]:
-    settings = config.prune
     kept = slicing.everything(whole.shape, limits.layers(settings, whole.shape))
     model = slicing.sliced(whole, kept).eval()
-    reading = material.reading
-    batches = tuple(
-        labelled_batches(material.pool, reading.encoded, reading.pad, settings.batches, config.seed)
-    )
+    text, seed = inputs.text, inputs.training.seed
+    batches = tuple(labelled_batches(inputs.pool, text.encoded, text.pad, settings.batches, seed))
+    subject = _subject(settings, model, batches, seed, work)
     if latency is not None:
         target = settings.latency_ms or (settings.latency_share or 1.0) * latency(whole.shape)
-        found = METHODS[settings.method](_subject(config, model, batches, work))
-        chosen = _within(found, model, settings, latency, target)
+        chosen = _within(METHODS[settings.method](subject), model, settings, latency, target)
         kept, model = replace(chosen, layers=kept.layers), slicing.sliced(model, chosen)
     elif settings.heads_cut or settings.neurons_cut:
-        found = METHODS[settings.method](_subject(config, model, batches, work))
-        chosen = choosing.by_share(found, settings.heads_cut, settings.neurons_cut, settings.scope)
+        scores = METHODS[settings.method](subject)
+        chosen = choosing.by_share(scores, settings.heads_cut, settings.neurons_cut, settings.scope)
         kept, model = replace(chosen, layers=kept.layers), slicing.sliced(model, chosen)
     if settings.hidden is not None:
         with torch.no_grad():
-            model = carve.narrow(model, pca_projection(hidden_states(model, batches), settings.hidden)).eval()
+            model = carve.narrow(model, axes(model, batches, settings.hidden)).eval()
     if settings.rank is not None:
-        model = carve.low_rank(model, settings.rank, row_weights(reading.words))
+        model = carve.low_rank(model, settings.rank, row_weights(text.vocabulary))
     return model, kept
 
 
@@ -149,8 +144,9 @@ def _within(
     return kept
 
 
-def _subject(config: PruneConfig, model: Encoder, batches: tuple[Batch, ...], work: Work) -> Subject:
-    settings = config.prune
+def _subject(
+    settings: PruneSection, model: Encoder, batches: tuple[Batch, ...], seed: int, work: Work
+) -> Subject:
     aimed = settings.latency_ms is None and settings.latency_share is None
     keep = (1 - settings.heads_cut, 1 - settings.neurons_cut) if aimed else (0.5, 0.5)
-    return Subject(model, batches, settings.learned, keep, config.seed, work.progress)
+    return Subject(model, batches, settings.learned, keep, seed, work.progress)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from squeeze.distillation.shape import kept_layers
+from squeeze.distillation.resolve import kept_layers
 from squeeze.errors import ProfileError
 from squeeze.models.shapes import EmbeddingShape, EncoderShape
 from squeeze.stages.prune.stage import PruneSection

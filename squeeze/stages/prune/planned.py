@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from squeeze.distillation.planning import both, refuse_untrimmable, student_of, teacher_of
-from squeeze.distillation.shape import refuse_phases
+from squeeze.distillation.planning import refuse_untrimmable, student_of, teacher_of
+from squeeze.distillation.resolve import refuse_phases
 from squeeze.models.shapes import EncoderShape
 from squeeze.stages.prune import limits
 from squeeze.stages.prune.stage import PrunePlan, PruneSection
@@ -17,18 +17,18 @@ def check(plan: PrunePlan) -> tuple[str, ...]:
     Raises:
         ProfileError: as the stage would say it.
     """
-    teacher = teacher_of(plan.teacher, len(plan.task.labels))
+    teacher = teacher_of(plan)
     if teacher is None:
         return ()
-    made = plan.distil is not None
-    whole = student_of(plan, teacher) if made else teacher.shape
-    if whole is None:
+    student = student_of(plan, teacher)
+    if plan.distil is not None and student is None:
         return ()
+    whole = teacher.shape if student is None else student.shape
     limits.refuse(plan.prune, whole)
-    refuse_phases(plan.prune.recovery, whole, both(teacher.shape))
+    refuse_phases(plan.prune.recovery, whole, teacher.shapes)
     cut = _cut(plan.prune, whole)
     if cut is not None:
-        refuse_phases(plan.prune.recovery, cut, both(teacher.shape))
+        refuse_phases(plan.prune.recovery, cut, teacher.shapes)
     if plan.prune.pieces is not None:
         refuse_untrimmable(teacher.folder)
     return ()

@@ -14,12 +14,12 @@ from squeeze.distillation.config import (
     CacheReport,
     Depth,
     Layers,
-    Loss,
     Phase,
     PhaseReport,
     PoolReport,
-    StudentPlan,
+    StudentSections,
 )
+from squeeze.distillation.losses.logit_mse import LogitMSE
 from squeeze.progress import Progress
 from squeeze.schema import Frozen
 from squeeze.stage import Check, Stage, Work, this_machine
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 NO_SPEED = "unstructured sparsity gives no speed in ONNX Runtime: it multiplies zeros like any other number"
-RECOVERY = Phase(name="recover", epochs=3, learning_rate=2e-4, losses=(Loss(name="logit_mse"),))
+RECOVERY = Phase(name="recover", epochs=3, learning_rate=2e-4, losses=(LogitMSE(name="logit_mse"),))
 MethodName = Literal["magnitude", "taylor", "learned", "random"]
 
 
@@ -156,7 +156,7 @@ class PruneConfig(Frozen):
     prune: PruneSection
 
 
-class PrunePlan(StudentPlan):
+class PrunePlan(StudentSections):
     """What can be known of a cut before it is made."""
 
     prune: PruneSection

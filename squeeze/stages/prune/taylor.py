@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from squeeze.core.importance import levelled
-from squeeze.core.losses import cross_entropy
-from squeeze.models.carve import Importance, measure_importance
+from squeeze.distillation.initialize import importance
+from squeeze.models.carve import Importance
 from squeeze.stages.prune.subject import Subject
 
 __all__ = ["scores"]
@@ -15,5 +15,5 @@ def scores(subject: Subject) -> Importance:
 
     Gradients shrink or grow with depth, so layers are brought to one mean square before they are compared.
     """
-    found = measure_importance(subject.encoder, subject.batches, cross_entropy)
-    return Importance(levelled(found.heads), levelled(found.neurons))
+    gradients = importance(subject.encoder, subject.batches)
+    return Importance(levelled(gradients.heads), levelled(gradients.neurons))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from squeeze.distillation.material import Material
+from squeeze.distillation.inputs import DistillationInputs
 from squeeze.errors import GateFailed
 from squeeze.graphs import lean
 from squeeze.models import tokens
@@ -42,20 +42,20 @@ class Contender:
 
 
 def by_latency(
-    student: Encoder, settings: QuantizeSection, material: Material, progress: Progress
+    student: Encoder, settings: QuantizeSection, inputs: DistillationInputs, progress: Progress
 ) -> list[Contender]:
     """Every scheme, the fastest first.
 
     The files are made of the model as it is rounded, before any training, which does not change how fast
     they are. They run in turns on texts as long as those of the validation split.
     """
-    shared: dict[str, Any] = {"vocabulary": student.shape.vocabulary, "lengths": _lengths(material)}
+    shared: dict[str, Any] = {"vocabulary": student.shape.vocabulary, "lengths": _lengths(inputs)}
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "model.onnx"
         made, subjects = [], []
         for scheme in SCHEMES:
             named = settings.of(scheme)
-            found = round_student(student, named, material)
+            found = round_student(student, named, inputs)
             model = found.model
             lean.export(model.snapped(), whole, lean.OPSET)
             path = Path(folder) / f"{scheme}.onnx"
@@ -101,6 +101,6 @@ def first_good(
     )
 
 
-def _lengths(material: Material) -> tuple[int, ...]:
-    texts = material.data.splits["validation"].texts
-    return tuple(int(n) for n in tokens.encode(material.reading.tokenizer, texts).lengths)
+def _lengths(inputs: DistillationInputs) -> tuple[int, ...]:
+    texts = inputs.data.splits["validation"].texts
+    return tuple(int(n) for n in tokens.encode(inputs.text.tokenizer, texts).lengths)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from squeeze.distillation.planning import both, student_of, teacher_of
-from squeeze.distillation.shape import refuse_phases
+from squeeze.distillation.planning import student_of, teacher_of
+from squeeze.distillation.resolve import refuse_phases
 from squeeze.quantization.plan import kept_sites, sites
 from squeeze.stages.quantize.stage import QuantizePlan
 
@@ -16,13 +16,14 @@ def check(plan: QuantizePlan) -> tuple[str, ...]:
     Raises:
         ProfileError: as the stage would say it.
     """
-    teacher = teacher_of(plan.teacher, len(plan.task.labels))
+    teacher = teacher_of(plan)
     if teacher is None or plan.prune is not None:
         return ()
-    student, settings = student_of(plan, teacher), plan.quantize
-    if student is None:
+    made, settings = student_of(plan, teacher), plan.quantize
+    if made is None:
         return ()
-    refuse_phases(settings.trainings, student, both(teacher.shape))
+    student = made.shape
+    refuse_phases(settings.trainings, student, teacher.shapes)
     if settings.against == "student":
         refuse_phases(settings.trainings, student, {"task": student})
     if settings.keep != "auto":

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from squeeze.distillation.material import Material
+from squeeze.distillation.inputs import DistillationInputs
 from squeeze.models import tokens
 from squeeze.models.encoder import Encoder
 from squeeze.models.inference import batches_by_length, logits, to_tensors
@@ -36,13 +36,13 @@ class Rounded:
     sensitivity: Mapping[str, float]
 
 
-def round_student(student: Encoder, settings: QuantizeSection, material: Material) -> Rounded:
+def round_student(student: Encoder, settings: QuantizeSection, inputs: DistillationInputs) -> Rounded:
     """Round a student after the profile.
 
     Args:
         student: in float; it is not changed.
         settings: whose scheme is named, not "auto".
-        material: the text.
+        inputs: the text.
 
     Raises:
         ProfileError: `keep` names what the student does not have.
@@ -57,22 +57,22 @@ def round_student(student: Encoder, settings: QuantizeSection, material: Materia
     )
     if settings.keep != "auto":
         keep = kept_sites(settings.keep, sites(student.shape))
-        return Rounded(_calibrated(student, replace(plan, keep=keep), settings, material), {})
-    model = _calibrated(student, plan, settings, material)
-    order, keep = _sensitive(model, student, settings.floor, material)
-    return Rounded(
-        _calibrated(student, replace(plan, keep=keep), settings, material) if keep else model, order
-    )
+        return Rounded(_calibrated(student, replace(plan, keep=keep), settings, inputs), {})
+    model = _calibrated(student, plan, settings, inputs)
+    order, keep = _sensitive(model, student, settings.floor, inputs)
+    return Rounded(_calibrated(student, replace(plan, keep=keep), settings, inputs) if keep else model, order)
 
 
-def _calibrated(student: Encoder, plan: Plan, settings: QuantizeSection, material: Material) -> FakeQuantized:
+def _calibrated(
+    student: Encoder, plan: Plan, settings: QuantizeSection, inputs: DistillationInputs
+) -> FakeQuantized:
     model = FakeQuantized(student, plan).eval()
     if plan.scheme == "int8-static":
-        texts = len(material.data.splits["train"])
-        rows = np.random.default_rng(material.config.seed).permutation(texts)[: settings.calibration_texts]
-        encoded = material.reading.encoded
+        texts = len(inputs.data.splits["train"])
+        rows = np.random.default_rng(inputs.training.seed).permutation(texts)[: settings.calibration_texts]
+        encoded = inputs.text.encoded
         batches = (
-            to_tensors(encoded, rows[batch], material.reading.pad)
+            to_tensors(encoded, rows[batch], inputs.text.pad)
             for batch in batches_by_length(encoded.lengths[rows])
         )
         calibrate(model, batches, settings.calibration)
@@ -80,19 +80,19 @@ def _calibrated(student: Encoder, plan: Plan, settings: QuantizeSection, materia
 
 
 def _sensitive(
-    model: FakeQuantized, student: Encoder, floor: float, material: Material
+    model: FakeQuantized, student: Encoder, floor: float, inputs: DistillationInputs
 ) -> tuple[dict[str, float], frozenset[str]]:
     """Sites by sensitivity, and those that stay float."""
-    split, reading = material.data.splits["validation"], material.reading
-    encoded = tokens.encode(reading.tokenizer, split.texts)
+    split, text = inputs.data.splits["validation"], inputs.text
+    encoded = tokens.encode(text.tokenizer, split.texts)
 
     def answers(encoder: Encoder = model) -> Logits:
-        return logits(encoder, encoded, reading.pad, student.shape.labels)
+        return logits(encoder, encoded, text.pad, student.shape.labels)
 
     def lost(kept: frozenset[str]) -> float:
         with model.quantizing(set(model.products) - kept):
-            return whole - material.task.scores(answers(), split.labels).score
+            return whole - inputs.training.task.scores(answers(), split.labels).score
 
-    whole = material.task.scores(answers(student), split.labels).score
+    whole = inputs.training.task.scores(answers(student), split.labels).score
     order = ranked(model, answers)
     return order, float_sites(list(order), lost, floor)

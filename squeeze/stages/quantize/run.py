@@ -11,25 +11,24 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from squeeze.artifact import Artifact
+from squeeze.core.metrics import Quality
 from squeeze.distillation.config import (
     PREDICTIONS,
     CacheReport,
-    DistilConfig,
-    DistilSection,
     PhaseReport,
-    StudentSection,
 )
-from squeeze.distillation.material import (
-    Answers,
-    Material,
-    gather,
-    judge,
-    learn,
+from squeeze.distillation.inputs import (
+    DistillationInputs,
+    Logits,
+    TrainingPlan,
+    load_inputs,
     predict,
+    quality_by_split,
+    train,
     write_student,
 )
-from squeeze.distillation.shape import refuse_phases
-from squeeze.distillation.teachers import student_as_teacher
+from squeeze.distillation.resolve import refuse_phases
+from squeeze.distillation.teachers import StudentTeacher
 from squeeze.models.encoder import Encoder, embedding_parameters, parameters
 from squeeze.models.storage import load_student
 from squeeze.quantization import storage
@@ -38,11 +37,12 @@ from squeeze.stage import Work
 from squeeze.stages.quantize.choosing import Contender, by_latency, first_good
 from squeeze.stages.quantize.rounding import Rounded, round_student
 from squeeze.stages.quantize.stage import Candidate, QuantizeConfig, QuantizeResult, QuantizeSection
+from squeeze.tasks import task_of
 
-__all__ = ["material_of", "run"]
+__all__ = ["inputs_of", "run"]
 
 
-def run(config: QuantizeConfig, inputs: Mapping[str, Artifact], work: Work) -> QuantizeResult:
+def run(config: QuantizeConfig, artifacts: Mapping[str, Artifact], work: Work) -> QuantizeResult:
     """Make the rounded model: weights, steps, shape, tokenizer, predictions.
 
     Raises:
@@ -50,13 +50,17 @@ def run(config: QuantizeConfig, inputs: Mapping[str, Artifact], work: Work) -> Q
     """
     started = time.monotonic()
     torch.set_num_threads(work.threads)
-    settings, folder = config.quantize, inputs["encoder"].path
-    material = material_of(config, inputs, folder, work.scratch)
+    settings, folder = config.quantize, artifacts["encoder"].path
+    inputs = inputs_of(config, artifacts, work.scratch)
     student, before = load_student(folder), load_file(folder / PREDICTIONS)
-    made, candidates = _chosen(student, before, settings, material, work)
+    made, candidates = _chosen(student, before, settings, inputs, work)
     model, plain = made.model, made.model.snapped()
-    size = write_student(work.out, plain, material.reading, config.task.labels)
-    _write_beside(work.out, made, _answers(plain, material))
+    size = write_student(work.out, plain, inputs.text, config.task.labels)
+    _write_beside(work.out, made, _answers(plain, inputs))
+
+    def qualities(answers: Logits) -> dict[str, Quality]:
+        return quality_by_split(answers, inputs.data, artifacts["teacher"], inputs.training.task)
+
     return QuantizeResult(
         scheme=model.plan.scheme,
         method=settings.method,
@@ -64,14 +68,14 @@ def run(config: QuantizeConfig, inputs: Mapping[str, Artifact], work: Work) -> Q
         candidates=candidates,
         keep=tuple(sorted(model.plan.keep)),
         sensitivity=made.sensitivity,
-        before=judge(before, material.data, inputs["teacher"], material.task),
-        rounded=judge(made.rounded, material.data, inputs["teacher"], material.task),
-        quality=judge(made.said, material.data, inputs["teacher"], material.task),
+        before=qualities(before),
+        rounded=qualities(made.rounded),
+        quality=qualities(made.answers),
         trained=made.trained,
         parameters=parameters(plain),
         embedding_parameters=embedding_parameters(plain),
         size_bytes=size,
-        pool=material.pool.report,
+        pool=inputs.pool.report,
         cache=made.cache,
         phases=made.phases,
         transformers_folder=(work.out / "transformers").is_dir(),
@@ -87,8 +91,8 @@ class Made:
         model: in evaluation mode.
         settings: what it was made by, its scheme named.
         sensitivity: by site, where it was measured.
-        rounded: its answers before any training.
-        said: its answers.
+        rounded: its logits before any training.
+        answers: its logits.
         trained: whether training made it better.
         cache: what the teacher computed for the training.
         phases: how the training went.
@@ -97,91 +101,93 @@ class Made:
     model: FakeQuantized
     settings: QuantizeSection
     sensitivity: Mapping[str, float]
-    rounded: Answers
-    said: Answers
+    rounded: Logits
+    answers: Logits
     trained: bool
     cache: CacheReport | None
     phases: tuple[PhaseReport, ...]
 
 
 def _chosen(
-    student: Encoder, before: Answers, settings: QuantizeSection, material: Material, work: Work
+    student: Encoder, before: Logits, settings: QuantizeSection, inputs: DistillationInputs, work: Work
 ) -> tuple[Made, tuple[Candidate, ...]]:
     """The scheme that is named, or the fastest that is good enough."""
     if settings.scheme != "auto":
-        return _make(round_student(student, settings, material), settings, material, work), ()
+        return _make(round_student(student, settings, inputs), settings, inputs, work), ()
 
-    def make(each: Contender) -> tuple[Made, float]:
-        scratch = work.scratch / each.settings.scheme  # checkpoints of one scheme are not another's
+    def make(contender: Contender) -> tuple[Made, float]:
+        scratch = work.scratch / contender.settings.scheme  # checkpoints of one scheme are not another's
         scratch.mkdir(parents=True, exist_ok=True)
-        made = _make(each.rounded, each.settings, material, replace(work, scratch=scratch), again=True)
-        return made, _score(made.said, material)
+        made = _make(
+            contender.rounded, contender.settings, inputs, replace(work, scratch=scratch), again=True
+        )
+        return made, _score(made.answers, inputs)
 
-    order = by_latency(student, settings, material, work.progress)
-    return first_good(order, _score(before, material), settings.floor, make)
+    order = by_latency(student, settings, inputs, work.progress)
+    return first_good(order, _score(before, inputs), settings.floor, make)
 
 
 def _make(
-    found: Rounded, settings: QuantizeSection, material: Material, work: Work, *, again: bool = False
+    start: Rounded, settings: QuantizeSection, inputs: DistillationInputs, work: Work, *, again: bool = False
 ) -> Made:
-    rounded = _answers(found.model, material)
-    trained, cache, phases = _train(found.model, settings, material, rounded, work, again=again)
-    said = _answers(found.model, material) if trained else rounded
-    return Made(found.model, settings, found.sensitivity, rounded, said, trained, cache, tuple(phases))
+    rounded = _answers(start.model, inputs)
+    trained, cache, phases = _train(start.model, settings, inputs, rounded, work, again=again)
+    answers = _answers(start.model, inputs) if trained else rounded
+    return Made(start.model, settings, start.sensitivity, rounded, answers, trained, cache, tuple(phases))
 
 
-def material_of(
-    config: QuantizeConfig, inputs: Mapping[str, Artifact], folder: Path, scratch: Path | None = None
-) -> Material:
+def inputs_of(
+    config: QuantizeConfig, artifacts: Mapping[str, Artifact], scratch: Path | None = None
+) -> DistillationInputs:
     """What the model learns from; where it learns from itself, the float model takes the teacher's place.
 
     The text stays what it is with the teacher: changed copies are drawn from its table in any case.
     """
-    settings = config.quantize
-    section = DistilSection(phases=settings.trainings, augment=settings.augment)
-    as_distil = DistilConfig(seed=config.seed, task=config.task, student=StudentSection(), distil=section)
-    material = gather(as_distil, inputs, folder, scratch=scratch)
+    settings, folder = config.quantize, artifacts["encoder"].path
+    training = TrainingPlan(task_of(config.task), config.seed, settings.trainings, settings.augment)
+    inputs = load_inputs(artifacts, training, folder, scratch)
     if settings.against != "student":
-        return material
-    own = student_as_teacher(folder)
+        return inputs
+    own = StudentTeacher.load(folder, config.task.labels)
     refuse_phases(settings.trainings, own.encoder.shape, {"task": own.encoder.shape})
-    reading = replace(material.reading, aligned=material.reading.encoded)
-    return replace(material, teachers={"task": [own]}, reading=reading)
+    text = replace(inputs.text, aligned=inputs.text.encoded)
+    return replace(inputs, teachers={"task": [own]}, text=text)
 
 
 def _train(
     model: FakeQuantized,
     settings: QuantizeSection,
-    material: Material,
-    rounded: Answers,
+    inputs: DistillationInputs,
+    rounded: Logits,
     work: Work,
     *,
     again: bool,
 ) -> tuple[bool, CacheReport | None, list[PhaseReport]]:
     """Train the model in place, or leave it as it was rounded where that is better on validation.
 
-    `again`: another scheme will be trained on the same material.
+    `again`: another scheme will be trained on the same inputs.
     """
     if settings.method == "ptq":
         return False, None, []
     begin = {name: value.clone() for name, value in model.state_dict().items()}
-    cache, phases = learn(model, settings.trainings, material, work, again=again)
+    cache, phases = train(model, inputs, work, again=again)
     model.eval()
-    before, after = (_score(said, material) for said in (rounded, _answers(model, material)))
+    before, after = (_score(answers, inputs) for answers in (rounded, _answers(model, inputs)))
     if before > after:
         model.load_state_dict(begin)
     return before <= after, cache, phases
 
 
-def _score(said: Answers, material: Material) -> float:
+def _score(answers: Logits, inputs: DistillationInputs) -> float:
     """The task's primary score on validation."""
-    return material.task.scores(said["validation"], material.data.splits["validation"].labels).score
+    labels = inputs.data.splits["validation"].labels
+    return inputs.training.task.scores(answers["validation"], labels).score
 
 
-def _write_beside(folder: Path, made: Made, in_float: Answers) -> None:
+def _write_beside(folder: Path, made: Made, in_float: Logits) -> None:
     """Answers and steps."""
     model, settings = made.model, made.settings
-    save_file(made.said, folder / PREDICTIONS)
+    save_file(made.answers, folder / PREDICTIONS)
     save_file(in_float, folder / storage.FLOAT_PREDICTIONS)
     record = storage.Record(
         scheme=model.plan.scheme,
@@ -194,5 +200,5 @@ def _write_beside(folder: Path, made: Made, in_float: Answers) -> None:
     storage.save(folder, storage.Quantization(record, model.scales()))
 
 
-def _answers(model: Encoder, material: Material) -> Answers:
-    return predict(model, material.reading.tokenizer, material.reading.pad, material.data)
+def _answers(model: Encoder, inputs: DistillationInputs) -> Logits:
+    return predict(model, inputs.text.tokenizer, inputs.text.pad, inputs.data)

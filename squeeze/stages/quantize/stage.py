@@ -13,12 +13,13 @@ from squeeze.core.rounding import WEIGHT_BITS
 from squeeze.distillation.config import (
     AugmentSection,
     CacheReport,
-    Loss,
     Phase,
     PhaseReport,
     PoolReport,
-    StudentPlan,
+    StudentSections,
 )
+from squeeze.distillation.losses.cross_entropy import CrossEntropy
+from squeeze.distillation.losses.logit_mse import LogitMSE
 from squeeze.progress import Progress
 from squeeze.quantization.plan import Scheme
 from squeeze.schema import Frozen
@@ -36,9 +37,9 @@ __all__ = [
 ]
 
 SCHEMES: tuple[Scheme, ...] = ("int8-dynamic", "int8-static", "int4-weight")
-AGAINST_TEACHER = Phase(name="qat", epochs=2, learning_rate=1e-4, losses=(Loss(name="logit_mse"),))
+AGAINST_TEACHER = Phase(name="qat", epochs=2, learning_rate=1e-4, losses=(LogitMSE(name="logit_mse"),))
 AGAINST_LABELS = Phase(
-    name="qat", epochs=2, learning_rate=1e-4, losses=(Loss(name="cross_entropy"),), data="labelled"
+    name="qat", epochs=2, learning_rate=1e-4, losses=(CrossEntropy(name="cross_entropy"),), data="labelled"
 )
 
 
@@ -123,7 +124,7 @@ class QuantizeConfig(Frozen):
     quantize: QuantizeSection
 
 
-class QuantizePlan(StudentPlan):
+class QuantizePlan(StudentSections):
     """What can be known of a rounded model before it is made."""
 
     prune: Any

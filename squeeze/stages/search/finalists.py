@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from squeeze.artifact import Artifact, write_json
-from squeeze.distillation.config import AugmentSection, DistilConfig, DistilSection, Phase
-from squeeze.distillation.material import gather, learn
-from squeeze.distillation.start import start
+from squeeze.distillation.config import AugmentSection, Phase
+from squeeze.distillation.initialize import initialize
+from squeeze.distillation.inputs import TrainingPlan, load_inputs, train
 from squeeze.errors import ProfileError
 from squeeze.stage import Work
 from squeeze.stages.search.stage import Finalist, Row, SearchConfig
+from squeeze.tasks import task_of
 
 __all__ = ["best", "bisect", "distilled", "trial_phase"]
 
@@ -48,7 +49,7 @@ def bisect(
     return tried
 
 
-def distilled(config: SearchConfig, row: Row, inputs: Mapping[str, Artifact], work: Work) -> Finalist:
+def distilled(config: SearchConfig, row: Row, artifacts: Mapping[str, Artifact], work: Work) -> Finalist:
     """Train one candidate for `[search] epochs` on `[search] rows` texts.
 
     What is finished is kept in the scratch folder, so that a kill costs one candidate at most.
@@ -58,24 +59,23 @@ def distilled(config: SearchConfig, row: Row, inputs: Mapping[str, Artifact], wo
     if known.is_file():
         return Finalist.parse(json.loads(known.read_text(encoding="utf-8")))
     folder.mkdir(parents=True, exist_ok=True)
-    found = _train(config, row, inputs, replace(work, scratch=folder))
+    found = _train(config, row, artifacts, replace(work, scratch=folder))
     write_json(known, found.plain())
     return found
 
 
-def _train(config: SearchConfig, row: Row, inputs: Mapping[str, Artifact], work: Work) -> Finalist:
+def _train(config: SearchConfig, row: Row, artifacts: Mapping[str, Artifact], work: Work) -> Finalist:
     started = time.monotonic()
-    phase = trial_phase(config.distil.phases, config.search.epochs)
-    section = DistilSection(
-        phases=(phase,), augment=AugmentSection(), importance_batches=config.distil.importance_batches
+    training = TrainingPlan(
+        task=task_of(config.task),
+        seed=config.seed,
+        phases=(trial_phase(config.distil.phases, config.search.epochs),),
+        augment=AugmentSection(),
+        rows=config.search.rows,
     )
-    settings = DistilConfig(seed=config.seed, task=config.task, student=row.student, distil=section)
-    material = gather(settings, inputs, rows=config.search.rows, scratch=work.scratch)
-    reading = material.reading
-    student = start(
-        settings, material.first.encoder, material.pool, reading.aligned, reading.words, work.scratch
-    )
-    _, (report,) = learn(student, section.phases, material, work)
+    inputs = load_inputs(artifacts, training, row.student, work.scratch)
+    student = initialize(inputs, config.distil.importance_batches, work.scratch)
+    _, (report,) = train(student, inputs, work)
     return Finalist(
         name=row.name,
         score=report.history[report.best_epoch - 1]["score"],  # of the epoch whose weights were kept

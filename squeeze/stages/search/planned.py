@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from squeeze.distillation.config import DistilConfig
 from squeeze.distillation.planning import refuse_untrimmable, teacher_of
-from squeeze.distillation.shape import student_shape
+from squeeze.distillation.resolve import resolve_student
 from squeeze.stages.search.space import extremes, fitting, settings, space_of
 from squeeze.stages.search.stage import SearchPlan
 
@@ -19,15 +18,14 @@ def check(plan: SearchPlan) -> tuple[str, ...]:
     Raises:
         ProfileError: as the stage would say it.
     """
-    teacher = teacher_of(plan.teacher, len(plan.task.labels))
+    teacher = teacher_of(plan)
     if teacher is None or plan.distil is None:
         return ()
     space = fitting(space_of(plan.search), teacher.shape, carved=plan.student.init == "carve")
     few = {name: values[:LOOKED_AT] for name, values in space.items() if name in ("hidden", "embedding")}
     for candidate in extremes({**space, **few}):
         student = settings(candidate, plan.student, teacher.shape.hidden)
-        config = DistilConfig(seed=0, task=plan.task, student=student, distil=plan.distil)
-        student_shape(config, teacher.shape, teacher.shape.vocabulary)
+        resolve_student(student, plan.task.max_length, len(plan.task.labels), teacher.shape)
     if any(space["pieces"]):
         refuse_untrimmable(teacher.folder)
     return ()

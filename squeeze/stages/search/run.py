@@ -14,9 +14,9 @@ from squeeze.errors import GateFailed, masked
 from squeeze.stage import Work
 from squeeze.stages.search import finalists as last
 from squeeze.stages.search.clock import Clock
-from squeeze.stages.search.ground import Ground, prepare
 from squeeze.stages.search.judging import Cost, Judge
 from squeeze.stages.search.processes import share
+from squeeze.stages.search.search_inputs import SearchInputs, load_inputs
 from squeeze.stages.search.space import Candidate, Space, fitting, sample, settings, size, space_of
 from squeeze.stages.search.stage import STAGE, TABLE, Finalist, Row, SearchConfig, SearchResult
 from squeeze.stages.search.study import evolve, open_storage, pareto, recorded
@@ -27,7 +27,7 @@ __all__ = ["run"]
 TRIES = 50  # random draws a member of the first generation before a budget counts as out of reach
 
 
-def run(config: SearchConfig, inputs: Mapping[str, Artifact], work: Work) -> SearchResult:
+def run(config: SearchConfig, artifacts: Mapping[str, Artifact], work: Work) -> SearchResult:
     """Choose the student's shape; writes arch.json (a `[student]` section) and search.json (the table).
 
     Raises:
@@ -36,15 +36,15 @@ def run(config: SearchConfig, inputs: Mapping[str, Artifact], work: Work) -> Sea
     """
     torch.set_num_threads(work.threads)
     clock = Clock()
-    ground = prepare(config, inputs, work)
+    inputs = load_inputs(config, artifacts, work)
     carved = config.student.init == "carve"
-    space = fitting(space_of(config.search), ground.teacher.shape, carved=carved)
-    judge = ground.judge(space)
+    space = fitting(space_of(config.search), inputs.teacher.shape, carved=carved)
+    judge = inputs.judge(space)
     clock.lap("costs")
-    found = _explore(config, space, judge, inputs, work)
+    found = _explore(config, space, judge, artifacts, work)
     clock.lap("scores")
-    rows = _rows(config, ground, judge, found)
-    search, train = config.search, partial(_distilled, config, inputs, work)
+    rows = _rows(config, inputs, judge, found)
+    search, train = config.search, partial(_distilled, config, artifacts, work)
     tried = last.bisect([row for row in rows if row.front], search.finalists, search.tolerance, train)
     clock.lap("finalists")
     winner = last.best(tried, search.tolerance)
@@ -68,13 +68,13 @@ def run(config: SearchConfig, inputs: Mapping[str, Artifact], work: Work) -> Sea
     )
 
 
-def _distilled(config: SearchConfig, inputs: Mapping[str, Artifact], work: Work, row: Row) -> Finalist:
+def _distilled(config: SearchConfig, artifacts: Mapping[str, Artifact], work: Work, row: Row) -> Finalist:
     work.progress.log(f"search: short distillation of {row.name}")
-    return last.distilled(config, row, inputs, work)
+    return last.distilled(config, row, artifacts, work)
 
 
 def _explore(
-    config: SearchConfig, space: Space, judge: Judge, inputs: Mapping[str, Artifact], work: Work
+    config: SearchConfig, space: Space, judge: Judge, artifacts: Mapping[str, Artifact], work: Work
 ) -> dict[str, Candidate]:
     """Standardise on random candidates, then evolve; every candidate that was looked at, by name."""
     search = config.search
@@ -86,7 +86,7 @@ def _explore(
     _remember(judge, recorded(storage, name, Candidate))
     first = _first_generation(config, space, judge)
     judge.standardise(first)
-    order = Order(config.plain(), inputs, work.scratch, work.cache, name, space, judge.usual)
+    order = Order(config.plain(), artifacts, work.scratch, work.cache, name, space, judge.usual)
     wait = share(evolve_one, order, search.workers - 1)
     with work.progress.task("score candidates", search.trials) as advance:
         evolve(
@@ -140,13 +140,15 @@ def _figures(cost: Cost) -> str:
     return f"p50 {cost.p50_ms:.3g} ms, p95 {cost.p95_ms:.3g} ms (predicted), {cost.size_bytes / 1e6:.3g} MB"
 
 
-def _rows(config: SearchConfig, ground: Ground, judge: Judge, seen: Mapping[str, Candidate]) -> list[Row]:
+def _rows(
+    config: SearchConfig, inputs: SearchInputs, judge: Judge, seen: Mapping[str, Candidate]
+) -> list[Row]:
     """The table of all candidates inside the budget, the most worthy first."""
     inside = [c for c in seen.values() if judge.cost(c).violation(judge.limits) == 0]
     points = [(judge.worth(candidate), judge.cost(candidate).p50_ms) for candidate in inside]
     front = set(pareto(points))
     rows = [
-        _row(config, ground, judge, candidate, front=place in front) for place, candidate in enumerate(inside)
+        _row(config, inputs, judge, candidate, front=place in front) for place, candidate in enumerate(inside)
     ]
     return sorted(rows, key=lambda row: (-row.worth, row.p50_ms, row.name))
 
@@ -159,11 +161,13 @@ def _fully_scored(rows: Sequence[Row], finalists: Mapping[str, Candidate], judge
     ]
 
 
-def _row(config: SearchConfig, ground: Ground, judge: Judge, candidate: Candidate, *, front: bool) -> Row:
+def _row(
+    config: SearchConfig, inputs: SearchInputs, judge: Judge, candidate: Candidate, *, front: bool
+) -> Row:
     cost = judge.cost(candidate)
     return Row(
         name=candidate.name,
-        student=settings(candidate, config.student, ground.teacher.shape.hidden),
+        student=settings(candidate, config.student, inputs.teacher.shape.hidden),
         p50_ms=cost.p50_ms,
         p95_ms=cost.p95_ms,
         size_bytes=cost.size_bytes,

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from squeeze.artifact import Artifact
 from squeeze.budget import BudgetSection
-from squeeze.distillation.config import DistilSection, StudentPlan, StudentSection
+from squeeze.distillation.config import DistilSection, StudentSection, StudentSections
 from squeeze.progress import Progress
 from squeeze.schema import Frozen
 from squeeze.stage import Check, Stage, Work
@@ -147,7 +147,7 @@ class SearchConfig(Frozen):
     budget: BudgetSection | None
 
 
-class SearchPlan(StudentPlan):
+class SearchPlan(StudentSections):
     """What can be known of a search before it begins."""
 
     search: SearchSection

@@ -12,7 +12,7 @@ from squeeze.artifact import Artifact
 from squeeze.progress import Silent
 from squeeze.runtime import quiet
 from squeeze.stage import Work
-from squeeze.stages.search.ground import prepare
+from squeeze.stages.search.search_inputs import load_inputs
 from squeeze.stages.search.space import Candidate, Space
 from squeeze.stages.search.stage import SearchConfig
 from squeeze.stages.search.study import evolve, open_storage
@@ -49,7 +49,7 @@ def evolve_one(order: Order, stream: int) -> None:
     torch.set_num_threads(1)
     config = SearchConfig.parse(dict(order.config))
     work = Work(out=order.folder, scratch=order.folder, cache=order.cache, threads=1, progress=Silent())
-    judge = prepare(config, order.inputs, work).judge(order.space)
+    judge = load_inputs(config, order.inputs, work).judge(order.space)
     judge.usual = order.usual
 
     storage = open_storage(config.search.storage, order.folder)

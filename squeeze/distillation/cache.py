@@ -1,105 +1,27 @@
-"""The teachers of a run and their cached word on every text of the pool."""
+"""The cached outputs of the teachers for every text of the pool."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from squeeze.artifact import digest_file, digest_json
-from squeeze.data.teacher_cache import LOGITS, Feature, Known, Layout, Spent, TeacherCache
-from squeeze.models import conversion, storage, tokens
-from squeeze.models.encoder import Encoder, Outputs
+from squeeze.data.teacher_cache import LOGITS, Feature, Known, Spent, TeacherCache
+from squeeze.distillation.teachers import Teacher
+from squeeze.models import tokens
+from squeeze.models.encoder import Outputs
 from squeeze.models.inference import batches_by_length, to_tensors
-from squeeze.models.teacher import average, exact_head, load_classifier
-from squeeze.models.tokens import Encodings, TeacherTokenizer
+from squeeze.models.teacher import average
+from squeeze.models.tokens import Encodings
 from squeeze.stage import Work
 from squeeze.tasks import AnswerKind
 from squeeze.training.loop import precision
 
-__all__ = ["Signals", "Teacher", "load_teacher", "load_teachers", "student_as_teacher"]
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """One teacher: who answers, and the same weights read into our encoder.
-
-    Attributes:
-        encoder: its weights; students come out of it, and it gives attention and states.
-        spec: its tokenizer.json.
-        weight: its share in the average.
-        digest: of its weights file, its config and its shape, which say what is computed with them.
-        model: the classifier of transformers, whose forward pass gives the logits; None: a student of ours,
-            which answers for itself.
-        tokenizer: AutoTokenizer's; None: a student's, which is its spec.
-    """
-
-    encoder: Encoder
-    spec: dict[str, Any]
-    weight: float
-    digest: str
-    model: nn.Module | None = None
-    tokenizer: TeacherTokenizer | None = None
-
-    @property
-    def layout(self) -> Layout:
-        """Widths for the cache."""
-        shape = self.encoder.shape
-        return Layout(
-            shape.labels, shape.hidden, tuple(layer.heads for layer in shape.layers), shape.head_size
-        )
-
-    def encode(self, texts: Sequence[str], max_length: int, folder: Path | None = None) -> Encodings:
-        """Its own token numbers, cut at `max_length` or where its positions end; they lie in the folder."""
-        reach = min(max_length, self.encoder.shape.positions)
-        if self.tokenizer is not None:
-            return self.tokenizer.encode(texts, reach, folder)
-        return tokens.encode(tokens.make_tokenizer(self.spec, reach), texts, folder)
-
-    def release(self) -> None:
-        """Let go of the weights."""
-        self.encoder.to("meta")
-        if self.model is not None:
-            self.model.to("meta")
-
-
-def load_teacher(folder: Path, labels: tuple[str, ...], *, spec_folder: Path | None = None) -> Teacher:
-    """Read one teacher folder; the base teacher's tokenizer lies with the task teacher's."""
-    torch.manual_seed(0)  # a base teacher has a fresh head, which no loss reads, but which must not vary
-    model = load_classifier(folder, labels, untrained_head=spec_folder is not None)
-    note = folder / "member.json"
-    weight = float(json.loads(note.read_text(encoding="utf-8"))["weight"]) if note.is_file() else 1.0
-    tokenizer = tokens.load_tokenizer(spec_folder or folder)
-    encoder = conversion.read(model, share=True)
-    files = [digest_file(folder / name) for name in ("model.safetensors", "config.json")]
-    digest = digest_json([*files, encoder.shape.plain()])
-    return Teacher(encoder, tokenizer.spec, weight, digest, model, tokenizer)
-
-
-def student_as_teacher(folder: Path) -> Teacher:
-    """A student whose own answers are learned again, after something was done to it.
-
-    Args:
-        folder: its shape, weights and tokenizer.
-    """
-    encoder = storage.load_student(folder)
-    digest = digest_json([digest_file(folder / storage.WEIGHTS), encoder.shape.plain()])
-    return Teacher(encoder, tokens.read_spec(folder), 1.0, digest)
-
-
-def load_teachers(artifact: Path, which: str, labels: tuple[str, ...]) -> list[Teacher]:
-    """All members of the task teacher, or the one base teacher."""
-    members = sorted((artifact / "members").iterdir(), key=lambda path: int(path.name))
-    if which == "base":
-        return [load_teacher(artifact / "base", labels, spec_folder=members[0])]
-    return [load_teacher(folder, labels) for folder in members]
+__all__ = ["Signals"]
 
 
 @dataclass
@@ -140,7 +62,7 @@ class Signals:
         self._logits = [self._cache(teacher, rows) for teacher, rows in zip(self.teachers, own, strict=False)]
         for teacher, cache, rows in zip(self.teachers, self._logits, own, strict=False):
             spent.append(self._fill(cache, teacher, rows, [LOGITS], self._known(teacher, rows)))
-        return Spent(sum(s.texts for s in spent), sum(s.bytes for s in spent), sum(s.seconds for s in spent))
+        return sum(spent, Spent())
 
     def release(self) -> None:
         """Let go of the teachers' weights: all that will be read is in the cache."""
@@ -171,8 +93,8 @@ class Signals:
         return torch.from_numpy(np.concatenate(list(self._inside.read(feature, rows))).astype(np.float32))
 
     def _cache(self, teacher: Teacher, rows: Encodings) -> TeacherCache:
-        said = f"{teacher.digest} {precision()}"  # half-precision answers are other answers
-        return TeacherCache(self.work.cache, said, rows.digest, rows.lengths, teacher.layout)
+        computed_by = f"{teacher.digest} {precision()}"  # half-precision answers are other answers
+        return TeacherCache(self.work.cache, computed_by, rows.digest, rows.lengths, teacher.layout)
 
     def _known(self, teacher: Teacher, rows: Encodings) -> Known | None:
         """Texts whose logits came along with the states: the first teacher's that are cut alike."""
@@ -188,7 +110,7 @@ class Signals:
         features: Sequence[Feature],
         known: Known | None = None,
     ) -> Spent:
-        pad = tokens.pad_id(teacher.spec)
+        pad = tokens.pad_id(teacher.tokenizer_json)
         rest = np.arange(len(rows)) if known is None else np.setdiff1d(np.arange(len(rows)), known.rows)
 
         def forward(
@@ -207,25 +129,9 @@ def _observe(
     """Run the teacher once and cut every feature to the real tokens."""
     # bf16 where it is native: three times as fast, and the states are stored in half precision anyway.
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision() == "bf16"):
-        out = _outputs(teacher, ids, mask, wanted)
+        out = teacher.outputs(ids, mask, wanted)
     lengths = mask.sum(1).tolist()
     return {feature: _cut(_pick(out, feature).float(), lengths, feature) for feature in wanted}
-
-
-def _outputs(teacher: Teacher, ids: Tensor, mask: Tensor, wanted: Sequence[Feature]) -> Outputs:
-    """Logits of the teacher's own forward pass, and its states with them; the rest comes from our encoder."""
-    deep = any(not feature.startswith(("hidden", LOGITS)) for feature in wanted)
-    if teacher.model is None or LOGITS not in wanted:
-        out = teacher.encoder.observe(ids, mask, inside=deep)
-        with torch.autocast("cpu", enabled=False):  # the answers are learned, and the head costs nothing
-            out.logits = teacher.encoder.classify(out.hidden[-1].float())
-        return out
-    states = not deep and any(feature.startswith("hidden") for feature in wanted)
-    with exact_head(teacher.model):
-        found: Any = teacher.model(input_ids=ids, attention_mask=mask, output_hidden_states=states)
-    if not deep:
-        return Outputs(found.logits, list(found.hidden_states or ()))
-    return replace(teacher.encoder.observe(ids, mask, inside=True), logits=found.logits)
 
 
 def _pick(out: Outputs, feature: Feature) -> Tensor:

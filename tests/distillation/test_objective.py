@@ -13,11 +13,11 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from squeeze.core import diswot
-from squeeze.core import losses as core
+from squeeze.core.hidden_states import mean_pool, pca_projection
 from squeeze.data.teacher_cache import LOGITS, attention, hidden, relations
-from squeeze.distillation.config import ON_TEACHER_ANSWERS, ON_TEACHER_LOGITS, Loss, Phase
-from squeeze.distillation.objective import LOSSES, Objective
-from squeeze.distillation.terms import NEEDS, needed
+from squeeze.distillation.config import Phase
+from squeeze.distillation.losses import LOSSES
+from squeeze.distillation.objective import Objective
 from squeeze.models.encoder import Encoder, LayerShape, Outputs
 from tests import tiny
 
@@ -25,8 +25,20 @@ NAMES = sorted(LOSSES)
 
 
 def phase(*losses: Mapping[str, Any], **more: Any) -> Phase:
-    whole = [{"heads": 4, "layers": "last", **loss} if "heads" not in loss else loss for loss in losses]
-    return Phase.parse({"name": "p", "losses": whole, **more})
+    usual = {"heads": 4, "layers": "last"}
+    return Phase.parse(
+        {"name": "p", "losses": [{**settings(loss["name"], usual), **loss} for loss in losses], **more}
+    )
+
+
+def settings(name: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the settings that a loss has."""
+    return {key: value for key, value in wanted.items() if key in LOSSES[name].model_fields}
+
+
+def pure(name: str, **settings: Any) -> Any:
+    """The function of a loss."""
+    return LOSSES[name].parse({"name": name, **settings}).compare  # type: ignore[attr-defined]
 
 
 def seen_by(teacher: Encoder, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
@@ -42,14 +54,9 @@ def seen_by(teacher: Encoder, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
 
 
 def value(student: Encoder, spec: Phase, batch: Mapping[str, Tensor], **more: Any) -> float:
-    settings = {"teacher_layers": 3, "axes": None, "alpha": None, **more}
+    whole = {"teacher": tiny.shape(), "axes": None, "alpha": None, **more}
     with torch.no_grad():
-        return float(Objective(student, spec, **settings)(batch))
-
-
-def test_profile_and_table_name_the_same_losses():
-    assert set(get_args(Loss.model_fields["name"].annotation)) == set(LOSSES) == set(NEEDS)
-    assert {name for name, needs in NEEDS.items() if needs.logits} == ON_TEACHER_LOGITS
+        return float(Objective(student, spec, **whole)(batch))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -57,12 +64,12 @@ def test_a_copy_of_the_teacher_has_nothing_to_learn(name):
     teacher = tiny.encoder()
     batch = seen_by(teacher, *tiny.batch())
     student = copy.deepcopy(teacher)
-    spec = phase({"name": name, "temperature": 2.0})
-    Objective(student, spec, 3, None, None)(batch).backward()
+    spec = phase({"name": name, **settings(name, {"temperature": 2.0})})
+    Objective(student, spec, teacher.shape, None, None)(batch).backward()
     loss = value(student, spec, batch)
     steepest = max(float(p.grad.abs().max()) for p in student.parameters() if p.grad is not None)
     if name == "cross_entropy":  # the labels are not the teacher's own probabilities
-        assert loss == pytest.approx(float(core.cross_entropy(batch[LOGITS], batch["labels"])), abs=1e-6)
+        assert loss == pytest.approx(float(pure("cross_entropy")(batch[LOGITS], batch["labels"])), abs=1e-6)
     else:
         assert steepest < 1e-5
     if name not in ("cross_entropy", "soft_cross_entropy"):
@@ -76,7 +83,7 @@ def test_padding_does_not_matter(name):
     ids, mask = tiny.batch()
     longer_ids = torch.cat([ids, torch.full((len(ids), 3), 17)], dim=1)
     longer_mask = torch.cat([mask, torch.zeros(len(ids), 3, dtype=mask.dtype)], dim=1)
-    spec = phase({"name": name, "layers": "skip"})
+    spec = phase({"name": name, **settings(name, {"layers": "skip"})})
     short = value(student, spec, seen_by(teacher, ids, mask))
     long = value(student, spec, seen_by(teacher, longer_ids, longer_mask))
     assert long == pytest.approx(short, rel=1e-4)
@@ -98,7 +105,7 @@ def test_a_temperature_softens_both_sides(name):
     batch, student = seen_by(tiny.encoder(), *tiny.batch()), tiny.encoder(seed=1)
     ours = student(batch["ids"], batch["mask"]).detach()
     for temperature in (1.0, 3.0):
-        want = getattr(core, name)(ours, batch[LOGITS], temperature)
+        want = pure(name, temperature=temperature)(ours, batch[LOGITS])
         found = value(student, phase({"name": name, "temperature": temperature}), batch)
         assert found == pytest.approx(float(want), rel=1e-5)
 
@@ -109,7 +116,7 @@ def test_topk_takes_its_temperature_and_its_k():
     ours = student(batch["ids"], batch["mask"]).detach()
     found = set()
     for k, temperature in ((1, 1.0), (2, 1.0), (2, 3.0)):
-        want = float(core.topk_kd(ours, batch[LOGITS], k, temperature=temperature))
+        want = float(pure("topk_kd", k=k, temperature=temperature)(ours, batch[LOGITS]))
         spec = phase({"name": "topk_kd", "k": k, "temperature": temperature})
         assert value(student, spec, batch) == pytest.approx(want, rel=1e-5)
         found.add(want)
@@ -139,21 +146,23 @@ def test_losses_inside_the_network_are_means_over_the_pairs_of_layers():
         ours = student.observe(batch["ids"], mask, inside=True)
     layers = (1, 2, 3)
     want: dict[str, list[Any]] = {
-        "hidden_mse": [core.hidden_mse(ours.hidden[n], batch[hidden(n)], mask) for n in layers],
+        "hidden_mse": [pure("hidden_mse")(ours.hidden[n], batch[hidden(n)], mask) for n in layers],
         "attention_mse": [
-            core.attention_mse(ours.attention[n - 1], batch[attention(n)], mask) for n in layers
+            pure("attention_mse")(ours.attention[n - 1], batch[attention(n)], mask) for n in layers
         ],
-        "attention_kl": [core.attention_kl(ours.attention[n - 1], batch[attention(n)], mask) for n in layers],
+        "attention_kl": [
+            pure("attention_kl")(ours.attention[n - 1], batch[attention(n)], mask) for n in layers
+        ],
         "relation_kl": [
             sum(
-                core.relation_kl(part, batch[relations(n)][:, :, place], mask, 2)
+                pure("relation_kl", heads=2)(part, batch[relations(n)][:, :, place], mask)
                 for place, part in enumerate(ours.relations[n - 1])
             )
             for n in layers
         ],
     }
     for name, parts in want.items():
-        found = value(student, phase({"name": name, "layers": "skip", "heads": 2}), batch)
+        found = value(student, phase({"name": name, "layers": "skip", **settings(name, {"heads": 2})}), batch)
         assert found == pytest.approx(sum(map(float, parts)) / 3, rel=1e-4), name
 
 
@@ -180,10 +189,10 @@ def test_alpha_by_hand():
     one = tiny.shape(layers=(LayerShape(heads=1, ffn=1),))
     for alpha in (0.0, 0.25, 1.0):
         want = alpha * 3 * labels + (1 - alpha) * (0.5 * answers + kl) + 7 * states
-        assert value(Fixed(one), spec, batch, teacher_layers=1, alpha=alpha) == pytest.approx(want, rel=1e-5)
+        assert value(Fixed(one), spec, batch, teacher=one, alpha=alpha) == pytest.approx(want, rel=1e-5)
 
 
-INSIDE = sorted(set(LOSSES) - ON_TEACHER_ANSWERS - {"cross_entropy"})
+INSIDE = sorted(name for name, loss in LOSSES.items() if loss.target == "inside")
 
 
 @pytest.mark.parametrize("name", INSIDE)
@@ -218,7 +227,7 @@ def test_a_phase_knows_whether_it_trains_the_head():
     batch = seen_by(tiny.encoder(), *tiny.batch())
     for name in LOSSES:
         student = tiny.encoder(seed=1)
-        Objective(student, phase({"name": name}), 3, None, None)(batch).backward()
+        Objective(student, phase({"name": name}), tiny.shape(), None, None)(batch).backward()
         moved = student.head_out.weight.grad is not None
         assert phase({"name": name}).trains_head == (moved and name != "diswot_semantic")
 
@@ -228,28 +237,30 @@ def test_a_phase_knows_whether_it_trains_the_head():
 )
 def test_layer_maps_choose_what_is_read(layers, theirs):
     spec = phase({"name": "hidden_mse", "layers": layers}, {"name": "relation_kl", "layers": layers})
-    assert needed(spec, 3, 6) == (*map(hidden, theirs), *map(relations, theirs))
+    assert spec.features(3, 6) == (*map(hidden, theirs), *map(relations, theirs))
 
 
 def test_pooled_mimicry_reads_the_last_states_only_and_logits_come_once():
-    spec = phase({"name": "pooled_mimic", "layers": "skip"}, {"name": "kl"}, {"name": "logit_mse"})
-    assert needed(spec, 3, 6) == (hidden(6), LOGITS)
+    spec = phase({"name": "pooled_mimic"}, {"name": "kl"}, {"name": "logit_mse"})
+    assert spec.features(3, 6) == (hidden(6), LOGITS)
 
 
 def test_losses_on_logits_do_not_mind_a_deeper_student():
     deep = tiny.encoder(layers=(LayerShape(heads=4, ffn=64),) * 4)
     batch = seen_by(tiny.encoder(), *tiny.batch())
-    assert needed(phase({"name": "kl"}), 4, 3) == (LOGITS,)
+    assert phase({"name": "kl"}).features(4, 3) == (LOGITS,)
     assert value(deep, phase({"name": "kl"}), batch) > 0
 
 
 def test_a_narrower_student_is_compared_on_fixed_axes():
     teacher, student = tiny.encoder(), tiny.encoder(seed=1, hidden=16)
     batch = seen_by(teacher, *tiny.batch())
-    axes = core.pca_projection(batch[hidden(3)][batch["mask"].bool()], 16)
-    objective = Objective(student, phase({"name": "hidden_mse", "layers": "final"}), 3, axes, None)
+    axes = pca_projection(batch[hidden(3)][batch["mask"].bool()], 16)
+    objective = Objective(
+        student, phase({"name": "hidden_mse", "layers": "final"}), teacher.shape, axes, None
+    )
     states = student.observe(batch["ids"], batch["mask"]).hidden[-1]
-    want = core.hidden_mse(states, batch[hidden(3)] @ axes, batch["mask"])
+    want = pure("hidden_mse")(states, batch[hidden(3)] @ axes, batch["mask"])
     assert float(objective(batch).detach()) == pytest.approx(float(want.detach()), rel=1e-5)
     assert {name for name, _ in objective.named_parameters()} == {
         f"student.{name}" for name, _ in student.named_parameters()
@@ -260,25 +271,57 @@ def test_a_learned_projection_is_trained_and_stays_outside_the_student():
     student = tiny.encoder(seed=1, hidden=16)
     batch = seen_by(tiny.encoder(), *tiny.batch())
     axes = torch.eye(32)[:, :16]
-    objective = Objective(student, phase({"name": "hidden_mse", "projection": "learned"}), 3, axes, None)
+    spec = phase({"name": "kl"}, {"name": "hidden_mse", "projection": "learned"})
+    objective = Objective(student, spec, tiny.shape(), axes, None)
     objective(batch).backward()
-    assert objective.learned is not None
-    assert objective.learned.weight.shape == (32, 16)
-    assert objective.learned.weight.grad is not None
-    assert not any("learned" in name for name in student.state_dict())
+    [(name, projection)] = objective.parts.named_parameters()
+    assert (name, projection.shape) == ("1.projection.weight", (32, 16))
+    assert projection.grad is not None
+    assert not any("projection" in name for name in student.state_dict())
 
 
-def test_pooled_mimicry_keeps_its_projection_fixed():
-    student = tiny.encoder(seed=1, hidden=16)
+def test_a_projection_between_equal_widths_is_none():
+    spec = phase({"name": "hidden_mse", "projection": "learned"})
+    assert not list(Objective(tiny.encoder(), spec, tiny.shape(), None, None).parts.parameters())
+
+
+def test_pooled_mimicry_has_fixed_axes_alone():
+    student, spec = tiny.encoder(seed=1, hidden=16), phase({"name": "pooled_mimic"})
     batch, axes = seen_by(tiny.encoder(), *tiny.batch()), torch.eye(32)[:, :16]
-    found = [
-        value(student, phase({"name": "pooled_mimic", "projection": p}), batch, axes=axes)
-        for p in ("pca", "learned")
-    ]
-    assert found[0] == found[1]
+    objective = Objective(student, spec, tiny.shape(), axes, None)
+    states = student.observe(batch["ids"], batch["mask"]).hidden[-1]
+    ours, theirs = (mean_pool(one, batch["mask"]) for one in (states, batch[hidden(3)][..., :16]))
+    assert float(objective(batch).detach()) == pytest.approx(
+        float((ours - theirs).square().mean().detach()), rel=1e-5
+    )
+    assert not list(objective.parts.parameters())
 
 
-@pytest.mark.parametrize("name", sorted(ON_TEACHER_LOGITS))
+@pytest.mark.parametrize("name", NAMES)
+def test_a_loss_has_no_settings_without_effect(name):
+    """Every setting that it has changes its value; every other one is refused."""
+    teacher, student = tiny.encoder(labels=4), tiny.encoder(seed=1, hidden=16, labels=4)
+    batch = seen_by(teacher, *tiny.batch())
+    sides = {"teacher": teacher.shape, "axes": torch.eye(32)[:, :16]}
+    changed = {"temperature": 3.0, "layers": "final", "projection": "learned", "heads": 2, "k": 2}
+    for key, other in changed.items():
+        if key in LOSSES[name].model_fields:
+            before = value(student, phase({"name": name}), batch, **sides)
+            assert value(student, phase({"name": name, key: other}), batch, **sides) != before, key
+        else:
+            with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+                Phase.parse({"name": "p", "losses": [{"name": name, key: other}]})
+
+
+def test_every_loss_has_a_file_of_its_name_and_says_what_it_serves():
+    for name, loss in LOSSES.items():
+        assert loss.__module__ == f"squeeze.distillation.losses.{name}"
+        assert get_args(loss.model_fields["name"].annotation) == (name,)
+        assert loss.answer_kinds <= {"softmax", "sigmoid", "real"}
+        assert "softmax" in loss.answer_kinds
+
+
+@pytest.mark.parametrize("name", sorted(name for name, loss in LOSSES.items() if loss.logits))
 def test_a_base_teacher_gives_no_logits(name):
     with pytest.raises(ValidationError, match=f"no head for this task, so {name} has no target"):
         phase({"name": name}, {"name": "hidden_mse"}, teacher="base")

@@ -12,7 +12,7 @@ import torch
 
 from squeeze.distillation import phases
 from squeeze.distillation.config import Phase, PoolReport
-from squeeze.distillation.phases import Ground, run_phase
+from squeeze.distillation.phases import PhaseInputs, run_phase
 from squeeze.distillation.pool import Pool
 from squeeze.models.encoder import Encoder
 from squeeze.models.tokens import Encodings
@@ -30,9 +30,9 @@ def encodings(count: int) -> Encodings:
     return Encodings(np.arange(5, 5 + 2 * count, dtype=np.int32), np.arange(count + 1) * 2)
 
 
-def ground(folder: Path, seed: int = 7) -> Ground:
+def ground(folder: Path, seed: int = 7) -> PhaseInputs:
     pool = Pool(tuple("abcde"), LABELS, REPORT)
-    return Ground(
+    return PhaseInputs(
         pool, encodings(5), encodings(4), np.array([0, 1, 0, 1]), single_label(), 0, seed, tiny.work(folder)
     )
 
@@ -68,13 +68,13 @@ def jobs(monkeypatch):
     return seen
 
 
-def run(where: Ground, student: Encoder, spec: Phase) -> Any:
+def run(where: PhaseInputs, student: Encoder, spec: Phase) -> Any:
     return run_phase(student, spec, Signals(), where)  # type: ignore[arg-type]
 
 
 def test_macro_f1_chooses_the_epoch_only_where_the_head_is_trained(tmp_path, monkeypatch):
     where, student = ground(tmp_path), tiny.encoder()
-    monkeypatch.setattr(Ground, "predict", lambda *_: np.array([[2.0, 0], [0, 2], [2, 0], [2, 0]]))
+    monkeypatch.setattr(PhaseInputs, "predict", lambda *_: np.array([[2.0, 0], [0, 2], [2, 0], [2, 0]]))
     f1 = (0.8 + 2 / 3) / 2  # label 0: 2 of 3 answers right, all found; label 1: one of two found
     for losses, score in (([{"name": "kl"}], f1), ([{"name": "hidden_mse"}, {"name": "diswot_semantic"}], 0)):
         found = where.score(student, phase(*losses))
@@ -106,7 +106,7 @@ def test_a_learned_projection_starts_alike_whatever_came_before(jobs, tmp_path):
     for seed, before in ((7, 1), (7, 2), (8, 1)):
         torch.manual_seed(before)
         run(ground(tmp_path, seed), tiny.encoder(seed=1, hidden=16), spec)
-    first, same, other = (job.objective.learned.weight for job, _ in jobs)
+    first, same, other = (job.objective.parts[0]["projection"].weight for job, _ in jobs)
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
 
@@ -116,13 +116,13 @@ def test_the_probes_of_auto_alpha_are_labels_and_answers_from_one_start(jobs, tm
     right = np.array([[9.0, 0], [0, 9], [9, 0], [0, 9]])
     starts: list[torch.Tensor] = []
 
-    def predict(_: Ground, student: Encoder) -> Any:
+    def predict(_: PhaseInputs, student: Encoder) -> Any:
         starts.append(student.head_out.bias.detach().clone())
         alpha = jobs[-1][0].objective.weights[0]
         student.head_out.bias.data += 1  # as a training would
         return right if alpha == 1 else right[:, ::-1]
 
-    monkeypatch.setattr(Ground, "predict", predict)
+    monkeypatch.setattr(PhaseInputs, "predict", predict)
     student = tiny.encoder()
     begin = student.head_out.bias.detach().clone()
     found = run(ground(tmp_path), student, phase({"name": "cross_entropy"}, {"name": "kl"}, alpha="auto"))
