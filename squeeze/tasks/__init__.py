@@ -71,8 +71,9 @@ def qualities(
 
 def _problem_type(section: Any) -> str:
     """Which section is meant; it may be left out for one label a text."""
-    found = section.get("problem_type", DEFAULT) if isinstance(section, dict) else section.problem_type
-    return str(found)
+    if isinstance(section, dict):
+        return str(section.get("problem_type", DEFAULT))
+    return getattr(section, "problem_type", DEFAULT)  # anything else is refused as no table
 
 
 if TYPE_CHECKING:
