@@ -5,7 +5,7 @@ import torch
 
 from benchmarks.in_loop import InLoop
 from squeeze.data.teacher_cache import LOGITS, hidden
-from squeeze.distillation.teachers import StudentTeacher
+from squeeze.distillation.teachers import Teacher
 from squeeze.models import storage, tokens
 from tests import tiny
 
@@ -13,7 +13,7 @@ from tests import tiny
 def test_a_teacher_in_the_loop_answers_until_the_end(tmp_path):
     storage.save_student(tmp_path, tiny.encoder())
     tokens.write_spec(tmp_path / "tokenizer.json", tiny.spec())
-    teacher = StudentTeacher.load(tmp_path, tiny.LABELS)
+    teacher = Teacher.load(tmp_path, tiny.LABELS)
     texts = ["flood", "water and food"]
     rows = tokens.encode(tokens.make_tokenizer(tiny.spec(), 16), texts)
     signals = InLoop([teacher], texts, rows, 16, tiny.work(tmp_path))

@@ -9,7 +9,7 @@ import torch
 
 from squeeze.data.teacher_cache import LOGITS
 from squeeze.distillation import teachers
-from squeeze.distillation.teachers import StudentTeacher, Teacher, TransformersTeacher, load_teacher
+from squeeze.distillation.teachers import Teacher, TransformersTeacher, load_teacher
 from squeeze.errors import Corrupt
 from squeeze.models import storage, tokens
 from tests import tiny
@@ -31,7 +31,7 @@ def test_a_member_is_a_model_of_transformers_unless_it_says_otherwise(tmp_path):
     weighted = load_teacher(note(tiny.save_classifier(tmp_path / "other"), weight=2.5), tiny.LABELS)
     assert (type(plain), plain.weight, weighted.weight) == (TransformersTeacher, 1.0, 2.5)
     own = load_teacher(note(student(tmp_path / "student"), kind="student"), tiny.LABELS)
-    assert type(own) is StudentTeacher
+    assert type(own) is Teacher
 
 
 def test_an_unknown_kind_is_refused(tmp_path):
@@ -40,7 +40,7 @@ def test_an_unknown_kind_is_refused(tmp_path):
 
 
 def test_a_new_kind_is_a_class_and_a_line(tmp_path, monkeypatch):
-    class Contrary(StudentTeacher):
+    class Contrary(Teacher):
         def outputs(self, ids, mask, wanted):
             found = super().outputs(ids, mask, wanted)
             found.logits = -found.logits
@@ -49,14 +49,9 @@ def test_a_new_kind_is_a_class_and_a_line(tmp_path, monkeypatch):
     monkeypatch.setattr(teachers, "TEACHERS", {**teachers.TEACHERS, "contrary": Contrary})
     folder = student(tmp_path)
     usual, other = (
-        StudentTeacher.load(folder, tiny.LABELS),
+        Teacher.load(folder, tiny.LABELS),
         load_teacher(note(folder, kind="contrary"), tiny.LABELS),
     )
     with torch.no_grad():
         ours, theirs = (one.outputs(*tiny.batch(), [LOGITS]).logits for one in (usual, other))
     torch.testing.assert_close(theirs, -ours)
-
-
-def test_the_base_of_all_kinds_reads_nothing(tmp_path):
-    with pytest.raises(NotImplementedError):
-        Teacher.load(tmp_path, tiny.LABELS)

@@ -41,8 +41,6 @@ __all__ = [
     "same_heads",
 ]
 
-EVERY_KIND: frozenset[AnswerKind] = frozenset({"softmax", "sigmoid", "real"})
-
 FEATURES = {"hidden": hidden, "attention": attention, "relations": relations}
 
 
@@ -73,21 +71,16 @@ class ObservedBatch:
 
 
 class Loss(Frozen):
-    """One term of a phase's objective.
-
-    Class attributes:
-        target: what the student is compared with: the labels, the teacher's answer to each text, or what is
-            inside the teacher. `alpha` weighs the first against the second; both train the head.
-        answer_kinds: those that it can compare.
-        logits: whether it reads the teacher's logits.
-        inside: whether the student's attention and relations are needed.
-        fixed_axes: whether the teacher's states are projected to a narrower student by fixed axes.
-    """
+    """One term of a phase's objective."""
 
     target: ClassVar[Literal["labels", "answers", "inside"]]
-    answer_kinds: ClassVar[frozenset[AnswerKind]] = EVERY_KIND
+    """labels, the teacher's answer to each text (`alpha` weighs these two), or what is inside the teacher"""
+    answer_kinds: ClassVar[frozenset[AnswerKind]] = frozenset({"softmax", "sigmoid", "real"})
+    """that it can compare"""
     logits: ClassVar[bool] = False
+    """whether it reads the teacher's logits"""
     inside: ClassVar[bool] = False
+    """whether it reads the student's attention and relations"""
 
     name: str
     weight: float = Field(default=1.0, gt=0, le=1e6)

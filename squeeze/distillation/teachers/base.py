@@ -1,8 +1,7 @@
-"""What every teacher gives: answers, states and attention for a batch of token numbers."""
+"""A student as a teacher, and what all kinds share: answers, states and attention for token numbers."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +10,18 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from squeeze.artifact import digest_file, digest_json
 from squeeze.data.teacher_cache import LOGITS, Feature, Layout
-from squeeze.models import tokens
+from squeeze.models import storage, tokens
 from squeeze.models.encoder import Encoder, Outputs
 from squeeze.models.tokens import Encodings
 
-__all__ = ["Teacher", "read_note", "reads_inside"]
+__all__ = ["Teacher", "reads_inside"]
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """A teacher; what a kind does not say otherwise, our own encoder computes.
+    """A student of ours, whose answers are learned again; other kinds say what they do otherwise.
 
     Attributes:
         encoder: its weights; students are carved out of it, and it gives attention and states.
@@ -36,9 +36,11 @@ class Teacher:
     digest: str
 
     @classmethod
-    def load(cls, folder: Path, labels: tuple[str, ...], tokenizer_folder: Path | None = None) -> Self:
-        """Read a folder; a model that was not trained for the task has its tokenizer elsewhere."""
-        raise NotImplementedError
+    def load(cls, folder: Path, labels: tuple[str, ...], tokenizer_folder: Path | None = None) -> Self:  # noqa: ARG003
+        """Read a student's folder: its shape, weights and tokenizer."""
+        encoder = storage.load_student(folder)
+        digest = digest_json([digest_file(folder / storage.WEIGHTS), encoder.shape.plain()])
+        return cls(encoder, tokens.read_spec(folder), 1.0, digest)
 
     @property
     def layout(self) -> Layout:
@@ -69,13 +71,6 @@ class Teacher:
     def release(self) -> None:
         """Free the weights."""
         self.encoder.to("meta")
-
-
-def read_note(folder: Path) -> dict[str, Any]:
-    """What the teacher stage noted of a member; nothing for the base teacher and for a student."""
-    note = folder / "member.json"
-    found: dict[str, Any] = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
-    return found
 
 
 def reads_inside(wanted: Sequence[Feature]) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from squeeze.artifact import digest_file, digest_json
 from squeeze.data.teacher_cache import LOGITS, Feature
-from squeeze.distillation.teachers.base import Teacher, read_note, reads_inside
+from squeeze.distillation.teachers.base import Teacher, reads_inside
 from squeeze.models import conversion, tokens
 from squeeze.models.encoder import Outputs
 from squeeze.models.teacher import exact_head, load_classifier
@@ -38,12 +38,11 @@ class TransformersTeacher(Teacher):
         """Read a member's folder; a model that was not trained for the task gets a fresh head."""
         torch.manual_seed(0)  # a base teacher has a fresh head, which no loss reads, but which must not vary
         model = load_classifier(folder, labels, untrained_head=tokenizer_folder is not None)
-        weight = float(read_note(folder).get("weight", 1.0))
         tokenizer = tokens.load_tokenizer(tokenizer_folder or folder)
         encoder = conversion.read(model, share=True)
         files = [digest_file(folder / name) for name in ("model.safetensors", "config.json")]
         digest = digest_json([*files, encoder.shape.plain()])
-        return cls(encoder, tokenizer.spec, weight, digest, model, tokenizer)
+        return cls(encoder, tokenizer.spec, 1.0, digest, model, tokenizer)
 
     def encode(self, texts: Sequence[str], max_length: int, folder: Path | None = None) -> Encodings:
         """Its own token numbers, cut at `max_length` or where its positions end; they lie in the folder."""

@@ -28,7 +28,7 @@ from squeeze.distillation.inputs import (
     write_student,
 )
 from squeeze.distillation.resolve import refuse_phases
-from squeeze.distillation.teachers import StudentTeacher
+from squeeze.distillation.teachers import Teacher
 from squeeze.models.encoder import Encoder, embedding_parameters, parameters
 from squeeze.models.storage import load_student
 from squeeze.quantization import storage
@@ -148,7 +148,7 @@ def inputs_of(
     inputs = load_inputs(artifacts, training, folder, scratch)
     if settings.against != "student":
         return inputs
-    own = StudentTeacher.load(folder, config.task.labels)
+    own = Teacher.load(folder, config.task.labels)
     refuse_phases(settings.trainings, own.encoder.shape, {"task": own.encoder.shape})
     text = replace(inputs.text, aligned=inputs.text.encoded)
     return replace(inputs, teachers={"task": [own]}, text=text)
