@@ -12,11 +12,14 @@ import numpy as np
 from squeeze.data.labels import class_labels, label_list
 from squeeze.data.looks import Unused
 from squeeze.data.table import Column, Columns, Table, as_label, as_text
+from squeeze.errors import DataError
 
-__all__ = ["DEEPEST", "Cells", "collect", "column_names", "pick", "spread", "tabulate"]
+__all__ = ["DEEPEST", "SAMPLED", "Cells", "collect", "column_names", "pick", "spread", "tabulate"]
 
 DEEPEST = 4
 """Levels of nested objects whose values can be named, as in ``annotation.author.name``."""
+SAMPLED, MOST_COLUMNS = 2_000, 10_000
+"""Rows and columns where all columns are read."""
 MANY_VALUES = 10_000
 """Different values of a column up to which equal ones are kept once."""
 
@@ -94,46 +97,53 @@ def collect(
     Args:
         records: (row number, values by column).
         place: the source in words.
-        wanted: columns that are read; None: all of them.
+        wanted: columns that are read; None: all of them, of rows that are spread over the records.
         most: how many first rows are read; None: all.
         header: names of the columns, where they are known before.
         whole: whether the source has no more records than these.
+
+    Raises:
+        DataError: all columns are read, and there are more than any table has.
     """
+    if wanted is None:
+        return _collect_all(list(islice(records, most)), place, header)
     rows: list[int] = []
-    kept: dict[str, _Values] = {name: _Values(0) for name in (header if wanted is None else wanted)}
+    kept = [(name, _Values()) for name in wanted]
     names: dict[str, None] = dict.fromkeys(header)
-    unused = Unused(wanted or ())
-    for row, record in islice(records, most):
-        item = record if wanted is not None else _flat(record)
+    unused = Unused(wanted)
+    for row, item in islice(records, most):
         if not unused.full:
             unused.add(item)
             names.update(dict.fromkeys(column_names(item)))
-        names.update(dict.fromkeys(item))
-        if wanted is None:
-            kept.update({name: _Values(len(rows)) for name in item if name not in kept})
+        elif not header:
+            names.update(dict.fromkeys(item))
         rows.append(row)
-        for name, values in kept.items():
-            values.add(pick(item, name))
-    names.update({name: None for name, values in kept.items() if "." in name and values.filled})
-    return Cells(
-        place,
-        {name: values.all for name, values in kept.items()},
-        rows,
-        tuple(names),
-        whole and (most is None or len(rows) < most),
-        others=() if wanted is None else unused.columns(),
-    )
+        for name, values in kept:
+            values.add(item[name] if name in item else pick(item, name))
+    names.update({name: None for name, values in kept if "." in name and values.filled})
+    whole = whole and (most is None or len(rows) < most)
+    found = {name: values.all for name, values in kept}
+    return Cells(place, found, rows, tuple(names), whole, others=unused.columns())
+
+
+def _collect_all(every: list[tuple[int, Mapping[str, Any]]], place: str, header: Sequence[str]) -> Cells:
+    chosen = [every[at] for at in spread(len(every), SAMPLED)]
+    items = [_flat(item) for _, item in chosen]
+    names = dict.fromkeys((*header, *(name for item in items for name in item)))
+    if len(names) > MOST_COLUMNS:
+        raise DataError(
+            f"{place}: {len(names):,} columns, at most {MOST_COLUMNS:,} are looked at",
+            hint="write the columns of text and label alone into a file",
+        )
+    values = {name: [item.get(name) for item in items] for name in names}
+    return Cells(place, values, [row for row, _ in chosen], tuple(names), whole=False)
 
 
 class _Values:
-    """The values of a column; of text that repeats, one string is kept.
+    """The values of a column; of text that repeats, one string is kept."""
 
-    Args:
-        missing: rows before that have no value.
-    """
-
-    def __init__(self, missing: int) -> None:
-        self.all: list[Any] = [None] * missing
+    def __init__(self) -> None:
+        self.all: list[Any] = []
         self._known: dict[str, str] = {}
 
     @property
@@ -144,8 +154,8 @@ class _Values:
     def add(self, value: Any) -> None:
         """Keep one row's value."""
         if isinstance(value, str):
-            full = len(self._known) >= MANY_VALUES
-            value = self._known.get(value, value) if full else self._known.setdefault(value, value)
+            known = self._known
+            value = known.setdefault(value, value) if len(known) < MANY_VALUES else known.get(value, value)
         self.all.append(value)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
@@ -116,20 +116,11 @@ def _others(arrow: ModuleType, file: Any, columns: Columns) -> tuple[Column, ...
         f.name: [[]] for f in fields if arrow.types.is_list(f.type) or arrow.types.is_large_list(f.type)
     }
     texts = [f.name for f in fields if str(f.type) in {"string", "large_string"}]
-    flat = [name for name in texts if _first_bytes(file, name) <= MOST_LOOKED_AT]
+    flat = [name for name in texts if _unpacked(_chunks(file, [name], groups=1)) <= MOST_LOOKED_AT]
     batches = file.iter_batches(batch_size=ROWS, columns=flat, row_groups=[0]) if flat else iter(())
     first = next(batches, None)
     cells = {} if first is None else first.to_pydict()
     return tuple(look(name, values) for name, values in (cells | nested).items())
-
-
-def _first_bytes(file: Any, name: str) -> int:
-    """Bytes of a column in the first group of rows."""
-    if not file.metadata.num_row_groups:
-        return 0
-    group = file.metadata.row_group(0)
-    chunks = [group.column(i) for i in range(group.num_columns)]
-    return sum(int(chunk.total_uncompressed_size) for chunk in chunks if chunk.path_in_schema == name)
 
 
 def require_bounded(file: Any, wanted: list[str], place: str, text: str | None = None) -> None:
@@ -163,10 +154,12 @@ def _copies(place: str, rows: int, size: int) -> DataError:
     )
 
 
-def _chunks(file: Any, wanted: list[str]) -> list[Any]:
-    """What the footer says of every piece of the columns."""
-    groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
-    chunks = (group.column(i) for group in groups for i in range(group.num_columns))
+def _chunks(file: Any, wanted: list[str], groups: int | None = None) -> list[Any]:
+    """What the footer says of every piece of the columns, in all groups of rows or in the first."""
+    numbers = range(file.metadata.num_row_groups)[:groups]
+    chunks = (
+        group.column(i) for group in map(file.metadata.row_group, numbers) for i in range(group.num_columns)
+    )
     return [chunk for chunk in chunks if _belongs(chunk.path_in_schema, wanted)]
 
 
@@ -192,7 +185,8 @@ def _cells(
     """The values of each column, decoded in parts whose size is known before."""
     cells: dict[str, list[Any]] = {name: [] for name in wanted}
     total, unpacked, size, seen = file.metadata.num_rows, _unpacked(_chunks(file, wanted)), 0, 0
-    for batch in _batches(file, wanted, rows):
+    for full in file.iter_batches(batch_size=min(BATCH, rows or BATCH), columns=wanted):
+        batch = full if rows is None else full.slice(0, rows - seen)
         batch.validate(full=True)
         columns = {name: _column(arrow, batch, name) for name in wanted}
         size, seen = size + sum(map(_decoded, columns.values())), seen + len(batch)
@@ -204,18 +198,9 @@ def _cells(
         for name, column in columns.items():
             plain = column.dictionary_decode() if arrow.types.is_dictionary(column.type) else column
             cells[name] += plain.to_pylist()
+        if seen == rows:
+            break
     return cells
-
-
-def _batches(file: Any, wanted: list[str], rows: int | None) -> Iterator[Any]:
-    left = rows
-    for batch in file.iter_batches(batch_size=min(BATCH, rows or BATCH), columns=wanted):
-        part = batch if left is None else batch.slice(0, left)
-        yield part
-        if left is not None:
-            left -= len(part)
-            if left <= 0:
-                return
 
 
 def _decoded(column: Any) -> int:

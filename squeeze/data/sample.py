@@ -7,16 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from squeeze.data import hub
-from squeeze.data.cells import spread
+from squeeze.data.cells import SAMPLED, spread
 from squeeze.data.config import Source
 from squeeze.data.labels import class_label
 from squeeze.data.parquet import READ
 from squeeze.data.sources import as_source, cells_of
 
 __all__ = ["Sample", "sample"]
-
-ROWS = 2_000
-"""Rows of a sample: spread over what is read of the source, because files are often sorted by label."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class Sample:
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-def sample(source: Source | str, slot: str = "train", rows: int = ROWS) -> Sample:
+def sample(source: Source | str, slot: str = "train", rows: int = SAMPLED) -> Sample:
     """At most so many rows of a source.
 
     Args:

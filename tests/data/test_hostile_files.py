@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from squeeze.data import opening, parquet
+from squeeze.data import sample as choice
 from squeeze.data.config import DataSection, Source
 from squeeze.data.sources import fingerprints, read, sample
 from squeeze.errors import DataError
@@ -230,6 +231,15 @@ def test_a_sample_of_a_list_may_end_inside_of_an_object(
         assert table.texts == tuple(row["text"] for row in rows[: len(table)])
         assert 1 <= len(table) <= 4
         assert not table.whole
+
+
+def test_a_file_with_as_many_columns_as_rows_is_no_table(tmp_path: Path) -> None:
+    lines = (json.dumps({f"key {i}": i, "more": {f"a {n}": n for n in range(9)}}) for i in range(20_000))
+    path = write(tmp_path / "a.jsonl", "\n".join(lines))
+    assert len(choice.sample(str(path)).columns) == 2009
+    path = write(tmp_path / "b.jsonl", json.dumps({"text": "a", **{f"key {i}": i for i in range(10_000)}}))
+    with pytest.raises(DataError, match="10,001 columns, at most 10,000 are looked at"):
+        choice.sample(str(path))
 
 
 def test_a_line_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
