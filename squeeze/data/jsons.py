@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Set
 from typing import Any, TypeVar
 
+from squeeze.data.opening import LONGEST
 from squeeze.errors import DataError
 
 __all__ = ["json_lines", "json_list"]
@@ -50,21 +51,29 @@ def json_list(text: str, place: str, wanted: Set[str] = frozenset(), *, whole: b
     at, row = _list_start(text, place), 0
     while not text.startswith("]", at):
         row += 1
-        decoder, start = _decoder(place, row, wanted), at
         try:
-            value, at = _decoded(lambda: decoder.raw_decode(text, start), place, row)  # noqa: B023
+            value, at = _item(text, at, place, row, wanted)
         except DataError:
-            if whole:
-                raise
-            return
-        yield row, _object(value, place, row)
+            if not whole and row > 1:
+                return  # the sample ends inside of it
+            raise
+        yield row, value
         at = _skip(text, at)
         if text.startswith(",", at):
             at = _skip(text, at + 1)
-        elif not text.startswith("]", at):
-            if whole:
-                raise DataError(f"{place}: row {row} is followed by no comma and the list by no end")
+        elif at == len(text) and not whole:
             return
+        elif not text.startswith("]", at):
+            raise DataError(f"{place}: row {row} is followed by no comma and the list by no end")
+
+
+def _item(text: str, at: int, place: str, row: int, wanted: Set[str]) -> tuple[dict[str, Any], int]:
+    """One object of a list, and where it ends."""
+    decoder = _decoder(place, row, wanted)
+    value, end = _decoded(lambda: decoder.raw_decode(text, at), place, row)
+    if end - at > LONGEST:
+        raise DataError(f"{place}: row {row} has more than {LONGEST:,} characters")
+    return _object(value, place, row), end
 
 
 def _skip(text: str, at: int) -> int:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from squeeze.data import opening, parquet
+from squeeze.data import jsons, opening, parquet
 from squeeze.data import sample as choice
 from squeeze.data.config import DataSection, Source
 from squeeze.data.sources import fingerprints, read, sample
@@ -246,6 +246,15 @@ def test_a_line_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(opening, "LONGEST", 100)
     error = refusal(write(tmp_path / "a.csv", "text,label\n" + "x" * 200))
     assert error.message.endswith("row 2 has more than 100 characters")
+
+
+def test_an_object_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jsons, "LONGEST", 100)
+    path = write(tmp_path / "a.json", json.dumps([{"text": "x" * 200, "label": "a"}]))
+    assert refusal(path).message.endswith("row 1 has more than 100 characters")
+    monkeypatch.setattr(opening, "PREFIX", 100)
+    with pytest.raises(DataError, match="row 1 is not JSON: Unterminated string"):
+        sample(str(path), "train", SECTION)
 
 
 def test_a_bad_byte_far_into_a_file_is_found_where_it_is(tmp_path: Path) -> None:
