@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import random
 import sys
 from collections.abc import Callable
@@ -37,14 +38,14 @@ def one_command_line() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cached_exports(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> None:
+def cached_exports(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Export each shape of a student once, where the collected tests have loaded torch."""
     if "torch" in sys.modules:
         from squeeze.graphs import lean
         from tests.exports import ExportCache
 
         base = tmp_path_factory.getbasetemp()
-        shared = base if worker_id == "master" else base.parent  # the base of one worker lies in that of all
+        shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # a worker's base lies in all's
         lean.export = ExportCache(shared / "exports").export
 
 
