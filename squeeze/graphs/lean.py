@@ -30,7 +30,7 @@ from onnx_ir.passes import common
 from torch import Tensor, nn
 
 from squeeze.graphs import sites
-from squeeze.models.encoder import MASKED, Encoder, Layer
+from squeeze.models.encoder import Encoder, Layer, additive_mask
 
 __all__ = ["OPSET", "Lean", "export", "folded", "quietly"]
 
@@ -59,24 +59,12 @@ class Lean(nn.Module):
     def __init__(self, student: Encoder) -> None:
         super().__init__()
         self.inner = folded(student)
-        last = _layers(self.inner)[-1]
-        width = last.heads * last.head_size
-        last.add_module("query", _linear(last.qkv, slice(0, width)))
-        last.add_module("pair", _linear(last.qkv, slice(width, None)))
+        _layers(self.inner)[-1].split_queries()
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(B, T) token numbers and a mask of ones and zeros -> (B, labels) logits."""
-        x = self.enter(input_ids)
-        mask = (1.0 - attention_mask[:, None, None, :].to(x.dtype)) * MASKED
-        return self.answer(x, mask)
-
-    def enter(self, input_ids: Tensor) -> Tensor:
-        """(B, T) token numbers -> (B, T, H), what the first layer reads."""
-        inner = self.inner
-        x: Tensor = inner.embedding_norm(inner.embedding(input_ids) + inner.positions[: input_ids.shape[1]])
-        if inner.widen is not None:
-            x = inner.widen(x)
-        return x
+        x = self.inner.enter(input_ids)
+        return self.answer(x, additive_mask(attention_mask, x.dtype))
 
     def answer(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, T, H) and an additive mask that broadcasts to (B, heads, T, T) -> (B, labels) logits."""
@@ -84,7 +72,7 @@ class Lean(nn.Module):
         for layer in full:
             x = _full(layer, x, mask)
         x = self._first(last, x, mask)
-        logits: Tensor = self.inner.head_out(self.inner.head_activation(self.inner.head_dense(x)))
+        logits: Tensor = self.inner.head_out(self.inner.features(x))
         return logits
 
     def _first(self, layer: Layer, x: Tensor, mask: Tensor) -> Tensor:
@@ -93,11 +81,10 @@ class Lean(nn.Module):
         if layer.distances is not None:
             middle = layer.distances.shape[1] // 2  # distance 0
             mask = mask + layer.distances[:, None, middle : middle + x.shape[1]]
-        query, pair = layer.get_submodule("query"), layer.get_submodule("pair")
-        q = query(first).view(-1, heads, 1, size)
-        k, v = pair(x).unflatten(-1, (2 * heads, size)).transpose(1, 2).split(heads, dim=1)
+        q = layer.query(first).view(-1, heads, 1, size)
+        k, v = layer.pair(x).unflatten(-1, (2 * heads, size)).transpose(1, 2).split(heads, dim=1)
         context = (q @ k.transpose(-1, -2) + mask).softmax(-1) @ v
-        return _after(layer, first, context.reshape(-1, heads * size))
+        return layer.finish(first, context.reshape(-1, heads * size))
 
 
 def _layers(encoder: Encoder) -> list[Layer]:
@@ -111,14 +98,7 @@ def _full(layer: Layer, x: Tensor, mask: Tensor) -> Tensor:
         mask = mask + _distance_bias(layer.distances, length)
     q, k, v = layer.qkv(x).unflatten(-1, (3 * heads, layer.head_size)).transpose(1, 2).split(heads, dim=1)
     context = (q @ k.transpose(-1, -2) + mask).softmax(-1) @ v
-    return _after(layer, x, context.transpose(1, 2).flatten(2))
-
-
-def _after(layer: Layer, x: Tensor, context: Tensor) -> Tensor:
-    """What follows attention, on any number of rows."""
-    x = layer.attention_norm(x + layer.out(context))
-    rows: Tensor = layer.norm(x + layer.down(layer.activation(layer.up(x))))
-    return rows
+    return layer.finish(x, context.transpose(1, 2).flatten(2))
 
 
 def _distance_bias(distances: Tensor, length: int) -> Tensor:
@@ -126,14 +106,6 @@ def _distance_bias(distances: Tensor, length: int) -> Tensor:
     steps = torch.arange(length)
     index = steps[None, :] - steps[:, None] + distances.shape[1] // 2
     return nn.functional.embedding(index, distances.T).permute(2, 0, 1)
-
-
-def _linear(whole: nn.Linear, rows: slice) -> nn.Linear:
-    """Some outputs of a linear map as a map of their own."""
-    weight, bias = whole.weight[rows], whole.bias[rows]
-    part = nn.Linear(weight.shape[1], weight.shape[0])
-    part.load_state_dict({"weight": weight, "bias": bias})
-    return part
 
 
 def export(student: Encoder, path: Path, opset: int) -> None:

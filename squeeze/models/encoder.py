@@ -33,6 +33,7 @@ __all__ = [
     "Layer",
     "LayerShape",
     "Outputs",
+    "additive_mask",
     "embedding_parameters",
     "one_row_a_label",
     "parameters",
@@ -83,6 +84,8 @@ class Layer(nn.Module):
         self.heads, self.head_size = layer.heads, shape.head_size
         attention = self.heads * self.head_size
         self.qkv = nn.Linear(width, 3 * attention)
+        for name in ("query", "pair"):  # see `split_queries`
+            self.register_module(name, None)
         self.out = nn.Linear(attention, width)
         self.attention_norm = nn.LayerNorm(width, eps=shape.epsilon)
         self.up = nn.Linear(width, layer.ffn)
@@ -108,7 +111,7 @@ class Layer(nn.Module):
         batch, length, _ = x.shape
         if self.distances is not None:
             bias = bias + self._distance_bias(self.distances, length)
-        mixed = self.qkv(x).view(batch, length, 3, self.heads, self.head_size)
+        mixed = self.project(x).view(batch, length, 3, self.heads, self.head_size)
         q, k, v = mixed.permute(2, 0, 3, 1, 4).unbind(0)
         if keep is None and not self.training:
             # Faster without gradients; its backward pass on short texts is slower than the plain products.
@@ -123,12 +126,29 @@ class Layer(nn.Module):
         if gates is not None:
             context = context * gates[0][:, None, None]
         context = context.transpose(1, 2).reshape(batch, length, self.heads * self.head_size)
+        return self.finish(x, context, None if gates is None else gates[1])
+
+    def project(self, x: Tensor) -> Tensor:
+        """(B, T, H) -> (B, T, 3A) queries, keys and values."""
+        if self.query is None:
+            return self.qkv(x)
+        return torch.cat([self.query(x), self.pair(x)], dim=-1)
+
+    def finish(self, x: Tensor, context: Tensor, gates: Tensor | None = None) -> Tensor:
+        """What follows attention on any number of rows: (..., H) states and (..., A) -> (..., H)."""
         x = self.attention_norm(x + self.out(context))
         inner = self.activation(self.up(x))
-        if gates is not None:
-            inner = inner * gates[1]
-        result: Tensor = self.norm(x + self.down(inner))
+        result: Tensor = self.norm(x + self.down(inner if gates is None else inner * gates))
         return result
+
+    def split_queries(self) -> None:
+        """Part `qkv` into `query` and `pair` (keys and values).
+
+        The exported graph needs the last layer's queries of the first token alone.
+        """
+        width = self.heads * self.head_size
+        self.query, self.pair = (_rows(self.qkv, rows) for rows in (slice(width), slice(width, None)))
+        del self.qkv
 
     @staticmethod
     def _distance_bias(distances: Tensor, length: int) -> Tensor:
@@ -136,6 +156,14 @@ class Layer(nn.Module):
         steps = torch.arange(length, device=distances.device)
         index = steps[None, :] - steps[:, None] + (distances.shape[1] + 1) // 2 - 1
         return distances[:, index]
+
+
+def _rows(linear: nn.Linear, rows: slice) -> nn.Linear:
+    """Some outputs of a linear map as a map of their own."""
+    weight, bias = linear.weight[rows], linear.bias[rows]
+    part = nn.Linear(weight.shape[1], weight.shape[0])
+    part.load_state_dict({"weight": weight, "bias": bias})
+    return part
 
 
 def _side_by_side(*parts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -183,17 +211,32 @@ class Encoder(nn.Module):
         return outputs
 
     def _enter(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        length = input_ids.shape[1]
-        x = self.embedding_norm(self.embedding(input_ids) + self.positions[:length])
-        if self.widen is not None:
-            x = self.widen(x)
-        bias = (1.0 - attention_mask[:, None, None, :].to(x.dtype)) * MASKED
-        return x, bias
+        x = self.enter(input_ids)
+        return x, additive_mask(attention_mask, x.dtype)
+
+    def enter(self, input_ids: Tensor) -> Tensor:
+        """(B, T) token numbers -> (B, T, H), what the first layer reads."""
+        rows = self.embedding(input_ids) + self.position_rows(input_ids.shape[1])
+        x: Tensor = self.embedding_norm(rows)
+        return x if self.widen is None else self.widen(x)
+
+    def position_rows(self, length: int) -> Tensor:
+        """(T, E) what is added at each place."""
+        return self.positions[:length]
+
+    def features(self, x: Tensor) -> Tensor:
+        """(B, H) states of the first token -> (B, H), what the last matrix of the head reads."""
+        return self.head_activation(self.head_dense(x))
 
     def classify(self, x: Tensor) -> Tensor:
         """Last states (B, T, H) -> (B, labels) logits."""
-        logits: Tensor = self.head_out(self.head_activation(self.head_dense(x[:, 0])))
+        logits: Tensor = self.head_out(self.features(x[:, 0]))
         return sum_outputs(logits, self.shape.groups) if self.shape.groups else logits
+
+
+def additive_mask(attention_mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """(B, T) ones and zeros -> (B, 1, 1, T) what is added to attention scores."""
+    return (1.0 - attention_mask[:, None, None, :].to(dtype)) * MASKED
 
 
 def sum_outputs(logits: Tensor, groups: Groups) -> Tensor:

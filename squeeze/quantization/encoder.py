@@ -12,11 +12,11 @@ from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from squeeze.graphs.scales import Scales
-from squeeze.models.encoder import MASKED, Encoder, EncoderShape, Layer
-from squeeze.quantization.linear import FakeLinear, Reading, Split
+from squeeze.models.encoder import Encoder, EncoderShape, Layer
+from squeeze.quantization.linear import FakeLinear, Reading
 from squeeze.quantization.plan import Plan, sites
 from squeeze.quantization.tables import FakeTable, columns, fake_table
 
@@ -42,7 +42,7 @@ class FakeQuantized(Encoder):
         if encoder.shape.relative_bias:
             for index in range(last):
                 self.layers[index] = _FakeLayer(encoder.shape, index, self._layer(index))
-        _split(self._layer(last))
+        self._layer(last).split_queries()
         for site in sites(encoder.shape):
             if site not in plan.keep:
                 self._replace(site, alone=site.startswith(f"layers.{last}.") and not site.endswith(".pair"))
@@ -51,7 +51,7 @@ class FakeQuantized(Encoder):
     @property
     def products(self) -> dict[str, FakeLinear]:
         """The products that are quantized, by site."""
-        return {_site(name): part for name, part in self._fakes()}
+        return {name: part for name, part in self.named_modules() if isinstance(part, FakeLinear)}
 
     @contextmanager
     def quantizing(self, wanted: Collection[str]) -> Iterator[None]:
@@ -78,9 +78,9 @@ class FakeQuantized(Encoder):
         for index, layer in enumerate(self.layers):
             if isinstance(layer, _FakeLayer):
                 state[f"layers.{index}.distances"] = layer.rounded()
-        state |= {f"{name}.weight": part.snapped() for name, part in self._fakes()}
+        state |= {f"{name}.weight": part.snapped() for name, part in self.products.items()}
         plain = Encoder(self.shape)
-        plain.load_state_dict(_joined(state, f"layers.{len(self.layers) - 1}.qkv"))
+        plain.load_state_dict(_joined(state, f"layers.{len(self.layers) - 1}"))
         return plain.eval()
 
     def scales(self) -> Scales:
@@ -101,21 +101,16 @@ class FakeQuantized(Encoder):
 
     def _enter(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         self.reading.real = attention_mask.bool()
-        x = self.embedding(input_ids) + columns(self.positions)[: input_ids.shape[1]]
-        x = self.embedding_norm(x)
-        if self.widen is not None:
-            x = self.widen(x)
-        return x, (1.0 - attention_mask[:, None, None, :].to(x.dtype)) * MASKED
+        return super()._enter(input_ids, attention_mask)
+
+    def position_rows(self, length: int) -> Tensor:
+        """(T, E) as the graph stores them."""
+        return columns(self.positions)[:length]
 
     def _layer(self, index: int) -> Layer:
         return cast("Layer", self.layers[index])
 
-    def _fakes(self) -> Iterator[tuple[str, FakeLinear]]:
-        return ((name, part) for name, part in self.named_modules() if isinstance(part, FakeLinear))
-
     def _replace(self, site: str, *, alone: bool) -> None:
-        for part in ("query", "pair"):
-            site = site.replace(f".{part}", f".qkv.{part}")
         parent, _, name = site.rpartition(".")
         owner = self.get_submodule(parent)
         setattr(owner, name, FakeLinear(getattr(owner, name), self.plan, self.reading, alone=alone))
@@ -140,28 +135,10 @@ class _FakeLayer(Layer):
         return Layer._distance_bias(columns(distances.T).T, length)
 
 
-def _site(name: str) -> str:
-    """The graph has no `qkv` in its last layer, only its two parts."""
-    return name.replace(".qkv.query", ".query").replace(".qkv.pair", ".pair")
-
-
-def _split(layer: Layer) -> None:
-    """Queries apart from keys and values."""
-    width = layer.heads * layer.head_size
-    parts = []
-    for rows in (slice(0, width), slice(width, None)):
-        weight, bias = layer.qkv.weight.detach()[rows].clone(), layer.qkv.bias.detach()[rows].clone()
-        part = nn.Linear(weight.shape[1], weight.shape[0])
-        part.weight, part.bias = nn.Parameter(weight), nn.Parameter(bias)
-        parts.append(part)
-    layer.add_module("qkv", Split(*parts))
-
-
 def _joined(state: dict[str, Tensor], place: str) -> dict[str, Tensor]:
-    """The inverse of `_split`, on a state."""
-    joined = {
-        f"{place}.{kind}": torch.cat([state[f"{place}.query.{kind}"], state[f"{place}.pair.{kind}"]])
-        for kind in ("weight", "bias")
-    }
-    rest = {name: value for name, value in state.items() if not name.startswith(f"{place}.")}
-    return {name: value.detach().clone() for name, value in {**rest, **joined}.items()}
+    """The inverse of `Layer.split_queries`, on a state."""
+    rest = {name: value.detach().clone() for name, value in state.items()}
+    for kind in ("weight", "bias"):
+        parts = [rest.pop(f"{place}.{part}.{kind}") for part in ("query", "pair")]
+        rest[f"{place}.qkv.{kind}"] = torch.cat(parts)
+    return rest

@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 from squeeze.core import fake_quant
 from squeeze.quantization.plan import Plan
 
-__all__ = ["FakeLinear", "Reading", "Split", "Step"]
+__all__ = ["FakeLinear", "Reading", "Step"]
 
 INT8 = (-128, 127)
 BLOCK_HIGH = 127
@@ -159,15 +159,3 @@ def _in_blocks(x: Tensor) -> Tensor:
     step = fake_quant.column_steps(cut)
     values = fake_quant.rounded(cut, step, -BLOCK_HIGH, BLOCK_HIGH)
     return fake_quant.unblocked(values * step, x.shape[-1])
-
-
-class Split(nn.Module):
-    """Queries, keys and values of the last layer, as two products: on the device queries see one token."""
-
-    def __init__(self, query: nn.Module, pair: nn.Module) -> None:
-        super().__init__()
-        self.query, self.pair = query, pair
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, H) -> (B, T, 3A)."""
-        return torch.cat([self.query(x), self.pair(x)], dim=-1)

@@ -74,8 +74,7 @@ def states(model: Encoder, ids: Tensor, mask: Tensor) -> States:
             some = mask[rows, :longest]
             outputs = model.observe(ids[rows, :longest], some)
             last = outputs.hidden[-1]
-            read = model.head_activation(model.head_dense(last[:, 0]))
-            parts.append(States(outputs.logits, mean_pool(last, some), read))
+            parts.append(States(outputs.logits, mean_pool(last, some), model.features(last[:, 0])))
         back = order.argsort()
         return States(
             *(

@@ -50,7 +50,7 @@ class Fixed(nn.Module):
 
     def forward(self, input_ids: Tensor, mask: Tensor) -> Tensor:
         """(1, T) token numbers and a (1, 1, 1, T) mask, 0 where there is a token and -1e4 at padding."""
-        return self.lean.answer(self.lean.enter(input_ids), mask)
+        return self.lean.answer(self.lean.inner.enter(input_ids), mask)
 
     def example(self) -> tuple[Tensor, Tensor]:
         """Inputs of the right shape, int32 and float32."""
