@@ -302,7 +302,7 @@ def test_a_quantized_model_stands_beside_the_float_one():
         "method": "qat",
         "against": "teacher",
         "candidates": [],
-        "keep": ["head_dense"],
+        "keep": ["head.dense"],
         "sensitivity": {},
         **{name: {"test": quality(f1).plain()} for name, f1 in MOMENTS.items()},
         "trained": True,
@@ -325,7 +325,7 @@ def test_a_quantized_model_stands_beside_the_float_one():
     assert "Quantized to int8-static by qat" in text
     assert [f"{points:.1f}" in text for points in (75.0, 60.0, 74.0)] == [True] * 3
     assert "trained against teacher" in text
-    assert "Float: head_dense." in text
+    assert "Float: head.dense." in text
 
 
 def test_a_pruned_model_stands_beside_what_it_was_and_sparsity_is_called_no_speed():

@@ -72,7 +72,7 @@ class Lean(nn.Module):
         for layer in full:
             x = _full(layer, x, mask)
         x = self._first(last, x, mask)
-        logits: Tensor = self.inner.head_out(self.inner.features(x))
+        logits: Tensor = self.inner.head.output(self.inner.head.features(x))
         return logits
 
     def _first(self, layer: Layer, x: Tensor, mask: Tensor) -> Tensor:

@@ -1,9 +1,8 @@
 """The products of a graph by name.
 
-A site is a MatMul or Gemm with constant float weights. In a graph that `squeeze.graphs.lean` wrote it
-has the name of the module it comes from: `widen`, `layers.0.qkv`, `layers.0.out`, `layers.0.up`,
-`layers.0.down`, `head_dense`, `head_out`; the last layer has `query` and `pair` in place of `qkv`. The
-names are the nodes' own, so they stand in the file.
+A site is a MatMul or Gemm with constant float weights. In a graph that `squeeze.graphs.lean` wrote it has the
+name of the module it comes from, as `squeeze.models.weights.encoder_products` lists them: `layers.0.qkv`,
+`head.dense`; the last layer has `query` and `pair` in place of `qkv`. The names are those of the nodes.
 """
 
 from __future__ import annotations

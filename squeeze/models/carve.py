@@ -207,8 +207,8 @@ def _plain_head(encoder: Encoder) -> dict[str, Tensor]:
     """The last matrix of the head where a label has several rows: one that comes near to them."""
     if not encoder.shape.groups:
         return {}
-    weight, bias = one_row_a_label(encoder.head_out, encoder.shape.groups)
-    return {"head_out.weight": weight, "head_out.bias": bias}
+    weight, bias = one_row_a_label(encoder.head.output, encoder.shape.groups)
+    return {"head.output.weight": weight, "head.output.bias": bias}
 
 
 def one_row_each(encoder: Encoder) -> Encoder:
@@ -256,7 +256,7 @@ def narrow(encoder: Encoder, axes: Tensor) -> Encoder:
 
 
 def _narrows_table(encoder: Encoder) -> bool:
-    return encoder.widen is None and encoder.shape.embedding.kind == "dense"
+    return encoder.embedding_projection is None and encoder.shape.embedding.kind == "dense"
 
 
 def _projected(encoder: Encoder, axes: Tensor) -> dict[str, Tensor]:
@@ -266,8 +266,11 @@ def _projected(encoder: Encoder, axes: Tensor) -> dict[str, Tensor]:
         weight.name: _along(whole[weight.name], weight, narrowed, axes)
         for weight in encoder_weights(encoder.shape)
     }
-    if encoder.widen is None and not _narrows_table(encoder):
-        state |= {"widen.weight": axes.T.contiguous(), "widen.bias": axes.new_zeros(axes.shape[1])}
+    if encoder.embedding_projection is None and not _narrows_table(encoder):
+        state |= {
+            "embedding_projection.weight": axes.T.contiguous(),
+            "embedding_projection.bias": axes.new_zeros(axes.shape[1]),
+        }
     return state
 
 

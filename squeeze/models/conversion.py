@@ -80,8 +80,8 @@ def shape_of(model: Any) -> EncoderShape:
         hidden=normal.hidden_size,
         head_size=normal.hidden_size // normal.num_attention_heads,
         layers=(layer,) * normal.num_layers,
-        positions=rows("positions") - _first_position(config, family),
-        labels=len(groups) or rows("head_out.weight"),
+        positions=rows("position_embeddings") - _first_position(config, family),
+        labels=len(groups) or rows("head.output.weight"),
         groups=groups,
         activation=ACTIVATION_NAMES[getattr(config, family.activation)],
         head_activation=head.activation,
@@ -113,7 +113,7 @@ def _convert(family: Family, tensors: Tensors, shape: EncoderShape, model: Any) 
     bias = _distances(tensors, shape.positions, model) if shape.relative_bias else None
     for weight in encoder_weights(shape):
         parts = [tensors[name] for name in family.hub_names(weight.name)]
-        if weight.name == "positions":
+        if weight.name == "position_embeddings":
             state[weight.name] = _positions(family, tensors, parts[0], _first_position(model.config, family))
         elif weight.name.endswith("distances") and bias is not None:
             state[weight.name] = bias

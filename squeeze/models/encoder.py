@@ -27,6 +27,7 @@ __all__ = [
     "ACTIVATIONS",
     "MASKED",
     "Activation",
+    "ClassificationHead",
     "Encoder",
     "EncoderShape",
     "Gates",
@@ -171,6 +172,25 @@ def _side_by_side(*parts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return q, k, v
 
 
+class ClassificationHead(nn.Module):
+    """Two linear maps with a function between them, on the states of the first token."""
+
+    def __init__(self, shape: EncoderShape) -> None:
+        super().__init__()
+        self.dense = nn.Linear(shape.hidden, shape.hidden)
+        self.output = nn.Linear(shape.hidden, shape.outputs)
+        self.activation, self.groups = ACTIVATIONS[shape.head_activation], shape.groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H) -> (B, labels) logits."""
+        logits: Tensor = self.output(self.features(x))
+        return sum_outputs(logits, self.groups) if self.groups else logits
+
+    def features(self, x: Tensor) -> Tensor:
+        """(B, H) -> (B, H), what the last matrix reads."""
+        return self.activation(self.dense(x))
+
+
 class Encoder(nn.Module):
     """Embedding, layers and a classification head on the first token."""
 
@@ -179,15 +199,13 @@ class Encoder(nn.Module):
         self.shape = shape
         width = shape.embedding.width
         self.embedding: Embedding = make_embedding(shape.vocabulary, shape.embedding)
-        self.positions = nn.Parameter(torch.empty(shape.positions, width))
+        self.position_embeddings = nn.Parameter(torch.empty(shape.positions, width))
         self.embedding_norm = nn.LayerNorm(width, eps=shape.epsilon)
-        self.widen = nn.Linear(width, shape.hidden) if width != shape.hidden else None
+        self.embedding_projection = nn.Linear(width, shape.hidden) if width != shape.hidden else None
         self.layers = nn.ModuleList(Layer(shape, index) for index in range(len(shape.layers)))
-        self.head_dense = nn.Linear(shape.hidden, shape.hidden)
-        self.head_out = nn.Linear(shape.hidden, shape.outputs)
-        self.head_activation = ACTIVATIONS[shape.head_activation]
+        self.head = ClassificationHead(shape)
         self.apply(_initialise)
-        nn.init.normal_(self.positions, std=0.02)
+        nn.init.normal_(self.position_embeddings, std=0.02)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(B, T) token numbers and a mask of ones and zeros -> (B, labels) logits."""
@@ -218,20 +236,16 @@ class Encoder(nn.Module):
         """(B, T) token numbers -> (B, T, H), what the first layer reads."""
         rows = self.embedding(input_ids) + self.position_rows(input_ids.shape[1])
         x: Tensor = self.embedding_norm(rows)
-        return x if self.widen is None else self.widen(x)
+        return x if self.embedding_projection is None else self.embedding_projection(x)
 
     def position_rows(self, length: int) -> Tensor:
         """(T, E) what is added at each place."""
-        return self.positions[:length]
-
-    def features(self, x: Tensor) -> Tensor:
-        """(B, H) states of the first token -> (B, H), what the last matrix of the head reads."""
-        return self.head_activation(self.head_dense(x))
+        return self.position_embeddings[:length]
 
     def classify(self, x: Tensor) -> Tensor:
         """Last states (B, T, H) -> (B, labels) logits."""
-        logits: Tensor = self.head_out(self.features(x[:, 0]))
-        return sum_outputs(logits, self.shape.groups) if self.shape.groups else logits
+        logits: Tensor = self.head(x[:, 0])
+        return logits
 
 
 def additive_mask(attention_mask: Tensor, dtype: torch.dtype) -> Tensor:
@@ -272,4 +286,4 @@ def parameters(model: nn.Module) -> int:
 
 def embedding_parameters(model: Encoder) -> int:
     """Values of the embedding: the table in whatever form, and the positions."""
-    return parameters(model.embedding) + model.positions.numel()
+    return parameters(model.embedding) + model.position_embeddings.numel()

@@ -110,7 +110,7 @@ def tensors(folder: Path, config: Mapping[str, Any], outputs: int | None) -> dic
     wanted: dict[str, Shape] = {}
     for weight in encoder_weights(_shape(family, sizes, outputs or 1)):
         names, (rows, *columns) = family.hub_names(weight.name), weight.shape
-        if outputs is not None or not weight.name.startswith("head_"):
+        if outputs is not None or not weight.name.startswith("head."):
             wanted |= {name: (rows // len(names), *columns) for name in names}
     if family.segmented:
         wanted[family.segments] = (sizes["types"], sizes["width"])

@@ -134,12 +134,12 @@ def outer_weights(shape: EncoderShape) -> Iterator[Weight]:
     """Every tensor before the layers and after them."""
     width, hidden = Axis("embedding", shape.embedding.width), Axis("hidden", shape.hidden)
     yield from _table(shape)
-    yield Weight("positions", (Axis("positions", shape.positions), width), "table")
+    yield Weight("position_embeddings", (Axis("positions", shape.positions), width), "table")
     yield from _norm("embedding_norm", width)
     if width.size != hidden.size:
-        yield from _linear("widen", width, hidden)
-    yield from _linear("head_dense", hidden, hidden)
-    yield from _linear("head_out", hidden, Axis("labels", shape.outputs))
+        yield from _linear("embedding_projection", width, hidden)
+    yield from _linear("head.dense", hidden, hidden)
+    yield from _linear("head.output", hidden, Axis("labels", shape.outputs))
 
 
 def layer_weights(shape: EncoderShape, index: int) -> Iterator[Weight]:
@@ -172,12 +172,12 @@ def encoder_products(shape: EncoderShape, tokens: int) -> Iterator[Product]:
     if shape.embedding.kind == "factorised":
         yield _product("embedding.project", every, Axis("rank", shape.embedding.rank), width)
     if width.size != hidden.size:
-        yield _product("widen", every, width, hidden)
+        yield _product("embedding_projection", every, width, hidden)
     for index in range(len(shape.layers) - 1):
         yield from _layer_products(shape, index, every, every)
     yield from _layer_products(shape, len(shape.layers) - 1, first, every)
-    yield _product("head_dense", first, hidden, hidden)
-    yield _product("head_out", first, hidden, Axis("labels", shape.outputs))
+    yield _product("head.dense", first, hidden, hidden)
+    yield _product("head.output", first, hidden, Axis("labels", shape.outputs))
 
 
 def _layer_products(shape: EncoderShape, index: int, rows: Axis, keys: Axis) -> Iterator[Product]:

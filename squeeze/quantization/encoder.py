@@ -74,7 +74,7 @@ class FakeQuantized(Encoder):
         state = {name: value for name, value in self.state_dict().items() if not name.endswith(STEPS)}
         table = cast("FakeTable", self.embedding)
         state |= {f"embedding.{name}": value for name, value in table.snapped().items()}
-        state["positions"] = columns(self.positions)
+        state["position_embeddings"] = columns(self.position_embeddings)
         for index, layer in enumerate(self.layers):
             if isinstance(layer, _FakeLayer):
                 state[f"layers.{index}.distances"] = layer.rounded()
@@ -105,7 +105,7 @@ class FakeQuantized(Encoder):
 
     def position_rows(self, length: int) -> Tensor:
         """(T, E) as the graph stores them."""
-        return columns(self.positions)[:length]
+        return columns(self.position_embeddings)[:length]
 
     def _layer(self, index: int) -> Layer:
         return cast("Layer", self.layers[index])

@@ -74,7 +74,7 @@ def states(model: Encoder, ids: Tensor, mask: Tensor) -> States:
             some = mask[rows, :longest]
             outputs = model.observe(ids[rows, :longest], some)
             last = outputs.hidden[-1]
-            parts.append(States(outputs.logits, mean_pool(last, some), model.features(last[:, 0])))
+            parts.append(States(outputs.logits, mean_pool(last, some), model.head.features(last[:, 0])))
         back = order.argsort()
         return States(
             *(

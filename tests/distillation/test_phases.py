@@ -117,17 +117,17 @@ def test_the_probes_of_auto_alpha_are_labels_and_answers_from_one_start(jobs, tm
     starts: list[torch.Tensor] = []
 
     def predict(_: PhaseInputs, student: Encoder) -> Any:
-        starts.append(student.head_out.bias.detach().clone())
+        starts.append(student.head.output.bias.detach().clone())
         alpha = jobs[-1][0].objective.weights[0]
-        student.head_out.bias.data += 1  # as a training would
+        student.head.output.bias.data += 1  # as a training would
         return right if alpha == 1 else right[:, ::-1]
 
     monkeypatch.setattr(PhaseInputs, "predict", predict)
     student = tiny.encoder()
-    begin = student.head_out.bias.detach().clone()
+    begin = student.head.output.bias.detach().clone()
     found = run(ground(tmp_path), student, phase({"name": "cross_entropy"}, {"name": "kl"}, alpha="auto"))
     assert found.alpha == pytest.approx(1, abs=1e-3)
     assert [job.objective.weights for job, _ in jobs] == [[1, 0], [0, 1], [found.alpha, 1 - found.alpha]]
     assert [job.name for job, _ in jobs] == ["alpha-labels-p", "alpha-teacher-p", "phase-p"]
     assert all(torch.equal(begin, each) for each in starts)
-    assert torch.equal(student.head_out.bias, begin)
+    assert torch.equal(student.head.output.bias, begin)

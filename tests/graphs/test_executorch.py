@@ -83,7 +83,7 @@ def test_a_program_of_another_student_is_no_bundle(name, distilled_chain, tmp_pa
 
     def swapped(model, folder):
         with torch.no_grad():
-            model.lean.inner.head_out.weight.neg_()
+            model.lean.inner.head.output.weight.neg_()
         return way.convert(model, folder)
 
     monkeypatch.setitem(mobile.WAYS, name, way._replace(convert=swapped))

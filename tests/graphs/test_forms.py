@@ -119,7 +119,7 @@ def test_static_pairs_are_what_tensorrt_and_onnxruntime_read(forms):
         assert (scale.shape, zero.shape, zero.dtype, int(zero)) == ((), (), np.int8, 0)
     products = [node for node in model.graph.node if node.name in forms("dense").scales.inputs]
     assert len(products) == PRODUCTS + 1
-    for node in (node for node in products if node.name != "head_out"):
+    for node in (node for node in products if node.name != "head.output"):
         entering, weights = (made[name] for name in node.input)
         assert (node.op_type, entering.op_type, weights.op_type) == (
             "MatMul", "DequantizeLinear", "DequantizeLinear",
@@ -131,7 +131,7 @@ def test_static_pairs_are_what_tensorrt_and_onnxruntime_read(forms):
     # Residuals, norms, softmax and the products within attention read floats.
     quantized = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
     readers = {node.name for node in model.graph.node if quantized & set(node.input)}
-    assert readers == {node.name for node in products} - {"head_out"}
+    assert readers == {node.name for node in products} - {"head.output"}
 
 
 def test_static_computes_rounded_inputs_times_rounded_weights(forms):
@@ -231,7 +231,7 @@ def test_what_is_kept_stays_float(form, forms, tmp_path):
         "int4-weight": lambda: int4.quantize(made.fp32, tmp_path / "kept.onnx", keep=("layers.0.up",)),
     }
     write[form]()
-    assert list(sites.products(ir.load(tmp_path / "kept.onnx"))) == ["layers.0.up", "head_out"]
+    assert list(sites.products(ir.load(tmp_path / "kept.onnx"))) == ["layers.0.up", "head.output"]
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ def test_a_file_that_computes_something_else_is_no_bundle(name, distilled_chain,
         pytest.skip(f"made, and not run: {reason}")
 
     def convert(model, folder):
-        model.lean.inner.head_out.weight.neg_()
+        model.lean.inner.head.output.weight.neg_()
         return way.convert(model, folder)
 
     monkeypatch.setattr(mobile, "WAYS", {name: way._replace(convert=convert)})

@@ -21,11 +21,11 @@ def expected(student: Encoder) -> list[str]:
     """Names in the order of the computation."""
     *whole, last = range(len(student.layers))
     found = ["embedding.project"] if hasattr(student.embedding, "project") else []
-    found += ["widen"] if student.widen is not None else []
+    found += ["embedding_projection"] if student.embedding_projection is not None else []
     for layer in whole:
         found += [f"layers.{layer}.{name}" for name in ("qkv", "out", "up", "down")]
     found += [f"layers.{last}.{name}" for name in ("query", "pair", "out", "up", "down")]
-    return [*found, "head_dense", "head_out"]
+    return [*found, "head.dense", "head.output"]
 
 
 def weights(student: Encoder, site: str) -> Any:
@@ -51,7 +51,7 @@ def test_every_product_has_its_modules_name_and_weights(name, exported):
         np.testing.assert_allclose(sites.matrix(node), weights(student, site), rtol=1e-6)
     large = [site for site in found if min(sites.matrix(found[site]).shape) >= 16]
     assert list(sites.wide(model)) == large
-    assert list(sites.wide(model, keep=("head_dense",))) == [site for site in large if site != "head_dense"]
+    assert list(sites.wide(model, keep=("head.dense",))) == [site for site in large if site != "head.dense"]
 
 
 def test_equal_weights_are_still_sites_of_their_own(tmp_path):
@@ -70,7 +70,7 @@ def test_the_output_of_a_site_has_its_bias(exported):
     kinds = {site: made[name].op_type for site, name in sites.outputs(model).items()}
     assert kinds["layers.0.up"] == "Add"
     assert kinds["layers.2.up"] == "Gemm"
-    assert sites.outputs(model)["head_out"] == "logits"
+    assert sites.outputs(model)["head.output"] == "logits"
 
 
 def foreign(path: Path, **gemm: Any) -> ir.Model:

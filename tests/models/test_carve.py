@@ -86,7 +86,7 @@ def test_kept_layers_are_those_that_were_chosen():
 def test_fewer_positions_change_nothing_for_texts_that_fit(relative):
     teacher = tiny.encoder(relative_bias=relative)
     student = carve.carve(teacher, cut(positions=11)).eval()
-    assert student.positions.shape == (11, 32)
+    assert student.position_embeddings.shape == (11, 32)
     same(said(student), said(teacher))
 
 
@@ -200,7 +200,7 @@ def low_rank(width, hidden=32):
     keep = basis @ basis.T
     with torch.no_grad():
         teacher.embedding.weight.copy_(teacher.embedding.weight @ keep)
-        teacher.positions.copy_(teacher.positions @ keep)
+        teacher.position_embeddings.copy_(teacher.position_embeddings @ keep)
         for name, module in teacher.named_modules():
             if name.endswith((".out", ".down")):
                 module.weight.copy_(keep @ module.weight)

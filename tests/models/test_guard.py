@@ -63,7 +63,7 @@ def swapped(encoder: Encoder) -> None:
 
 
 def shifted(encoder: Encoder) -> None:
-    encoder.positions.copy_(encoder.positions.roll(1, 0))
+    encoder.position_embeddings.copy_(encoder.position_embeddings.roll(1, 0))
 
 
 def other_activation(name: str) -> Callable[[Encoder], None]:
@@ -75,7 +75,7 @@ def other_activation(name: str) -> Callable[[Encoder], None]:
 
 
 def other_head(encoder: Encoder) -> None:
-    encoder.head_activation = torch.relu
+    encoder.head.activation = torch.relu
 
 
 def other_epsilon(encoder: Encoder) -> None:
@@ -85,7 +85,7 @@ def other_epsilon(encoder: Encoder) -> None:
 
 
 def other_labels(encoder: Encoder) -> None:
-    encoder.head_out.weight.copy_(encoder.head_out.weight.flip(0))
+    encoder.head.output.weight.copy_(encoder.head.output.weight.flip(0))
 
 
 def one_bias(encoder: Encoder) -> None:

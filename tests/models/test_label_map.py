@@ -69,10 +69,10 @@ def test_a_student_starts_with_one_row_a_label(tmp_path):
     student = carve.carve(encoder, carve.Cut(**tiny.WHOLE)).eval()
     assert (student.shape.labels, student.shape.groups) == (3, ())
     rows = tiny.classifier(labels=NAMES).classifier
-    torch.testing.assert_close(student.head_out.weight[0], rows.weight[1])
-    torch.testing.assert_close(student.head_out.weight[1], (rows.weight[0] + rows.weight[3]) / 2)
+    torch.testing.assert_close(student.head.output.weight[0], rows.weight[1])
+    torch.testing.assert_close(student.head.output.weight[1], (rows.weight[0] + rows.weight[3]) / 2)
     bias = (rows.bias[0] + rows.bias[3]) / 2 + np.log(2)
-    torch.testing.assert_close(student.head_out.bias[1], bias)
+    torch.testing.assert_close(student.head.output.bias[1], bias)
     ids, mask = tiny.batch()
     with torch.no_grad():
         near, exact = student(ids, mask).log_softmax(-1), encoder(ids, mask)

@@ -85,6 +85,6 @@ def test_columns_with_a_scale_of_their_own():
     )  # fmt: skip
     columns = {weight.name: weight.columns for weight in encoder_weights(shape)}
     assert columns["embedding.weight"] == 24  # entries of the joined row
-    assert columns["positions"] == 24
+    assert columns["position_embeddings"] == 24
     assert columns["layers.0.distances"] == 3
     assert columns["layers.0.up.weight"] == 7

@@ -174,11 +174,11 @@ def test_the_float_model_is_not_touched_and_without_rounding_little_differs():
 
 
 def test_products_that_are_kept_are_plain_linear_maps():
-    keep = kept_sites(["layers.2.*", "head_dense"], sites(tiny.shape()))
+    keep = kept_sites(["layers.2.*", "head.dense"], sites(tiny.shape()))
     model = FakeQuantized(tiny.encoder(), Plan("int8-dynamic", keep=keep))
     assert set(model.products) == set(sites(tiny.shape())) - keep
     assert not any(isinstance(part, FakeLinear) for part in model.layers[2].modules())
-    assert torch.equal(model.snapped().head_dense.weight, tiny.encoder().head_dense.weight)
+    assert torch.equal(model.snapped().head.dense.weight, tiny.encoder().head.dense.weight)
     with pytest.raises(ProfileError, match=r'keep: "layers\.2\.qkv" is no product'):
         kept_sites(["layers.2.qkv"], sites(tiny.shape()))
 
@@ -216,11 +216,11 @@ def test_static_ranges_are_of_real_tokens_and_of_the_first_one_where_only_it_is_
     assert found["layers.0.qkv"].largest == pytest.approx(float(states[0][real].abs().max()), rel=1e-5)
     assert found["layers.2.pair"].largest == pytest.approx(float(states[2][real].abs().max()), rel=1e-5)
     assert found["layers.2.query"].largest == pytest.approx(float(states[2][:, 0].abs().max()), rel=1e-5)
-    assert found["head_dense"].largest == pytest.approx(float(states[3][:, 0].abs().max()), rel=1e-5)
+    assert found["head.dense"].largest == pytest.approx(float(states[3][:, 0].abs().max()), rel=1e-5)
     assert found["layers.0.qkv"].counts.sum() == real.sum() * 32
     assert all(part.watcher is None for part in model.products.values())
     steps = calibrate(model, [(ids, mask)], "minmax")
-    assert steps["head_dense"] == pytest.approx(found["head_dense"].largest / 127, rel=1e-5)
+    assert steps["head.dense"] == pytest.approx(found["head.dense"].largest / 127, rel=1e-5)
     assert model.scales().inputs == pytest.approx(steps)
     assert set(calibration.METHODS) == {"minmax", "percentile", "entropy", "mse"}
 

@@ -108,7 +108,7 @@ def test_the_teacher_is_timed_in_turns_with_the_files(tmp_path, monkeypatch):
     result = timed_with_teacher(tmp_path, members=2)
     first = conversion.read(graphs._load(tmp_path / "teacher" / "members" / "0"))
     assert [each.shape for each in exported] == [first.shape]
-    assert torch.equal(exported[0].head_out.weight, first.head_out.weight)
+    assert torch.equal(exported[0].head.output.weight, first.head.output.weight)
     timed = result.teacher
     assert (timed.runtime, timed.members, result.warnings) == ("fp32 ONNX", 2, ())
     assert not (tmp_path / "teacher.onnx").exists()

@@ -121,8 +121,8 @@ def test_logits_are_those_of_transformers_with_whatever_else_is_asked(family, tm
     """Also where our own copy of the teacher would answer otherwise."""
     folder = tiny.save_classifier(tmp_path / "teacher", family, initializer_range=0.5)
     teacher = TransformersTeacher.load(folder, tiny.LABELS)
-    bias = teacher.encoder.head_out.bias.detach()
-    teacher.encoder.head_out.bias = torch.nn.Parameter(bias + 7.0)
+    bias = teacher.encoder.head.output.bias.detach()
+    teacher.encoder.head.output.bias = torch.nn.Parameter(bias + 7.0)
     ids, mask = tiny.batch(pad=1)
     model = tiny.classifier(family, initializer_range=0.5)
     with torch.no_grad():
@@ -272,7 +272,7 @@ def test_a_frozen_table_stays_as_it_was_carved(bert, tmp_path):
         phase = {**KD, "epochs": epochs, "freeze_embedding": True}
         tables.append(load_student(distil(config(phases=[phase]), bert, tmp_path, f"e{epochs}").path))
     assert torch.equal(tables[0].embedding.weight, tables[1].embedding.weight)
-    assert not torch.equal(tables[0].positions, tables[1].positions)
+    assert not torch.equal(tables[0].position_embeddings, tables[1].position_embeddings)
 
 
 def test_pieces_that_no_text_has_stay_as_they_were_carved(bert, tmp_path):

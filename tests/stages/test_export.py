@@ -352,7 +352,7 @@ def test_the_card_tells_the_length_that_the_student_reads(chain, tmp_path):
 def test_a_wrong_conversion_fails_with_its_figures(chain, bundle, tmp_path, monkeypatch):
     def broken(student: Encoder, path: Path, opset: int) -> None:
         model = onnx.load(bundle.path / "model.onnx")
-        [head] = [one for one in model.graph.initializer if one.name.endswith("head_out.bias")]
+        [head] = [one for one in model.graph.initializer if one.name.endswith("head.output.bias")]
         head.CopyFrom(
             numpy_helper.from_array(numpy_helper.to_array(head) + np.array([0, 9], np.float32), head.name)
         )

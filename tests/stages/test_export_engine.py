@@ -175,7 +175,7 @@ def test_an_engine_that_answers_otherwise_is_refused(exported, tmp_path, monkeyp
 def test_a_wrong_conversion_is_told_apart_from_a_wrong_engine(exported, tmp_path, monkeypatch, world):
     def wrong(model, keep):
         for value in model.graph.initializers.values():
-            if value.name.endswith("head_out.weight"):
+            if value.name.endswith("head.output.weight"):
                 value.const_value = ir.tensor(-value.const_value.numpy(), name=value.name)
         return to_half(model, keep=keep)
 

@@ -169,12 +169,12 @@ BREAKS = [
     ("int8-dynamic", dropped_bias, "layers.1.query"),
     ("int8-dynamic", zeroed_bias, "layers.1.pair"),
     ("int8-dynamic", wrong_table, "embedding.weight"),
-    ("int8-dynamic", wrong_table, "positions"),
+    ("int8-dynamic", wrong_table, "position_embeddings"),
     ("int8-static", wrong_scale, "layers.1.query"),
     ("int8-static", wrong_input_scale, "layers.1.query"),
     ("int8-static", swapped_axis, "layers.0.up"),
     ("int8-static", dropped_bias, "layers.1.up"),
-    ("int8-static", zeroed_bias, "head_dense"),
+    ("int8-static", zeroed_bias, "head.dense"),
     ("int8-static", saturated_zero, "layers.1.down"),
     ("int4-weight", wrong_scale, "layers.1.out"),
     ("int4-weight", dropped_bias, "layers.1.query"),
@@ -209,15 +209,15 @@ def test_a_broken_conversion_is_caught(form, spoil, site, chain, bundle, tmp_pat
 
 def test_logits_out_of_tolerance_are_told_with_the_products_behind_them(chain, bundle, tmp_path, monkeypatch):
     reuse(monkeypatch, bundle)
-    monkeypatch.setattr(stage, "convert", spoiled(wrong_scale, "head_dense"))
+    monkeypatch.setattr(stage, "convert", spoiled(wrong_scale, "head.dense"))
     with pytest.raises(
         ParityFailed, match=r"24 validation texts: logits differ by 0\.\d+ of their spread"
     ) as caught:
         stage.run(config(forms=["int8-dynamic"]), chain, tiny.work(tmp_path))
     shares = dict(re.findall(r"(\S+) ([\d.e+-]+) % \(", caught.value.hint.partition("by product: ")[2]))
     assert len(shares) == 6
-    assert max(shares, key=lambda site: float(shares[site])) == "head_dense"
-    assert float(shares["head_dense"]) == pytest.approx(100, abs=5)
+    assert max(shares, key=lambda site: float(shares[site])) == "head.dense"
+    assert float(shares["head.dense"]) == pytest.approx(100, abs=5)
 
 
 def test_a_good_conversion_has_all_its_vectors_and_small_differences(bundle):

@@ -222,7 +222,7 @@ def test_a_tokenizer_of_another_model_is_refused(stage, tmp_path):
 def left_out(encoder):
     """Our copy without the positions: what a reader of another family would make."""
     with torch.no_grad():
-        encoder.positions.zero_()
+        encoder.position_embeddings.zero_()
     return encoder
 
 

@@ -15,9 +15,9 @@ AutoClass = Literal["AutoModelForSequenceClassification"]
 
 OUTER = {
     "embedding": "embeddings.word_embeddings",
-    "positions": "embeddings.position_embeddings",
+    "position_embeddings": "embeddings.position_embeddings",
     "embedding_norm": "embeddings.LayerNorm",
-    "widen": "embeddings_project",
+    "embedding_projection": "embeddings_project",
 }
 """Modules before the layers, below the body; all families have these names."""
 
@@ -98,5 +98,5 @@ class Family:
             _, index, module = module.split(".")
             place = f"{self.body}.{self.layer.format(index)}"
             return tuple(f"{place}.{hub}.{kind}" for hub in self.modules[module])
-        head = {"head_dense": self.classifier.dense, "head_out": self.classifier.output}
+        head = {"head.dense": self.classifier.dense, "head.output": self.classifier.output}
         return (f"{head.get(module) or f'{self.body}.{OUTER[module]}'}.{kind}",)

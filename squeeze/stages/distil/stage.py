@@ -64,7 +64,7 @@ def sources(config: DistilConfig) -> dict[str, str]:
 STAGE = Stage(
     name="distil",
     section="distil",
-    version=4,
+    version=5,
     takes={"dataset": "dataset", "teacher": "teacher"},
     gives="encoder",
     config=DistilConfig,

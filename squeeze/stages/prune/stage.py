@@ -239,7 +239,7 @@ def sources(config: PruneConfig) -> dict[str, str]:
 STAGE = Stage(
     name="prune",
     section="prune",
-    version=4,
+    version=5,
     takes={"dataset": "dataset", "teacher": "teacher"},
     gives="encoder",
     at_plan=Check(PrunePlan, check),

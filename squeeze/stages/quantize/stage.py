@@ -199,7 +199,7 @@ def sources(config: QuantizeConfig) -> dict[str, str]:
 STAGE = Stage(
     name="quantize",
     section="quantize",
-    version=2,
+    version=3,
     takes={"dataset": "dataset", "teacher": "teacher", "encoder": "encoder"},
     gives="encoder",
     at_plan=Check(QuantizePlan, check),
