@@ -53,18 +53,14 @@ def read(model: Any, *, share: bool = False) -> Encoder:
 def shape_of(model: Any) -> EncoderShape:
     """The shape that `read` gives, without copying a weight.
 
-    Widths come through optimum's normalized configs, which know each family's own field names.
-
     Raises:
         ProfileError: the family or a variant of it is not supported.
     """
-    from optimum.utils import NormalizedConfigManager
-
     config, family = model.config, family_of(model.config.model_type)
     problem = config_problem(config.to_dict(), trained=True)
     if problem:
         raise ProfileError(problem)
-    normal = NormalizedConfigManager.get_normalized_config_class(config.model_type)(config)
+    hidden, heads, depth = _widths(config, family)
     sizes = {name: value.shape for name, value in model.state_dict().items()}
     head = family.classifier
     groups = getattr(model.get_submodule(head.output), "groups", ())
@@ -73,13 +69,12 @@ def shape_of(model: Any) -> EncoderShape:
         return int(sizes[family.hub_names(name)[0]][0])
 
     [table] = family.hub_names("embedding.weight")
-    layer = LayerShape(heads=normal.num_attention_heads, ffn=rows("layers.0.up.weight"))
     return EncoderShape(
         vocabulary=rows("embedding.weight"),
         embedding=EmbeddingShape(width=sizes[table][1]),
-        hidden=normal.hidden_size,
-        head_size=normal.hidden_size // normal.num_attention_heads,
-        layers=(layer,) * normal.num_layers,
+        hidden=hidden,
+        head_size=hidden // heads,
+        layers=(LayerShape(heads=heads, ffn=rows("layers.0.up.weight")),) * depth,
         positions=rows("position_embeddings") - _first_position(config, family),
         labels=len(groups) or rows("head.output.weight"),
         groups=groups,
@@ -88,6 +83,18 @@ def shape_of(model: Any) -> EncoderShape:
         epsilon=family.epsilon or float(config.layer_norm_eps),
         relative_bias=family.relative is not None,
     )
+
+
+def _widths(config: Any, family: Family) -> tuple[int, int, int]:
+    """Hidden width, heads and layers, by the field names that optimum knows, else by those of the family."""
+    from optimum.utils import NormalizedConfigManager
+
+    try:
+        normal = NormalizedConfigManager.get_normalized_config_class(config.model_type)(config)
+    except KeyError:
+        hidden, heads, depth = (getattr(config, family.sizes[n][0]) for n in ("hidden", "heads", "layers"))
+        return hidden, heads, depth
+    return normal.hidden_size, normal.num_attention_heads, normal.num_layers
 
 
 def uncounted(model: Any) -> int | None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
@@ -8,6 +11,8 @@ from squeeze.errors import ProfileError
 from squeeze.models import conversion, families
 from squeeze.models.embedding import EmbeddingShape
 from squeeze.models.encoder import LayerShape
+from squeeze.models.families import HeadLayout
+from squeeze.models.outline import tensors
 from squeeze.models.support import ACTIVATION_NAMES
 from tests import tiny
 
@@ -147,6 +152,57 @@ def test_distilbert_reads_neither_another_activation_nor_another_epsilon():
 def test_an_unknown_family_is_named_with_the_known_ones():
     with pytest.raises(ProfileError, match=r"'gpt2' is not supported \(supported: bert, roberta"):
         families.family_of("gpt2")
+
+
+TOY = families.Family(
+    body="toy",
+    layer="blocks.{}",
+    modules={
+        "qkv": ("query", "key", "value"), "out": ("mixed",), "attention_norm": ("first_norm",),
+        "up": ("wider",), "down": ("narrower",), "norm": ("second_norm",),
+    },
+    heads={"AutoModelForSequenceClassification": HeadLayout("toy.pooler.dense", "classifier", "tanh")},
+    sizes={**families.family_of("bert").sizes, "hidden": ("channels", 768), "heads": ("parts", 12)},
+    epsilon=1e-12,
+    activation="function",
+)  # fmt: skip
+
+
+class Toy:
+    """A BERT whose tensors and fields have other names."""
+
+    def __init__(self):
+        self.bert = tiny.classifier("bert")
+        fields = self.bert.config.to_dict()
+        fields |= {"model_type": "toy", "channels": 32, "parts": 4, "function": "gelu"}
+        self.config = SimpleNamespace(**fields, to_dict=lambda: fields)
+        self.get_submodule = self.bert.get_submodule
+
+    def state_dict(self):
+        names: dict[str, str] = {}
+        for index in range(3):
+            for module, theirs in families.family_of("bert").modules.items():
+                names |= {
+                    f"bert.encoder.layer.{index}.{old}": f"toy.blocks.{index}.{new}"
+                    for old, new in zip(theirs, TOY.modules[module], strict=True)
+                }
+        tensors = self.bert.state_dict().items()
+        return {
+            f"{names.get(place) or place.replace('bert', 'toy')}.{kind}": value
+            for name, value in tensors
+            for place, _, kind in [name.rpartition(".")]
+        }
+
+
+def test_a_family_is_added_by_one_entry(monkeypatch):
+    monkeypatch.setitem(families.FAMILIES, "toy", TOY)
+    model = Toy()
+    ids, mask = tiny.batch()
+    with torch.no_grad():
+        ours, theirs = conversion.read(model)(ids, mask), original(model.bert, ids, mask).logits
+    torch.testing.assert_close(ours, theirs, atol=EXACT, rtol=0)
+    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    assert tensors(Path("toy"), model.config.to_dict(), outputs=2) == wanted
 
 
 KINDS = {

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from squeeze.errors import ProfileError
 from squeeze.models.families import bert, distilbert, electra, mpnet, roberta
-from squeeze.models.families.family import Family
+from squeeze.models.families.family import Family, HeadLayout
 
-__all__ = ["FAMILIES", "Family", "family_of", "unsupported_family"]
+__all__ = ["FAMILIES", "Family", "HeadLayout", "family_of", "unsupported_family"]
 
 FAMILIES: Mapping[str, Family] = {
     "bert": bert.FAMILY,
