@@ -71,7 +71,7 @@ def read_teacher(name: str, labels: Sequence[str], problem_type: str = DEFAULT) 
     """
     folder = hub.resolve(name)
     config = read_config(folder)
-    refuse_config(folder, config, trained=True)
+    refuse_config(folder, config)
     sizes = dimensions(folder, config)
     return TeacherFacts(
         hidden=sizes["hidden"],

@@ -57,7 +57,7 @@ def shape_of(model: Any) -> EncoderShape:
         ProfileError: the family or a variant of it is not supported.
     """
     config, family = model.config, family_of(model.config.model_type)
-    problem = config_problem(config.to_dict(), trained=True)
+    problem = config_problem(config.to_dict())
     if problem:
         raise ProfileError(problem)
     hidden, heads, depth = _widths(config, family)

@@ -14,18 +14,21 @@ from squeeze.data.labels import whole_number
 from squeeze.data.wording import listing, nearest
 from squeeze.errors import ProfileError
 from squeeze.models.model_folder import read_config
+from squeeze.tasks import DEFAULT, TaskSection
 
 __all__ = [
     "OTHERS",
     "Head",
     "Order",
     "check_head",
+    "check_problem_type",
     "fitting_map",
     "load_head",
     "match",
     "mismatch",
     "read_config",
     "read_head",
+    "refuse_sums",
 ]
 
 OTHERS = "*"
@@ -202,7 +205,7 @@ def _by_number(head: Head, labels: Sequence[str]) -> Order | None:
         return Order(tuple((place[number],) for number in known))
     if not head.counted:
         return None
-    first = f"its head only counts its outputs ({head.names[0]}, {head.names[1]}, ...)"
+    first = f"its head only counts its outputs ({', '.join(head.names[:2])}, ...)"
     if len(known) == len(labels):
         rank = {number: index for index, number in enumerate(sorted(known))}
         groups = tuple((place[rank[number]],) for number in known)
@@ -301,10 +304,40 @@ def _quoted(name: str) -> str:
     return json.dumps(name, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
+def check_problem_type(config: Mapping[str, Any], place: str, problem_type: str) -> str:
+    """Hold what a head's outputs stand for against the task.
+
+    transformers takes one output without a `problem_type` for a regression, and several for a softmax.
+
+    Args:
+        config: its config.json.
+        place: what it is called in messages.
+        problem_type: of the task.
+
+    Returns:
+        What is assumed; empty where config.json says it.
+
+    Raises:
+        ProfileError: its outputs stand for something else.
+    """
+    named = config.get("problem_type")
+    if named is None:
+        outputs = len(read_head(config, place).names)
+        if problem_type == DEFAULT or (outputs == 1 and problem_type == "regression"):
+            return ""
+        return f"config.json names no problem_type; its outputs are taken for {problem_type}"
+    if named != problem_type:
+        raise ProfileError(
+            f"{place}: its head is made for {str(named)[:40]}, [task] problem_type is {problem_type}",
+            hint="give that problem_type, or add [teacher.finetune], which gives it a new head",
+        )
+    return ""
+
+
 def check_head(
     config: Mapping[str, Any],
     place: str,
-    labels: Sequence[str],
+    task: TaskSection,
     label_map: Mapping[str, str] | None,
     *,
     trained: bool,
@@ -314,7 +347,7 @@ def check_head(
     Args:
         config: its config.json.
         place: what it is called in messages.
-        labels: of the task.
+        task: what its outputs shall stand for.
         label_map: the teacher's label to the task's.
         trained: whether it is fine-tuned: then a head for other labels is replaced, and no order is assumed.
 
@@ -330,9 +363,26 @@ def check_head(
         if trained and not label_map:
             return ()  # a fresh head
         raise
-    order = match(head, labels, label_map)
-    if order is None and not trained:
-        raise mismatch(head, labels)
-    return (
-        (f"teacher {place}: {order.assumed}",) if order is not None and order.assumed and not trained else ()
-    )
+    order = match(head, task.labels, label_map)
+    if order is not None:
+        refuse_sums(head, order, task.problem_type)
+    if trained:
+        return ()
+    assumed = check_problem_type(config, place, task.problem_type)
+    if order is None:
+        raise mismatch(head, task.labels)
+    return tuple(f"teacher {place}: {line}" for line in (assumed, order.assumed) if line)
+
+
+def refuse_sums(head: Head, order: Order, problem_type: str) -> None:
+    """Refuse several labels for one where their probabilities exclude nothing and cannot be summed.
+
+    Raises:
+        ProfileError: the map gives a label several outputs, and the task is not one label a text.
+    """
+    if order.sums and problem_type != DEFAULT:
+        raise ProfileError(
+            f"[task.label_map]: several labels of {head.place} stand for one, whose probabilities are summed,"
+            f" and those of {problem_type} do not exclude each other",
+            hint="map one label to one",
+        )

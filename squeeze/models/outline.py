@@ -38,7 +38,7 @@ def outline(folder: Path, config: Mapping[str, Any], labels: int, outputs: int |
         ProfileError: a family or variant that is not supported, or weights that config.json does not fit.
         MissingBackend: a file of the weights is not there.
     """
-    refuse_config(folder, config, trained=outputs is None)
+    refuse_config(folder, config)
     family = family_of(str(config["model_type"]))
     lacks = incomplete(tensors(folder, config, outputs), headers.sizes(folder), family.body)
     if lacks:

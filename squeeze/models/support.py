@@ -33,20 +33,14 @@ ACTIVATION_NAMES: Mapping[str, Activation] = {
     "relu": "relu",
 }
 
-HEADS = {
-    "multi_label_classification": "its outputs are independent yes/no answers, [task] wants one label",
-    "regression": "its output is a number, [task] wants a label",
-}
-
 Config = Mapping[str, Any]
 
 
-def config_problem(config: Any, *, trained: bool = False) -> str | None:
+def config_problem(config: Any) -> str | None:
     """Why a teacher of this config.json cannot be read exactly; None where it can.
 
     Args:
         config: the parsed config.json; a key that is absent has the library's default.
-        trained: whether the head will be trained on the task before it answers.
 
     >>> config_problem({"model_type": "bert", "hidden_act": "silu"})
     "activation 'silu' of the teacher is not supported (supported: gelu, gelu_python, ...)"
@@ -63,26 +57,22 @@ def config_problem(config: Any, *, trained: bool = False) -> str | None:
         _epsilon,
     )
     found = (check(config) for check in checks)
-    problem = next((problem for problem in found if problem), None)
-    return problem or (None if trained else HEADS.get(str(config.get("problem_type"))))
+    return next((problem for problem in found if problem), None)
 
 
-def refuse_config(folder: Path, config: Any, *, trained: bool) -> None:
+def refuse_config(folder: Path, config: Any) -> None:
     """Refuse a teacher that cannot be read exactly.
 
     Args:
         folder: of the model, for the message.
         config: as for `config_problem`.
-        trained: likewise.
 
     Raises:
         ProfileError: it says why.
     """
-    problem = config_problem(config, trained=trained)
+    problem = config_problem(config)
     if problem:
-        raise ProfileError(
-            f"{folder}: {problem}", hint="use an encoder classifier that gives one label a text"
-        )
+        raise ProfileError(f"{folder}: {problem}", hint="use an encoder with a classification head")
 
 
 def _family(config: Config) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,24 @@ from torch import Tensor, nn
 from squeeze.errors import ProfileError, reason
 from squeeze.models.encoder import sum_outputs
 from squeeze.models.families import Family, family_of
-from squeeze.models.head_labels import Head, Order, load_head, match, mismatch
+from squeeze.models.head_labels import (
+    Head,
+    Order,
+    check_problem_type,
+    load_head,
+    match,
+    mismatch,
+    refuse_sums,
+)
 from squeeze.models.headers import weight_files
 from squeeze.models.huggingface import transformers
 from squeeze.models.outline import lacking
 from squeeze.models.shapes import Groups
 from squeeze.models.support import refuse_config
 from squeeze.runtime import need
-from squeeze.tasks import AnswerKind
+from squeeze.tasks import DEFAULT, AnswerKind
 
-__all__ = ["SummedHead", "average", "exact_head", "load_classifier", "save_classifier"]
+__all__ = ["SummedHead", "average", "exact_head", "load_classifier", "save_classifier", "standardise_head"]
 
 MAP = "squeeze_label_map"
 """Field of a saved config.json: our label for each of the model's own."""
@@ -39,6 +47,7 @@ def load_classifier(
     *,
     untrained_head: bool,
     label_map: Mapping[str, str] | None = None,
+    problem_type: str | None = None,
 ) -> Any:
     """Load a folder as a sequence classifier whose outputs stand in our order of labels.
 
@@ -51,15 +60,22 @@ def load_classifier(
         untrained_head: whether a fresh head is wanted when the folder has none for these labels
             (it will be trained); otherwise that is an error.
         label_map: the teacher's label to ours; None: the one it was saved with, or none.
+        problem_type: what the outputs shall stand for; None: what config.json says.
 
     Raises:
         ProfileError: a family or variant that is not supported, missing or unreadable weights, weights that
             are not finite, or a head for other labels or of another kind.
     """
-    config = _config(folder, trained=untrained_head)
+    config = _config(folder)
+    if problem_type is not None:
+        if not untrained_head:
+            check_problem_type(config.to_dict(), str(folder), problem_type)
+        config.problem_type = problem_type
     family = family_of(config.model_type)
     label_map = label_map or _saved_map(config, labels)
     head, order = _order(folder, labels, label_map, untrained_head=untrained_head)
+    if order is not None and head is not None:
+        refuse_sums(head, order, problem_type or config.problem_type or DEFAULT)
     if order is None:
         config.num_labels = len(labels)
     elif head is not None:
@@ -96,6 +112,20 @@ class SummedHead(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         """(..., inputs) -> (..., labels) logarithms of probabilities."""
         return sum_outputs(super().forward(input), self.groups)
+
+
+def standardise_head(model: Any, mean: Sequence[float], scale: Sequence[float]) -> None:
+    """Have a regression give standardised values: (value - mean) / scale, by its last matrix.
+
+    Args:
+        model: gives values in the units of the data; it is changed in place.
+        mean: (K,) of the training values.
+        scale: (K,) their standard deviations.
+    """
+    head = model.get_submodule(family_of(model.config.model_type).classifier.output)
+    with torch.no_grad():
+        head.weight.div_(torch.tensor(scale)[:, None])
+        head.bias.sub_(torch.tensor(mean)).div_(torch.tensor(scale))
 
 
 @contextmanager
@@ -156,7 +186,7 @@ def average(
     return np.asarray(np.einsum("t,tnk->nk", shares, stacked), dtype=np.float32)
 
 
-def _config(folder: Path, *, trained: bool) -> Any:
+def _config(folder: Path) -> Any:
     library, hub = transformers(), need("huggingface_hub", extra="train")
     bad_field = hub.errors.StrictDataclassError
     try:
@@ -164,14 +194,10 @@ def _config(folder: Path, *, trained: bool) -> Any:
         raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, bad_field) as error:
         raise ProfileError(f"{folder}: no readable config.json: {reason(error)}") from error
-    refuse_config(folder, raw, trained=trained)
+    refuse_config(folder, raw)
     # How the library runs it, not what it computes.
     config.chunk_size_feed_forward, config.return_dict = 0, True
     config.output_attentions = config.output_hidden_states = False
-    if config.problem_type is not None:
-        config.problem_type = (
-            "single_label_classification"  # a head of another kind will be trained to be one
-        )
     return config
 
 

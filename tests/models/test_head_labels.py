@@ -4,11 +4,24 @@ import json
 import tomllib
 
 import pytest
+import torch
 
 from squeeze.errors import ProfileError
-from squeeze.models.head_labels import Head, check_head, fitting_map, match, mismatch, read_head
+from squeeze.models.head_labels import (
+    Head,
+    check_head,
+    check_problem_type,
+    fitting_map,
+    match,
+    mismatch,
+    read_head,
+)
+from squeeze.models.teacher import load_classifier, standardise_head
+from tests import tiny
+from tests.labelled import single_label, task
 
 PLACE = "teacher/"
+TASK = single_label(("x", "y")).section
 
 
 def head(*names):
@@ -73,7 +86,7 @@ def test_names_that_contradict_themselves(config, said):
     assert said in caught.value.message
     assert "\n" not in caught.value.message
     # a head that is replaced may say what it likes
-    assert check_head(config, PLACE, ("x", "y"), None, trained=True) == ()
+    assert check_head(config, PLACE, TASK, None, trained=True) == ()
 
 
 # which output answers for which label
@@ -118,12 +131,12 @@ def test_names_and_numbers_prove_the_order(names, labels, expected):
 def test_an_order_that_is_assumed_is_warned_of(names, labels, expected, said):
     assert outputs(names, labels) == expected
     config = {"id2label": dict(enumerate(names))}
-    (warning,) = check_head(config, PLACE, labels, None, trained=False)
+    (warning,) = check_head(config, PLACE, single_label(labels).section, None, trained=False)
     assert warning.startswith(
         f"teacher {PLACE}: its head only counts its outputs ({names[0]}, {names[1]}, ...)"
     )
     assert said in warning
-    assert check_head(config, PLACE, labels, None, trained=True) == ()
+    assert check_head(config, PLACE, single_label(labels).section, None, trained=True) == ()
 
 
 @pytest.mark.parametrize(
@@ -144,9 +157,9 @@ def test_a_head_for_other_labels(names, labels):
     assert match(head(*names), labels) is None
     config = {"id2label": dict(enumerate(names))}
     with pytest.raises(ProfileError, match=r"its labels are .*, the task's are ") as caught:
-        check_head(config, PLACE, labels, None, trained=False)
+        check_head(config, PLACE, single_label(labels).section, None, trained=False)
     assert f'[task.label_map] ("{names[0]}" = "{labels[0]}", ...)' in caught.value.hint
-    assert check_head(config, PLACE, labels, None, trained=True) == ()
+    assert check_head(config, PLACE, single_label(labels).section, None, trained=True) == ()
 
 
 def test_one_output_is_no_classifier():
@@ -190,7 +203,7 @@ def test_a_map_names_labels_of_the_teacher(names, label_map, groups):
 )
 def test_a_map_that_does_not_fit(names, label_map, said):
     with pytest.raises(ProfileError) as caught:
-        check_head({"id2label": dict(enumerate(names))}, PLACE, ("x", "y"), label_map, trained=True)
+        check_head({"id2label": dict(enumerate(names))}, PLACE, TASK, label_map, trained=True)
     assert said in caught.value.message
     assert caught.value.message.startswith("[task.label_map]")
 
@@ -202,3 +215,51 @@ def test_the_map_that_fits_is_toml():
     line = fitting_map(head(*names), order, ("x", "y"), (1, 0))
     assert tomllib.loads(line) == {"label_map": {'say "hi"': "y", "b\\": "x", "c": "y"}}
     assert json.dumps(names[0]) in line
+
+
+# what the outputs stand for
+
+
+@pytest.mark.parametrize(
+    ("problem_type", "config", "assumed"),
+    [
+        ("single_label_classification", {"num_labels": 2}, ""),
+        ("multi_label_classification", {"num_labels": 2, "problem_type": "multi_label_classification"}, ""),
+        ("multi_label_classification", {"num_labels": 2}, "names no problem_type; its outputs are taken for"),
+        ("regression", {"num_labels": 1}, ""),
+        ("regression", {"num_labels": 2}, "config.json names no problem_type"),
+    ],
+)
+def test_what_a_head_is_made_for_is_read_or_assumed(problem_type, config, assumed):
+    found = check_problem_type(config, PLACE, problem_type)
+    assert (assumed in found) if assumed else found == ""
+
+
+@pytest.mark.parametrize("kind", ["regression", "multi_label_classification"])
+def test_a_head_for_another_task_is_refused_unless_it_will_be_trained(kind, tmp_path):
+    tiny.save_classifier(tmp_path, problem_type=kind)
+    wanted = "single_label_classification"
+    with pytest.raises(ProfileError, match=f"its head is made for {kind}, ") as caught:
+        load_classifier(tmp_path, tiny.LABELS, untrained_head=False, problem_type=wanted)
+    assert "problem_type" in caught.value.hint
+    model = load_classifier(tmp_path, tiny.LABELS, untrained_head=True, problem_type=wanted)
+    assert model.config.problem_type == wanted
+    same = load_classifier(tmp_path, tiny.LABELS, untrained_head=False, problem_type=kind)
+    assert same.config.problem_type == kind
+
+
+def test_only_one_label_a_text_sums_probabilities():
+    section = task("multi_label_classification", ("x", "y")).section
+    config = {"id2label": dict(enumerate("abc"))}
+    with pytest.raises(ProfileError, match="do not exclude each other"):
+        check_head(config, PLACE, section, {"a": "x", "b": "x", "c": "y"}, trained=False)
+
+
+def test_a_regression_head_is_brought_to_standardised_values(tmp_path):
+    tiny.save_classifier(tmp_path)
+    model, plain = (load_classifier(tmp_path, tiny.LABELS, untrained_head=False) for _ in range(2))
+    mean, scale = [float(i) for i in range(len(tiny.LABELS))], [0.5 + i for i in range(len(tiny.LABELS))]
+    standardise_head(model, mean, scale)
+    ids = torch.tensor([[2, 5, 6, 3]])
+    values = (plain(input_ids=ids).logits - torch.tensor(mean)) / torch.tensor(scale)
+    torch.testing.assert_close(model(input_ids=ids).logits, values, atol=1e-5, rtol=1e-5)

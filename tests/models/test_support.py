@@ -83,15 +83,6 @@ def test_what_is_harmless_is_not_refused(config):
     assert support.config_problem(config) is None
 
 
-@pytest.mark.parametrize("kind", support.HEADS)
-def test_a_head_of_another_kind_is_refused_unless_it_will_be_trained(kind, tmp_path):
-    tiny.save_classifier(tmp_path, problem_type=kind)
-    with pytest.raises(ProfileError, match=r"\[task\] wants"):
-        load_classifier(tmp_path, tiny.LABELS, untrained_head=False)
-    model = load_classifier(tmp_path, tiny.LABELS, untrained_head=True)
-    assert model.config.problem_type == "single_label_classification"
-
-
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("name", ["bert.embeddings.word_embeddings.weight", "classifier.bias"])
 def test_weights_that_are_not_finite_are_named(name, value, tmp_path):

@@ -31,8 +31,8 @@ def _check(member: Member, task: TaskSection, *, trained: bool) -> tuple[str, ..
     except NotDownloaded as error:
         return (error.message,)
     config, label_map = read_config(folder), member.map_to(task)
-    refuse_config(folder, config, trained=trained)
-    warnings = check_head(config, str(folder), task.labels, label_map, trained=trained)
+    refuse_config(folder, config)
+    warnings = check_head(config, str(folder), task, label_map, trained=trained)
     fresh = trained and not label_map
     outline(folder, config, len(task.labels), None if fresh else len(read_head(config, str(folder)).names))
     return warnings

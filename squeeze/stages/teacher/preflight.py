@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from squeeze.data.config import DataSection
 from squeeze.data.sources import as_source, read, sample
 from squeeze.data.table import Table
 from squeeze.models import guard, hub, tokens
@@ -14,6 +13,7 @@ from squeeze.progress import Progress
 from squeeze.runtime import usable_cores
 from squeeze.stages.teacher.labels import labelled_rows, refuse_order
 from squeeze.stages.teacher.stage import PreflightConfig
+from squeeze.tasks import DEFAULT, task_of
 
 __all__ = ["run"]
 
@@ -31,15 +31,20 @@ def run(config: PreflightConfig, progress: Progress) -> tuple[str, ...]:
         DataError: the training text cannot be read.
     """
     torch.set_num_threads(usable_cores())
-    texts, trained = _texts(config.data), config.teacher.finetune is not None
-    held = None if trained else labelled_rows(config)
+    texts, trained = _texts(config), config.teacher.finetune is not None
+    ordered = not trained and config.task.problem_type == DEFAULT
+    held = labelled_rows(config) if ordered else None
     members, warnings = config.teacher.members, list[str]()
     with progress.task("compare the teacher with transformers", total=len(members)) as advance:
         for index, member in enumerate(members):
             folder = hub.resolve(member.model)
             torch.manual_seed(config.seed + index)  # as in the stage: of a fresh head
             model = load_classifier(
-                folder, config.task.labels, untrained_head=trained, label_map=member.map_to(config.task)
+                folder,
+                config.task.labels,
+                untrained_head=trained,
+                label_map=member.map_to(config.task),
+                problem_type=config.task.problem_type,
             )
             tokenizer = tokens.load_tokenizer(folder)
             warnings += guard.prove(folder, model, tokenizer, texts, config.task.max_length)
@@ -49,9 +54,10 @@ def run(config: PreflightConfig, progress: Progress) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def _texts(section: DataSection) -> Table:
+def _texts(config: PreflightConfig) -> Table:
+    section, cells = config.data, task_of(config.task).cells()
     source = as_source(section.train)
-    found = sample(source, "train", section, ROWS)
+    found = sample(source, "train", section, ROWS, cells)
     if found is None:  # a hub set
-        found = read(source, "train", section)
+        found = read(source, "train", section, cells)
     return found.take(range(min(ROWS, len(found))))

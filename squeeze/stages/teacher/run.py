@@ -25,11 +25,11 @@ from squeeze.models.guard import Logits
 from squeeze.models.head_labels import load_head
 from squeeze.models.inference import logits, to_tensors
 from squeeze.models.label_order import check_order
-from squeeze.models.teacher import average, load_classifier, save_classifier
+from squeeze.models.teacher import average, load_classifier, save_classifier, standardise_head
 from squeeze.models.tokens import Encodings, TeacherTokenizer
 from squeeze.stage import Work
 from squeeze.stages.teacher.stage import FineTune, Member, TeacherConfig, TeacherResult
-from squeeze.tasks import State, Task, TaskSection, qualities, task_of
+from squeeze.tasks import DEFAULT, State, Task, TaskSection, qualities, task_of
 from squeeze.training.loop import Job, train
 from squeeze.training.rows import rows_read
 
@@ -110,8 +110,14 @@ def _member(ground: Ground, index: int, member: Member) -> Taught:
     torch.manual_seed(config.seed + index)  # of a fresh head and of dropout
     label_map = member.map_to(config.task)
     model = load_classifier(
-        folder, config.task.labels, untrained_head=finetune is not None, label_map=label_map
+        folder,
+        config.task.labels,
+        untrained_head=finetune is not None,
+        label_map=label_map,
+        problem_type=config.task.problem_type,
     )
+    if finetune is None and "scale" in data.state:
+        standardise_head(model, data.state["mean"], data.state["scale"])
     tokenizer = tokens.load_tokenizer(folder)
     uncounted = guard.settle_positions(folder, model, tokenizer)
     shape = conversion.shape_of(model)
@@ -145,6 +151,8 @@ def _check_order(
     Raises:
         ProfileError: the outputs stand for other labels than they are taken for.
     """
+    if task.problem_type != DEFAULT:
+        return ()
     head = load_head(hub.resolve(member.model))
     return check_order(head, said, data.splits["validation"].labels, task.labels, member.map_to(task))
 
