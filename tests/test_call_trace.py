@@ -39,7 +39,7 @@ def test_every_function_counts_once_with_the_config_that_it_is_given(tmp_path):
     with recorded(calls, {Phase}):
         for _ in range(2):
             artifact.digest_file(tmp_path / "a.txt")
-            list(phase_faults(phase, 2))
+            list(phase_faults(phase, 2, "softmax"))
         Path(tmp_path).exists()  # not of squeeze
     assert sys.getprofile() is None
     named = [(call.module, call.function, call.config) for call in calls]

@@ -29,6 +29,7 @@ __all__ = [
     "macro_f1",
     "per_class",
     "probability_agreement",
+    "sigmoid",
     "softmax",
 ]
 
@@ -105,6 +106,11 @@ def softmax(logits: Logits) -> Floats:
     exponentials: Floats = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     result: Floats = exponentials / exponentials.sum(axis=-1, keepdims=True)
     return result
+
+
+def sigmoid(outputs: NDArray[Any]) -> Floats:
+    """Probabilities of logits of any size, elementwise."""
+    return np.asarray(np.exp(-np.logaddexp(0, -outputs.astype(np.float64))))
 
 
 def accuracy(logits: Logits, labels: Labels) -> float:

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from squeeze.data.teacher_cache import Feature
 from squeeze.distillation.losses import LOSSES, AnyLoss
 from squeeze.schema import Frozen
-from squeeze.tasks import AnyTaskSection
+from squeeze.tasks import AnswerKind, AnyTaskSection
 from squeeze.training.config import Schedule
 
 __all__ = [
@@ -129,7 +129,7 @@ class Phase(Schedule):
     teacher: Literal["task", "base"] = "task"
     """the fine-tuned teacher, or the one before fine-tuning (needs `[teacher] keep_base`)"""
     alpha: float | Literal["auto"] | None = None
-    """factor of `cross_entropy`; losses on the teacher's answers (`kl`, `logit_mse`, ...) get 1 - alpha;
+    """factor of losses on labels (`cross_entropy`, ...); those on the teacher's answers get 1 - alpha;
     losses inside the network keep their weights; "auto" computes it in closed form"""
     freeze_embedding: bool = False
     """leave the embedding as it was carved"""
@@ -152,7 +152,7 @@ class Phase(Schedule):
         if self.alpha is not None and not (self._aimed_at("labels") and self._aimed_at("answers")):
             known = ", ".join(sorted(name for name, loss in LOSSES.items() if loss.target == "answers"))
             raise ValueError(
-                f"`alpha` weighs cross_entropy against the teacher's answers ({known}): give both"
+                f"`alpha` weighs a loss on labels against one on the teacher's answers ({known}): give both"
             )
         if isinstance(self.alpha, float) and not 0 <= self.alpha <= 1:
             raise ValueError("`alpha` lies between 0 and 1")
@@ -173,8 +173,14 @@ class Phase(Schedule):
         return tuple(dict.fromkeys(feature for features in read for feature in features))
 
 
-def phase_faults(phase: Phase, labels: int) -> Iterator[tuple[str, str]]:
-    """(key, message) of what a phase asks for that no student of so many labels can give."""
+def phase_faults(phase: Phase, labels: int, answers: AnswerKind) -> Iterator[tuple[str, str]]:
+    """(key, message) of what a phase asks for that no student can give.
+
+    Args:
+        phase: its losses and settings.
+        labels: number of outputs.
+        answers: how they are read.
+    """
     if phase.patience is not None and not phase.trains_head:
         yield (
             "patience",
@@ -182,6 +188,16 @@ def phase_faults(phase: Phase, labels: int) -> Iterator[tuple[str, str]]:
             " such as logit_mse",
         )
     for number, loss in enumerate(phase.losses):
+        if answers not in loss.answer_kinds:
+            able = (
+                name
+                for name, kind in LOSSES.items()
+                if answers in kind.answer_kinds and kind.target == loss.target
+            )
+            yield (
+                f"losses.{number}.name",
+                f"{loss.name} does not fit the task's outputs; {', '.join(able)} do",
+            )
         for key, message in loss.faults(labels):
             yield f"losses.{number}.{key}", message
 

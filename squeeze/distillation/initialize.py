@@ -15,7 +15,6 @@ from squeeze.core.hidden_states import pca_projection
 from squeeze.core.product_quantization import explained
 from squeeze.data.batches import plan
 from squeeze.distillation.inputs import DistillationInputs
-from squeeze.distillation.losses.cross_entropy import CrossEntropy
 from squeeze.distillation.pool import Pool
 from squeeze.distillation.resolve import StudentPlan, other_pieces
 from squeeze.distillation.tokenized import Vocabulary
@@ -25,6 +24,7 @@ from squeeze.models.encoder import Encoder
 from squeeze.models.inference import to_tensors
 from squeeze.models.storage import load_student, save_student
 from squeeze.models.tokens import Encodings
+from squeeze.tasks import Task
 
 __all__ = [
     "Batch",
@@ -72,7 +72,8 @@ def _make(inputs: DistillationInputs, batches: int) -> Encoder:
     read = partial(labelled_batches, inputs.pool, inputs.text.aligned, 0, batches, seed)
     narrower = student.shape.hidden < teacher.shape.hidden
     directions = axes(teacher, read(), student.shape.hidden) if narrower else None
-    return carve.carve(teacher, cut_of(student, importance(teacher, read()), vocabulary, seed, directions))
+    scores = importance(teacher, read(), inputs.training.task)
+    return carve.carve(teacher, cut_of(student, scores, vocabulary, seed, directions))
 
 
 def variance_kept(teacher: Encoder, student: Encoder, vocabulary: Vocabulary) -> float:
@@ -89,9 +90,9 @@ def _from_path(path: Path, pieces: int) -> Encoder:
     return student
 
 
-def importance(teacher: Encoder, batches: Iterable[Batch]) -> carve.Importance:
+def importance(teacher: Encoder, batches: Iterable[Batch], task: Task) -> carve.Importance:
     """What every head and neuron of the teacher is worth on labelled text."""
-    return carve.measure_importance(teacher, batches, CrossEntropy(name="cross_entropy").compare)
+    return carve.measure_importance(teacher, batches, lambda outputs, labels: task.loss(outputs, labels, {}))
 
 
 def cut_of(

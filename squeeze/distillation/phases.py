@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import softmax
 from torch import Tensor
 
 from squeeze.core.auto_alpha import auto_alpha
@@ -101,9 +100,10 @@ def _alpha(student: Encoder, phase: Phase, signals: Signals, inputs: PhaseInputs
     for name, alpha in (("labels", 1.0), ("teacher", 0.0)):
         student.load_state_dict(begin)
         _train(student, phase, signals, inputs, alpha, f"alpha-{name}-{phase.name}")
-        answers.append(softmax(inputs.predict(student).astype(np.float64), axis=1))
+        answers.append(inputs.task.activate(inputs.predict(student)))
     student.load_state_dict(begin)
-    targets = np.eye(student.shape.labels)[inputs.labels]
+    labels = inputs.labels
+    targets = np.eye(student.shape.labels)[labels] if labels.ndim == 1 else labels.astype(np.float64)
     return auto_alpha(answers[0], answers[1], targets)
 
 

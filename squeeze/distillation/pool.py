@@ -26,19 +26,24 @@ class Pool:
 
     Attributes:
         texts: labelled ones first, then unlabelled ones, then changed copies.
-        labels: (N,) label numbers, UNLABELLED where only the teacher answers.
+        labels: (N,) label numbers, or (N, K) numbers; -1 or NaN where only the teacher answers.
         report: how many came from where.
     """
 
     texts: Sequence[str]
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     report: PoolReport
 
     def rows(self, part: str) -> NDArray[np.int64]:
         """Row numbers of `all`, `labelled` or `unlabelled` text (changed copies have no label either)."""
         if part == "all":
             return np.arange(len(self.texts))
-        return np.flatnonzero((self.labels != UNLABELLED) == (part == "labelled"))
+        return np.flatnonzero(_labelled(self.labels) == (part == "labelled"))
+
+
+def _labelled(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """(N,) whether a row has a label."""
+    return np.asarray(labels != UNLABELLED if labels.ndim == 1 else ~np.isnan(labels).any(axis=1))
 
 
 def build(
@@ -63,7 +68,8 @@ def build(
     # A copy keeps no label: a changed word may change the answer, and the teacher is asked anyway.
     copies = augment(train.texts, tokens.make_tokenizer(tokenizer_json, max_length), table, settings, seed)
     texts = joined(train.texts, data.unlabelled, copies.texts)
-    labels = np.full(len(texts), UNLABELLED, dtype=np.int64)
+    unlabelled = UNLABELLED if train.labels.ndim == 1 else np.nan
+    labels = np.full((len(texts), *train.labels.shape[1:]), unlabelled, dtype=train.labels.dtype)
     labels[: len(train.texts)] = train.labels
     report = PoolReport(
         labelled=len(train.texts),

@@ -14,6 +14,7 @@ from squeeze.stages.export.stage import QUANTIZERS
 from squeeze.stages.quantize.stage import SCHEMES
 from squeeze.stages.search.space import embedding_of, size, space_of
 from squeeze.stages.search.stage import CARVED_SCORES, MOST_CANDIDATES, PREDICTED
+from squeeze.tasks import task_of
 
 __all__ = ["check"]
 
@@ -191,7 +192,7 @@ def _phases(profile: Profile) -> Iterator[Problem]:
             place = (name, "phases", number)
             if phase.teacher == "base" and not keeps:
                 yield Problem((*place, "teacher"), '"base" needs [teacher] keep_base = true')
-            for key, message in phase_faults(phase, len(profile.task.labels)):
+            for key, message in phase_faults(phase, len(profile.task.labels), task_of(profile.task).answers):
                 yield Problem((*place, *key.split(".")), message)
             more = profile.data.unlabelled or (section and section.augment.copies)
             if phase.data == "unlabelled" and not more:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from squeeze.core.metrics import Metric, Quality
+from squeeze.core.metrics import Metric, Quality, sigmoid, softmax
 from squeeze.data.table import Label, LabelCells, Table
 from squeeze.schema import Frozen
 
@@ -142,6 +142,12 @@ class Task(ABC):
             teacher: (N, K) outputs of the teacher on the same rows.
             state: from ``fit``; None: it is fitted to these rows.
         """
+
+    def activate(self, outputs: Outputs) -> NDArray[np.float64]:
+        """(N, K) probabilities, or values of a regression."""
+        if self.answers == "softmax":
+            return softmax(outputs)
+        return sigmoid(outputs) if self.answers == "sigmoid" else outputs.astype(np.float64)
 
     @abstractmethod
     def row_scores(self, outputs: Outputs, labels: Labels) -> NDArray[np.float64]:

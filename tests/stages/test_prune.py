@@ -26,6 +26,7 @@ from squeeze.stages.prune.methods import METHODS
 from squeeze.stages.prune.stage import LearnedSection, PruneConfig, PruneResult, PruneSection, sources
 from squeeze.stages.prune.subject import Subject
 from tests import distilled, tiny
+from tests.labelled import single_label
 
 RECOVER: dict[str, Any] = {
     "name": "recover", "epochs": 2, "batch": 16, "learning_rate": 1e-3, "losses": [{"name": "logit_mse"}],
@@ -58,7 +59,7 @@ def prune(
 
 def subject(**more: Any) -> Subject:
     batches = tuple((*tiny.batch(seed=seed), torch.tensor([0, 1, 0, 1])) for seed in range(3))
-    return Subject(tiny.encoder(), batches, **more)
+    return Subject(tiny.encoder(), batches, single_label(), **more)
 
 
 def test_methods_are_those_that_a_profile_may_name():

@@ -103,12 +103,12 @@ def run(request, tmp_path_factory):
     (folder / "tiny.toml").write_text(text, encoding="utf-8")
     code = main(["run", str(folder / "tiny.toml"), "--out", str(folder / "run")])
     assert code in (0, 5)  # 5: a machine too noisy to judge its times
-    return request.param, folder
+    return request.param, folder, folder / "run" / "tiny"
 
 
 def test_teacher_student_and_files_have_learned(run):
-    kind, folder = run
-    made = pipeline.open_run(folder / "run")
+    kind, _, made_in = run
+    made = pipeline.open_run(made_in)
     for stage in ("teacher", "encoder"):
         quality = made[stage].result["quality"]["test"]
         assert quality["scores"][quality["primary"]] > 0.7
@@ -119,9 +119,9 @@ def test_teacher_student_and_files_have_learned(run):
 
 
 def test_answers_are_those_of_the_task(run):
-    kind, folder = run
+    kind, _, made_in = run
     text = f"{tiny.OFFERS[0]} {tiny.OFFERS[1]} {tiny.COMMON[0]}"
-    (answer,) = predict.predict(folder / "run", [text])
+    (answer,) = predict.predict(made_in, [text])
     found = answer.plain()
     if kind == "regression":
         assert set(found["values"]) == {"offers", "balance"}
@@ -133,13 +133,13 @@ def test_answers_are_those_of_the_task(run):
 
 
 def test_report_and_command_line_show_them(run, capsys):
-    kind, folder = run
+    kind, folder, made_in = run
     capsys.readouterr()
-    assert main(["report", str(folder / "run"), "--html", str(folder / "page.html"), "--json"]) == 0
+    assert main(["report", str(made_in), "--html", str(folder / "page.html"), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["problem_type"] == kind
     assert all(row["retention"] for row in report["rows"] if row["name"] != "teacher")
     page = Path(folder / "page.html").read_text(encoding="utf-8")
     assert "listed for one label a text only" in page
-    assert main(["predict", str(folder / "run"), tiny.OFFERS[0]]) == 0
+    assert main(["predict", str(made_in), tiny.OFFERS[0]]) == 0
     assert ("offers " if kind == "regression" else "offer ") in capsys.readouterr().out

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score
 
+from squeeze.core.metrics import sigmoid
 from squeeze.data.table import LabelCells, Table
 from squeeze.tasks.multi_label.heads import loss
-from squeeze.tasks.multi_label.metrics import best_threshold, sigmoid
+from squeeze.tasks.multi_label.metrics import best_threshold
 from tests.labelled import task
 
 NAMES = ("joy", "fear", "anger")

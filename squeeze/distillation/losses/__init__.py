@@ -16,8 +16,11 @@ __all__ = ["LOSSES", "AnyLoss", "Loss", "ObservedBatch"]
 
 CLASSES = {
     "cross_entropy": "CrossEntropy",
+    "binary_cross_entropy": "BinaryCrossEntropy",
+    "mse": "MSE",
     "soft_cross_entropy": "SoftCrossEntropy",
     "kl": "KLDivergence",
+    "binary_kl": "BinaryKL",
     "logit_mse": "LogitMSE",
     "jensen_shannon": "JensenShannon",
     "topk_kd": "TopK",

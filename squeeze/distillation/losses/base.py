@@ -31,6 +31,7 @@ __all__ = [
     "AnswerLoss",
     "AttentionLoss",
     "InnerLoss",
+    "LabelLoss",
     "LayerLoss",
     "Loss",
     "ObservedBatch",
@@ -112,6 +113,20 @@ class Loss(Frozen):
     def __call__(self, seen: ObservedBatch, modules: ModuleDict) -> Tensor:
         """The value on one batch: a scalar."""
         raise NotImplementedError
+
+
+class LabelLoss(Loss):
+    """Gives each text its label; text without one does not count."""
+
+    target = "labels"
+
+    def compare(self, student: Tensor, labels: Tensor) -> Tensor:
+        """The value for (B, K) outputs and the labels of B rows."""
+        raise NotImplementedError
+
+    def __call__(self, seen: ObservedBatch, modules: ModuleDict) -> Tensor:  # noqa: ARG002
+        """The value on one batch: a scalar."""
+        return self.compare(seen.student.logits, seen.batch["labels"])
 
 
 class AnswerLoss(Loss):

@@ -24,6 +24,7 @@ from squeeze.stages.prune.choosing import Latency
 from squeeze.stages.prune.methods import METHODS
 from squeeze.stages.prune.stage import Measured, PruneSection
 from squeeze.stages.prune.subject import Subject
+from squeeze.tasks import Task
 
 __all__ = ["Cut", "start"]
 
@@ -111,7 +112,7 @@ def _cut(
     model = slicing.sliced(whole, kept).eval()
     text, seed = inputs.text, inputs.training.seed
     batches = tuple(labelled_batches(inputs.pool, text.encoded, text.pad, settings.batches, seed))
-    subject = _subject(settings, model, batches, seed, work)
+    subject = _subject(settings, model, batches, inputs.training.task, seed, work)
     if latency is not None:
         target = settings.latency_ms or (settings.latency_share or 1.0) * latency(whole.shape)
         chosen = _within(METHODS[settings.method](subject), model, settings, latency, target)
@@ -145,8 +146,8 @@ def _within(
 
 
 def _subject(
-    settings: PruneSection, model: Encoder, batches: tuple[Batch, ...], seed: int, work: Work
+    settings: PruneSection, model: Encoder, batches: tuple[Batch, ...], task: Task, seed: int, work: Work
 ) -> Subject:
     aimed = settings.latency_ms is None and settings.latency_share is None
     keep = (1 - settings.heads_cut, 1 - settings.neurons_cut) if aimed else (0.5, 0.5)
-    return Subject(model, batches, settings.learned, keep, seed, work.progress)
+    return Subject(model, batches, task, settings.learned, keep, seed, work.progress)

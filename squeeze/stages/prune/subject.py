@@ -11,6 +11,7 @@ from squeeze.models.carve import Importance
 from squeeze.models.encoder import Encoder
 from squeeze.progress import Progress, Silent
 from squeeze.stages.prune.stage import LearnedSection
+from squeeze.tasks import Task
 
 __all__ = ["Method", "Subject"]
 
@@ -21,7 +22,8 @@ class Subject:
 
     Attributes:
         encoder: in evaluation mode; no method changes its weights.
-        batches: token numbers (B, T), mask (B, T), labels (B,).
+        batches: token numbers (B, T), mask (B, T), labels of B rows.
+        task: what they are labels of.
         learned: settings of masks that are learned.
         keep: share of heads and share of neurons that are to stay; a method may aim at it.
         seed: of every random choice.
@@ -30,6 +32,7 @@ class Subject:
 
     encoder: Encoder
     batches: tuple[tuple[Tensor, Tensor, Tensor], ...]
+    task: Task
     learned: LearnedSection = field(default_factory=LearnedSection)
     keep: tuple[float, float] = (0.5, 0.5)
     seed: int = 0

@@ -11,9 +11,9 @@ __all__ = ["scores"]
 
 
 def scores(subject: Subject) -> Importance:
-    """|dL/dgate| of the labels' cross-entropy, mean over batches (Michel et al. 2019, arXiv:1905.10650).
+    """|dL/dgate| of the supervised loss, mean over batches (Michel et al. 2019, arXiv:1905.10650).
 
     Gradients shrink or grow with depth, so layers are brought to one mean square before they are compared.
     """
-    gradients = importance(subject.encoder, subject.batches)
+    gradients = importance(subject.encoder, subject.batches, subject.task)
     return Importance(levelled(gradients.heads), levelled(gradients.neurons))

@@ -67,8 +67,8 @@ class QuantizeSection(Frozen):
     keep: Literal["auto"] | tuple[str, ...] = ()
     """products that stay float, by name or pattern (`layers.0.*`); "auto": the most sensitive, see `floor`"""
     floor: float = Field(default=0.003, ge=0, le=1)
-    """macro-F1 on validation that may be lost, 0..1: by rounding alone for `keep = "auto"`, in the end for
-    `scheme = "auto"`"""
+    """primary score on validation that may be lost, 0..1: by rounding alone for `keep = "auto"`, in the end
+    for `scheme = "auto"`"""
     phases: tuple[Phase, ...] | None = Field(default=None, max_length=64)
     """`qat`: trainings in a row; 2 epochs of `logit_mse` (against labels `cross_entropy`) by default"""
     augment: AugmentSection = AugmentSection()
@@ -90,10 +90,9 @@ class QuantizeSection(Frozen):
         names = [phase.name for phase in self.phases]
         if len(set(names)) < len(names):
             raise ValueError("two phases have the same name")
-        losses = {loss.name for phase in self.phases for loss in phase.losses}
-        if self.against == "labels" and losses != {"cross_entropy"}:
-            other = min(losses - {"cross_entropy"})
-            raise ValueError(f'`against = "labels"` learns by cross_entropy alone, and a phase has {other}')
+        other = sorted(loss.name for phase in self.phases for loss in phase.losses if loss.target != "labels")
+        if self.against == "labels" and other:
+            raise ValueError(f'`against = "labels"` learns from labels alone, and a phase has {other[0]}')
         if self.against == "student" and any(phase.teacher == "base" for phase in self.phases):
             raise ValueError('`against = "student"` has no base teacher: leave `teacher` out of its phases')
         return self

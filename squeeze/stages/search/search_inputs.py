@@ -37,6 +37,7 @@ from squeeze.stage import Work
 from squeeze.stages.search.judging import Judge, limits
 from squeeze.stages.search.space import Candidate, Space, all_of, extremes, settings
 from squeeze.stages.search.stage import SearchConfig
+from squeeze.tasks import task_of
 
 __all__ = ["FORM", "SearchInputs", "load_inputs"]
 
@@ -99,7 +100,7 @@ class SearchInputs:
     @cached_property
     def importance(self) -> carve.Importance:
         """What the teacher's heads and neurons are worth on the task's text."""
-        return initialize.importance(self.teacher, self._batches())
+        return initialize.importance(self.teacher, self._batches(), task_of(self.config.task))
 
     def _batches(self) -> Iterator[initialize.Batch]:
         count = self.config.distil.importance_batches

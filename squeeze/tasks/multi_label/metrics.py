@@ -7,12 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["best_threshold", "logit", "scores", "sigmoid"]
+from squeeze.core.metrics import sigmoid
 
-
-def sigmoid(outputs: NDArray[Any]) -> NDArray[np.float64]:
-    """Probabilities of logits of any size, elementwise."""
-    return np.asarray(np.exp(-np.logaddexp(0, -outputs.astype(np.float64))))
+__all__ = ["best_threshold", "logit", "scores"]
 
 
 def logit(probability: float) -> float:

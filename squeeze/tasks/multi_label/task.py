@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from squeeze.core.metrics import Metric, Quality
+from squeeze.core.metrics import Metric, Quality, sigmoid
 from squeeze.data.looks import alike
 from squeeze.data.table import Label, LabelCells, Table
 from squeeze.data.wording import SHOWN, listing, nearest, rows_text, shown
@@ -174,7 +174,7 @@ class MultiLabel(Task):
 
     def decode(self, row: NDArray[np.float32], state: State, *, tokens: int, cut: bool) -> LabelsPrediction:
         """Every label whose probability reaches the threshold."""
-        probabilities = metrics.sigmoid(row)
+        probabilities = sigmoid(row)
         given = np.flatnonzero(self._given(row, state))
         order = given[np.argsort(-probabilities[given], kind="stable")]
         return LabelsPrediction(

@@ -15,4 +15,5 @@ def loss(outputs: Tensor, labels: Tensor) -> Tensor:
         outputs: (B, K) logits.
         labels: (B,) class numbers; -1 for a row without a label.
     """
-    return functional.cross_entropy(outputs, labels, ignore_index=-1)
+    total = functional.cross_entropy(outputs, labels, ignore_index=-1, reduction="sum")
+    return total / (labels != -1).sum().clamp(min=1)
