@@ -73,14 +73,16 @@ def _inside(field: FieldInfo) -> list[tuple[str, type[Frozen]]]:
 
 def _section(places: list[str], model: type[Frozen]) -> str:
     also = f" Also {', '.join(f'`{place}`' for place in places[1:])}." if places[1:] else ""
-    heading = f"`{places[0]}`" + (f' `name = "{tag}"`' if (tag := _tag(model)) else "")
+    heading = " ".join([f"`{places[0]}`", *_tag(model)])
     return _table(heading, (inspect.getdoc(model) or "") + also, model.model_fields)
 
 
-def _tag(model: type[Frozen]) -> str:
-    """The name by which a table of several kinds picks this one; empty where there is one kind."""
-    field = model.model_fields.get("name")
-    return str(get_args(field.annotation)[0]) if field and get_origin(field.annotation) is Literal else ""
+def _tag(model: type[Frozen]) -> Iterator[str]:
+    """The key and the value by which a table of several kinds picks this one; nothing where there is one kind."""
+    for key in ("name", "problem_type"):
+        field = model.model_fields.get(key)
+        if field is not None and get_origin(field.annotation) is Literal:
+            yield f'`{key} = "{get_args(field.annotation)[0]}"`'
 
 
 def _table(heading: str, text: str, fields: Mapping[str, FieldInfo]) -> str:
