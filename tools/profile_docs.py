@@ -78,7 +78,7 @@ def _section(places: list[str], model: type[Frozen]) -> str:
 
 
 def _tag(model: type[Frozen]) -> Iterator[str]:
-    """The key and the value by which a table of several kinds picks this one; nothing where there is one kind."""
+    """The key and the value by which a table of several kinds picks this one; nothing for one kind."""
     for key in ("name", "problem_type"):
         field = model.model_fields.get(key)
         if field is not None and get_origin(field.annotation) is Literal:
