@@ -47,6 +47,7 @@ from squeeze.stages.export.stage import (
     Tolerance,
 )
 from squeeze.targets.ort import guarded, open_session
+from squeeze.targets.reading import LABELS, Labels
 from squeeze.targets.subjects import FORM_FILES, TOKENIZER
 from squeeze.tasks import Task, qualities, task_of
 
@@ -171,7 +172,7 @@ def run(config: ExportConfig, inputs: Mapping[str, Artifact], work: Work) -> Exp
     torch.set_num_threads(work.threads)
     student = load_student(inputs["encoder"].path)
     ground = _ground(config, inputs, student, work)
-    forms = _forms(config, inputs["encoder"].path, student, ground)
+    forms, shipped = _forms(config, inputs["encoder"].path, student, ground)
     rows, truth = ground.encoded["validation"], ground.truth
     built = engine.make(config.export.tensorrt, forms, rows, truth, ground.reach, work)
     lengths, said = tuple(int(length) for length in rows.lengths), _said(inputs["encoder"].path)
@@ -184,11 +185,16 @@ def run(config: ExportConfig, inputs: Mapping[str, Artifact], work: Work) -> Exp
         formats=mobile.make(config.export, student, said, rows, truth, ground.reach, work),
         checks=emulating.check(config, forms, lengths, work),
     )
-    return _bundle(config, inputs, ground, result)
+    return _bundle(config, inputs, ground, result, shipped)
 
 
-def _forms(config: ExportConfig, encoder: Path, student: Encoder, ground: Ground) -> dict[str, FormResult]:
-    """Every form that was asked for; fp32 is always made, since the others are made from it."""
+def _forms(
+    config: ExportConfig, encoder: Path, student: Encoder, ground: Ground
+) -> tuple[dict[str, FormResult], Logits]:
+    """Every form that was asked for, and what the one that ships gives on validation.
+
+    fp32 is always made, since the others are made from it.
+    """
     settings, work = config.export, ground.work
     fp32 = work.out / FORM_FILES["fp32"]
     with work.progress.task(f"export {fp32.name}", 1) as advance:
@@ -215,7 +221,7 @@ def _forms(config: ExportConfig, encoder: Path, student: Encoder, ground: Ground
             made[form] = made[form].model_copy(update={"ort": twin})
     if "fp32" not in wanted:
         fp32.unlink()
-    return {name: made[name] for name in wanted}
+    return {name: made[name] for name in wanted}, answers[wanted[-1]]["validation"]
 
 
 def _said(encoder: Path) -> dict[str, Logits]:
@@ -314,11 +320,21 @@ def _tokenizer(encoder: Path, out: Path, reach: int) -> int:
 
 
 def _bundle(
-    config: ExportConfig, inputs: Mapping[str, Artifact], ground: Ground, result: ExportResult
+    config: ExportConfig,
+    inputs: Mapping[str, Artifact],
+    ground: Ground,
+    result: ExportResult,
+    shipped: Logits,
 ) -> ExportResult:
     """Labels and card beside the model files."""
-    out = ground.work.out
-    write_json(out / "labels.json", {"labels": list(config.task.labels), "max_length": ground.reach})
+    out, task = ground.work.out, ground.task
+    reading = Labels(
+        labels=config.task.labels,
+        max_length=ground.reach,
+        problem_type=config.task.problem_type,
+        state=task.fit(shipped, ground.data.splits["validation"].labels, ground.data.state),
+    )
+    write_json(out / LABELS, reading.plain())
     side = tokens.cut_side(tokens.read_spec(out))
     card = model_card(config, inputs, result, ground.reach, side)
     (out / "MODEL_CARD.md").write_text(card, encoding="utf-8")
