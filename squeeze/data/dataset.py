@@ -114,7 +114,7 @@ def _load_state(path: Path) -> dict[str, Any]:
         state = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     except (OSError, ValueError) as error:
         raise _broken(path, reason(error)) from error
-    return dict(state)
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in state.items()}
 
 
 def _broken(path: Path, why: str) -> Corrupt:
