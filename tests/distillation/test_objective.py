@@ -53,6 +53,15 @@ def seen_by(teacher: Encoder, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
     return batch
 
 
+def labelled(name: str, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with labels as a loss wants them: those that the teacher gives, or its values."""
+    own = {
+        "binary_cross_entropy": lambda logits: (logits > 0).float(),
+        "mse": lambda logits: logits,
+    }
+    return {**batch, "labels": own[name](batch[LOGITS])} if name in own else batch
+
+
 def value(student: Encoder, spec: Phase, batch: Mapping[str, Tensor], **more: Any) -> float:
     whole = {"teacher": tiny.shape(), "axes": None, "alpha": None, **more}
     with torch.no_grad():
@@ -62,17 +71,17 @@ def value(student: Encoder, spec: Phase, batch: Mapping[str, Tensor], **more: An
 @pytest.mark.parametrize("name", NAMES)
 def test_a_copy_of_the_teacher_has_nothing_to_learn(name):
     teacher = tiny.encoder()
-    batch = seen_by(teacher, *tiny.batch())
+    batch = labelled(name, seen_by(teacher, *tiny.batch()))
     student = copy.deepcopy(teacher)
     spec = phase({"name": name, **settings(name, {"temperature": 2.0})})
     Objective(student, spec, teacher.shape, None, None)(batch).backward()
     loss = value(student, spec, batch)
     steepest = max(float(p.grad.abs().max()) for p in student.parameters() if p.grad is not None)
-    if name == "cross_entropy":  # the labels are not the teacher's own probabilities
-        assert loss == pytest.approx(float(pure("cross_entropy")(batch[LOGITS], batch["labels"])), abs=1e-6)
+    if name in ("cross_entropy", "binary_cross_entropy"):  # labels are not the teacher's own probabilities
+        assert loss == pytest.approx(float(pure(name)(batch[LOGITS], batch["labels"])), abs=1e-6)
     else:
         assert steepest < 1e-5
-    if name not in ("cross_entropy", "soft_cross_entropy"):
+    if name not in ("cross_entropy", "binary_cross_entropy", "soft_cross_entropy"):
         assert loss == pytest.approx(0, abs=1e-6)
     assert value(tiny.encoder(seed=1), spec, batch) > loss + 1e-5
 
@@ -84,9 +93,27 @@ def test_padding_does_not_matter(name):
     longer_ids = torch.cat([ids, torch.full((len(ids), 3), 17)], dim=1)
     longer_mask = torch.cat([mask, torch.zeros(len(ids), 3, dtype=mask.dtype)], dim=1)
     spec = phase({"name": name, **settings(name, {"layers": "skip"})})
-    short = value(student, spec, seen_by(teacher, ids, mask))
-    long = value(student, spec, seen_by(teacher, longer_ids, longer_mask))
+    short = value(student, spec, labelled(name, seen_by(teacher, ids, mask)))
+    long = value(student, spec, labelled(name, seen_by(teacher, longer_ids, longer_mask)))
     assert long == pytest.approx(short, rel=1e-4)
+
+
+def test_text_without_labels_or_values_does_not_count():
+    logits = torch.tensor([[1.0, -2.0], [0.5, 0.5]])
+    labels = torch.tensor([[1.0, 0.0], [torch.nan, torch.nan]])
+    bce, mse = (pure(name)(logits, labels) for name in ("binary_cross_entropy", "mse"))
+    assert bce == pytest.approx((math.log1p(math.exp(-1)) + math.log1p(math.exp(-2))) / 2)
+    assert mse == pytest.approx((0 + 4) / 2)
+
+
+def test_the_binary_divergence_is_that_of_two_labels():
+    ours, theirs = torch.tensor([[0.3, -4.0]]), torch.tensor([[2.0, 90.0]])
+    both = [torch.stack([each, torch.zeros_like(each)], dim=-1)[0] for each in (ours, theirs)]
+    for temperature in (1.0, 3.0):
+        want = pure("kl", temperature=temperature)(*both)
+        assert pure("binary_kl", temperature=temperature)(ours, theirs) == pytest.approx(
+            float(want), rel=1e-5
+        )
 
 
 def test_alpha_shares_out_labels_and_teacher():
@@ -213,7 +240,9 @@ def test_alpha_leaves_losses_inside_the_network_as_they_are(name):
     [["cross_entropy", "hidden_mse"], ["kl", "hidden_mse"], ["cross_entropy", "diswot_semantic"], ["kl"]],
 )
 def test_alpha_needs_labels_and_answers(alpha, names):
-    with pytest.raises(ValidationError, match=r"`alpha` weighs cross_entropy against the teacher's answers"):
+    with pytest.raises(
+        ValidationError, match=r"`alpha` weighs a loss on labels against one on the teacher's answers"
+    ):
         phase(*({"name": name} for name in names), alpha=alpha)
 
 
