@@ -196,7 +196,7 @@ def phase_faults(phase: Phase, labels: int, answers: AnswerKind) -> Iterator[tup
             )
             yield (
                 f"losses.{number}.name",
-                f"{loss.name} does not fit the task's outputs; {', '.join(able)} do",
+                f"{loss.name} does not fit the task's outputs; try {', '.join(able)}",
             )
         for key, message in loss.faults(labels):
             yield f"losses.{number}.{key}", message

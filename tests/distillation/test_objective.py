@@ -15,7 +15,7 @@ from torch import Tensor
 from squeeze.core import diswot
 from squeeze.core.hidden_states import mean_pool, pca_projection
 from squeeze.data.teacher_cache import LOGITS, attention, hidden, relations
-from squeeze.distillation.config import Phase
+from squeeze.distillation.config import Phase, phase_faults
 from squeeze.distillation.losses import LOSSES
 from squeeze.distillation.objective import Objective
 from squeeze.models.encoder import Encoder, LayerShape, Outputs
@@ -256,7 +256,7 @@ def test_a_phase_knows_whether_it_trains_the_head():
     batch = seen_by(tiny.encoder(), *tiny.batch())
     for name in LOSSES:
         student = tiny.encoder(seed=1)
-        Objective(student, phase({"name": name}), tiny.shape(), None, None)(batch).backward()
+        Objective(student, phase({"name": name}), tiny.shape(), None, None)(labelled(name, batch)).backward()
         moved = student.head.output.weight.grad is not None
         assert phase({"name": name}).trains_head == (moved and name != "diswot_semantic")
 
@@ -347,7 +347,18 @@ def test_every_loss_has_a_file_of_its_name_and_says_what_it_serves():
         assert loss.__module__ == f"squeeze.distillation.losses.{name}"
         assert get_args(loss.model_fields["name"].annotation) == (name,)
         assert loss.answer_kinds <= {"softmax", "sigmoid", "real"}
-        assert "softmax" in loss.answer_kinds
+    for kind in ("softmax", "sigmoid", "real"):  # every task can learn from labels and from answers
+        targets = {loss.target for loss in LOSSES.values() if kind in loss.answer_kinds}
+        assert targets == {"labels", "answers", "inside"}
+
+
+def test_a_loss_that_does_not_fit_the_task_is_named_with_those_that_do():
+    ((key, message),) = phase_faults(phase({"name": "cross_entropy"}), 3, "sigmoid")
+    assert key == "losses.0.name"
+    assert message == "cross_entropy does not fit the task's outputs; try binary_cross_entropy"
+    assert list(phase_faults(phase({"name": "binary_kl"}), 3, "sigmoid")) == []
+    ((_, message),) = phase_faults(phase({"name": "kl"}), 1, "real")
+    assert message == "kl does not fit the task's outputs; try logit_mse"
 
 
 @pytest.mark.parametrize("name", sorted(name for name, loss in LOSSES.items() if loss.logits))
