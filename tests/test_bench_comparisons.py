@@ -92,7 +92,7 @@ def test_a_relative_budget_ends_a_comparison(tmp_path):
     assert report.rounds is not None
     assert report.rounds.ended == "decided"
     assert 8 <= report.rounds.count < 16  # the least that can decide; a disturbed round may ask for more
-    assert len(report.measurements[1].loads_ms) == report.rounds.count + 4
+    assert len(report.measurements[1].loads_ms) >= report.rounds.count
     found = judge(report, budgets)
     assert passed_unless_disturbed(found)
     path = tmp_path / "report.json"

@@ -124,7 +124,11 @@ PLAN = [
     ([put("teacher.model", "builtin:none")], "no built-in model 'builtin:none'", 2),
     ([put("teacher.model", "onnx")], "no readable config.json", 2),
     ([put("teacher.model", "gpt")], "teacher family 'gpt2' is not supported", 2),
-    ([put("teacher.model", "number")], "its output is a number, [task] wants a label", 2),
+    (
+        [put("teacher.model", "number")],
+        "its head is made for regression, [task] problem_type is single_label_classification",
+        2,
+    ),
     ([put("teacher.model", "short")], "it ends early", 2),
     ([put("teacher.model", "shards")], "gone.safetensors: missing", 3),
     ([put("teacher.model", "named")], "its labels are 'a', 'b', the task's are 'offer', 'request'", 2),

@@ -173,13 +173,13 @@ class Phase(Schedule):
         return tuple(dict.fromkeys(feature for features in read for feature in features))
 
 
-def phase_faults(phase: Phase, labels: int, answers: AnswerKind) -> Iterator[tuple[str, str]]:
+def phase_faults(phase: Phase, labels: int, answers: AnswerKind | None = None) -> Iterator[tuple[str, str]]:
     """(key, message) of what a phase asks for that no student can give.
 
     Args:
         phase: its losses and settings.
         labels: number of outputs.
-        answers: how they are read.
+        answers: how they are read; None: that has been checked.
     """
     if phase.patience is not None and not phase.trains_head:
         yield (
@@ -188,7 +188,7 @@ def phase_faults(phase: Phase, labels: int, answers: AnswerKind) -> Iterator[tup
             " such as logit_mse",
         )
     for number, loss in enumerate(phase.losses):
-        if answers not in loss.answer_kinds:
+        if answers is not None and answers not in loss.answer_kinds:
             able = (
                 name
                 for name, kind in LOSSES.items()

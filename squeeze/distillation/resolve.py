@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from squeeze.core.layer_map import choose_layers
-from squeeze.distillation.config import Phase, StudentSection, VocabularySection
+from squeeze.distillation.config import Phase, StudentSection, VocabularySection, phase_faults
 from squeeze.errors import ProfileError
 from squeeze.models.shapes import EmbeddingShape, EncoderShape, LayerShape, load_shape
 
@@ -200,9 +200,8 @@ def other_pieces(path: Path, pieces: int, wanted: int) -> ProfileError:
 
 
 def _refuse_phase(student: EncoderShape, phase: Phase, teacher: EncoderShape) -> None:
-    for loss in phase.losses:
-        for key, message in loss.faults(student.labels):
-            raise ProfileError(f"phase {phase.name}, {loss.name}, {key}: {message}")
+    for key, message in phase_faults(phase, student.labels):
+        raise ProfileError(f"phase {phase.name}, {key}: {message}")
     for loss in phase.losses:
         for message, hint in loss.misfits(student, teacher):
             raise ProfileError(f"phase {phase.name}, {message}", hint=hint)

@@ -50,11 +50,11 @@ def test_labels_of_several_numbers_and_their_state(tmp_path: Path) -> None:
     labels = np.array([[0.5, np.nan, 3], [1, 2, 1e-7]] * 40_000, dtype=np.float32)  # more than one piece
     write_split(tmp_path, "train", ["a"] * len(labels), labels)
     assert load(tmp_path).state == {}
-    write_state(tmp_path, {"mean": [0.5]})
+    write_state(tmp_path, {"mean": (0.5,)})
     dataset = load(tmp_path)
     assert dataset.splits["train"].labels.dtype == np.float32
     np.testing.assert_array_equal(dataset.splits["train"].labels, labels)
-    assert dataset.state == {"mean": [0.5]}
+    assert dataset.state == {"mean": (0.5,)}
     (tmp_path / "state.json").write_text("{")
     with pytest.raises(Corrupt, match=r"state\.json: not a part of a dataset"):
         load(tmp_path)

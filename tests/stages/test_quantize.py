@@ -181,7 +181,7 @@ def test_steps_are_learned(where, tmp_path):
         ({"method": "ptq", "phases": [QAT]}, "ptq trains nothing"),
         ({"phases": []}, "`phases` is empty"),
         ({"phases": [QAT, QAT]}, "same name"),
-        ({"against": "labels", "phases": [QAT]}, "cross_entropy alone, and a phase has logit_mse"),
+        ({"against": "labels", "phases": [QAT]}, "learns from labels alone, and a phase has logit_mse"),
         ({"against": "student", "phases": [{**QAT, "teacher": "base", "losses": [{"name": "hidden_mse"}]}]},
          "no base teacher"),
         ({"floor": 2.0}, "less than or equal to 1"),
