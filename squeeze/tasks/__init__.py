@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, Union
 
 from pydantic import Discriminator, Tag
@@ -10,9 +11,6 @@ from pydantic import Discriminator, Tag
 from squeeze.core.metrics import Metric, Quality
 from squeeze.data.dataset import Dataset
 from squeeze.tasks.base import AnswerKind, Labels, Outputs, Prediction, State, Task, TaskSection
-from squeeze.tasks.multi_label.task import MultiLabel
-from squeeze.tasks.regression.task import Regression
-from squeeze.tasks.text_classification.task import SingleLabel
 
 __all__ = [
     "DEFAULT",
@@ -31,12 +29,17 @@ __all__ = [
 ]
 
 DEFAULT = "single_label_classification"
-TASKS: Mapping[str, type[Task]] = {
-    DEFAULT: SingleLabel,
-    "multi_label_classification": MultiLabel,
-    "regression": Regression,
+CLASSES = {
+    DEFAULT: ("text_classification", "SingleLabel"),
+    "multi_label_classification": ("multi_label", "MultiLabel"),
+    "regression": ("regression", "Regression"),
 }
-"""By `[task] problem_type`."""
+"""By `[task] problem_type`: the folder, and the class in its task.py."""
+
+TASKS: Mapping[str, type[Task]] = {
+    name: getattr(import_module(f"{__name__}.{folder}.task"), kind)
+    for name, (folder, kind) in CLASSES.items()
+}
 METRICS: Mapping[str, Metric] = {
     key: metric for task in TASKS.values() for key, metric in task.metrics.items()
 }
