@@ -12,9 +12,10 @@ from pydantic import Field
 
 from squeeze.core.metrics import Metric, Quality, sigmoid
 from squeeze.data.looks import alike
-from squeeze.data.table import Label, LabelCells, Table
-from squeeze.data.wording import SHOWN, listing, nearest, rows_text, shown
-from squeeze.tasks.base import AnswerKind, Labels, Outputs, Prediction, State, Task, TaskSection
+from squeeze.data.table import Label, LabelCells
+from squeeze.data.wording import listing
+from squeeze.tasks.base import AnswerKind, Labels, Outputs, Prediction, State, TaskSection
+from squeeze.tasks.labels import LabelledTask
 from squeeze.tasks.multi_label import metrics
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class LabelsPrediction(Prediction):
         return (", ".join(f"{label} {self.probabilities[label]:.3f}" for label in self.labels) or "-",)
 
 
-class MultiLabel(Task):
+class MultiLabel(LabelledTask):
     """Any number of labels a text."""
 
     Section: ClassVar[type[TaskSection]] = MultiLabelSection
@@ -72,45 +73,17 @@ class MultiLabel(Task):
         """A list of names, or names in one text."""
         return LabelCells("labels", "list", self.section.separator)
 
-    def label_problems(self, name: str, table: Table) -> list[str]:
-        """Labels that the task does not have."""
-        unknown: dict[str, list[int]] = {}
-        known = set(self.section.labels)
-        for row, label in zip(table.rows, table.labels or (), strict=True):
-            for part in _names(label):
-                if part not in known:
-                    unknown.setdefault(part, []).append(row)
-        lines = [
-            f"{name}: unknown label {shown(part)}{nearest(part, self.section.labels)} in {rows_text(rows)}"
-            for part, rows in unknown.items()
-        ]
-        more = len(lines) - SHOWN
-        note = (
-            f"{name}: {more} more unknown labels; is this the label column, and is {self.section.separator!r}"
-        )
-        return lines[:SHOWN] + ([f"{note} between labels?"] if more > 0 else [])
+    def names(self, label: Label) -> tuple[str, ...]:
+        """The labels of one row, each once."""
+        return tuple(dict.fromkeys(name for name in label if name))
 
-    def test_warnings(self, name: str, table: Table) -> list[str]:
-        """Labels without a row, whose F1 counts as 0."""
-        counts = self.counts(table.labels or ())
-        missing = [label for label, count in counts.items() if not count]
-        return (
-            [f"{name}: no row has label {listing(map(repr, missing))}, its F1 counts as 0"]
-            if missing and len(table)
-            else []
-        )
-
-    def train_problems(self, name: str, labels: Sequence[Label]) -> list[str]:
-        """A label without rows, or too few rows."""
-        least = 2 * len(self.section.labels)
-        if len(labels) < least:
-            return [f"{name}: {len(labels)} rows, at least {least} are needed (2 a label)"]
-        missing = [label for label, count in self.counts(labels).items() if not count]
-        return [f"{name}: no row has label {listing(map(repr, missing))}"] if missing else []
+    def column_question(self) -> str:
+        """As for one label, and about the separator."""
+        return f"is this the label column, and is {self.section.separator!r} between labels?"
 
     def looks(self, labels: Sequence[Label], *, partial: bool) -> list[str]:
         """Rows without a label, rare labels, one label a row, and names that look alike."""
-        sizes = Counter(len(_names(label)) for label in labels)
+        sizes = Counter(len(self.names(label)) for label in labels)
         lines = []
         if sizes[0]:
             lines.append(f"{sizes[0]:,} of {len(labels):,} rows have no label and teach that none applies")
@@ -121,15 +94,10 @@ class MultiLabel(Task):
             lines.append(f"labels with fewer than {RARE} rows are hardly learned: {listing(rare)}")
         return [*lines, *alike(self.section.labels)]
 
-    def counts(self, labels: Sequence[Label]) -> dict[str, int]:
-        """Rows by label; a row counts for each of its labels."""
-        counts = Counter(part for label in labels for part in _names(label))
-        return {label: counts[label] for label in self.section.labels}
-
     def strata(self, labels: Sequence[Label]) -> list[str]:
         """The rarest label of each row, so that rare ones reach every part."""
         counts = self.counts(labels)
-        return [min(_names(label), key=lambda part: counts.get(part, 0), default="") for label in labels]
+        return [min(self.names(label), key=lambda part: counts.get(part, 0), default="") for label in labels]
 
     def state(self, train: Sequence[Label]) -> State:
         """Weights of the labels where they are asked for."""
@@ -143,7 +111,7 @@ class MultiLabel(Task):
         place = {label: number for number, label in enumerate(self.section.labels)}
         rows = np.zeros((len(labels), len(place)), dtype=np.float32)
         for row, label in enumerate(labels):
-            rows[row, [place[part] for part in _names(label)]] = 1
+            rows[row, [place[part] for part in self.names(label)]] = 1
         return rows
 
     def fit(self, outputs: Outputs, labels: Labels, state: State) -> State:
@@ -196,8 +164,3 @@ class MultiLabel(Task):
         assert isinstance(threshold, float)
         # Compared as logits: a probability near 1 has no digits left.
         return np.asarray(outputs >= np.float32(metrics.logit(threshold)))
-
-
-def _names(label: Label) -> tuple[str, ...]:
-    """The labels of one row, each once."""
-    return tuple(dict.fromkeys(name for name in label if name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -14,17 +13,15 @@ from pydantic import Field
 from squeeze.core import metrics
 from squeeze.core.metrics import Metric, Quality
 from squeeze.data.looks import alike, label_lines
-from squeeze.data.table import Label, Table
-from squeeze.data.wording import SHOWN, listing, nearest, rows_text, shown
-from squeeze.tasks.base import AnswerKind, Labels, Outputs, Prediction, State, Task, TaskSection
+from squeeze.data.table import Label
+from squeeze.data.wording import shown
+from squeeze.tasks.base import AnswerKind, Labels, Outputs, Prediction, State, TaskSection
+from squeeze.tasks.labels import LEAST_PER_LABEL, LabelledTask
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["LabelPrediction", "SingleLabel", "SingleLabelSection"]
-
-LEAST_PER_LABEL = 2
-"""Training rows for each label, on average, below which nothing can be learned."""
 
 
 class SingleLabelSection(TaskSection):
@@ -51,7 +48,7 @@ class LabelPrediction(Prediction):
 
 
 @dataclass(frozen=True)
-class SingleLabel(Task):
+class SingleLabel(LabelledTask):
     """One label a text."""
 
     Section: ClassVar[type[TaskSection]] = SingleLabelSection
@@ -65,53 +62,21 @@ class SingleLabel(Task):
     }
     primary: ClassVar[str] = "macro_f1"
 
-    def label_problems(self, name: str, table: Table) -> list[str]:
-        """Labels that the task does not have."""
-        unknown: dict[Label, list[int]] = {}
-        known = set(self.section.labels)
-        for row, label in zip(table.rows, table.labels or (), strict=True):
-            if label not in known:
-                unknown.setdefault(label, []).append(row)
-        lines = [
-            f"{name}: unknown label {shown(str(label))}{nearest(str(label), self.section.labels)}"
-            f" in {rows_text(rows)}"
-            for label, rows in unknown.items()
-        ]
-        more = len(lines) - SHOWN
-        rest = [f"{name}: {more} more unknown labels; is this the label column?"] if more > 0 else []
-        return lines[:SHOWN] + rest
-
-    def test_warnings(self, name: str, table: Table) -> list[str]:
-        """Labels without a row, whose F1 counts as 0."""
-        present = set(table.labels or ())
-        missing = [label for label in self.section.labels if label not in present]
-        return (
-            [f"{name}: no row has label {listing(map(repr, missing))}, its F1 counts as 0"]
-            if missing and len(table)
-            else []
-        )
+    def names(self, label: Label) -> tuple[str, ...]:
+        """The one label."""
+        return (str(label),)
 
     def train_problems(self, name: str, labels: Sequence[Label]) -> list[str]:
         """Too few rows, one class, or a label without rows."""
-        known = set(self.section.labels)
-        counts = Counter(label for label in labels if label in known)
-        least = LEAST_PER_LABEL * len(known)
-        if len(labels) < least:
-            return [f"{name}: {len(labels)} rows, at least {least} are needed ({LEAST_PER_LABEL} a label)"]
-        if len(counts) == 1:
-            only = shown(str(next(iter(counts))))
-            return [f"{name}: all {counts.total()} rows with a known label have {only}"]
-        missing = [label for label in self.section.labels if not counts[label]]
-        return [f"{name}: no row has label {listing(map(repr, missing))}"] if missing else []
+        present = [label for label, count in self.counts(labels).items() if count]
+        if len(present) == 1 and len(labels) >= LEAST_PER_LABEL * len(self.section.labels):
+            rows = self.counts(labels)[present[0]]
+            return [f"{name}: all {rows} rows with a known label have {shown(present[0])}"]
+        return super().train_problems(name, labels)
 
     def looks(self, labels: Sequence[Label], *, partial: bool) -> list[str]:
         """Signs of several labels a text, of numbers, or of another column; names that look alike."""
         return [*label_lines([str(label) for label in labels], partial=partial), *alike(self.section.labels)]
-
-    def counts(self, labels: Sequence[Label]) -> dict[str, int]:
-        """Rows by label."""
-        counts = Counter(labels)
-        return {label: counts[label] for label in self.section.labels}
 
     def strata(self, labels: Sequence[Label]) -> list[str]:
         """The label itself."""
