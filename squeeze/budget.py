@@ -96,7 +96,8 @@ class BudgetSection(Grown):
     agreement: float | None = Field(default=None, ge=0, le=1)
     """least share of test texts with the teacher's label"""
     scores: Mapping[str, float] = Field(default_factory=dict)
-    """least value of any other score of the task on the test split, such as `scores = { micro_f1 = 0.5 }`"""
+    """limits of other scores of the task on the test split, such as `{ micro_f1 = 0.5 }`: the least value, or
+    the largest of `ece` and `rmse`"""
     recall: Mapping[str, float] = Field(default_factory=dict)
     """least recall of single labels on the test split, 0..1"""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)

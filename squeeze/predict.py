@@ -22,7 +22,7 @@ from squeeze.targets.files import readable
 from squeeze.targets.ort import guarded, open_session, specs
 from squeeze.targets.reading import LABELS, Labels
 from squeeze.targets.subjects import TOKENIZER, bundle_forms, shipped_form
-from squeeze.tasks import Prediction
+from squeeze.tasks import Prediction, Task
 
 __all__ = ["Prediction", "feeds", "predict"]
 
@@ -72,11 +72,11 @@ def predict(
     path = bundle / forms[form or shipped_form(forms)]
     readable(path)
     external.check(path)
-    session = open_session(path, threads=min(threads, usable_cores()))
+    session, task = open_session(path, threads=min(threads, usable_cores())), names.task()
     return [
         answer
         for start in range(0, len(listed), batch_size)
-        for answer in _answer(session, path, tokenizer, names, listed[start : start + batch_size])
+        for answer in _answer(session, path, tokenizer, names, task, listed[start : start + batch_size])
     ]
 
 
@@ -112,7 +112,7 @@ def _listed(texts: Iterable[str] | str) -> list[str]:
 
 
 def _answer(
-    session: Any, path: Path, tokenizer: Any, names: Labels, texts: Sequence[str]
+    session: Any, path: Path, tokenizer: Any, names: Labels, task: Task, texts: Sequence[str]
 ) -> Iterator[Prediction]:
     """Answer one batch."""
     encoded = tokenizer.encode_batch(list(texts))
@@ -126,7 +126,6 @@ def _answer(
         logits: NDArray[np.float32] = session.run(None, values)[0]
     if logits.shape != (len(texts), len(names.labels)):
         raise Corrupt(f"{path}: gives {logits.shape[-1]} outputs, {LABELS} has {len(names.labels)} labels")
-    task = names.task
     for encoding, row in zip(encoded, logits, strict=True):
         yield task.decode(
             row, names.state, tokens=sum(encoding.attention_mask), cut=bool(encoding.overflowing)

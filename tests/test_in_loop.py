@@ -16,7 +16,7 @@ def test_a_teacher_in_the_loop_answers_until_the_end(tmp_path):
     teacher = Teacher.load(tmp_path, tiny.LABELS)
     texts = ["flood", "water and food"]
     rows = tokens.encode(tokens.make_tokenizer(tiny.spec(), 16), texts)
-    signals = InLoop([teacher], texts, rows, 16, tiny.work(tmp_path))
+    signals = InLoop([teacher], texts, rows, 16, tiny.work(tmp_path), "softmax")
     signals.prepare([LOGITS, hidden(3)])
     before = signals.read([LOGITS, hidden(3)], np.array([1, 0]))
     signals.release()

@@ -107,6 +107,23 @@ def test_a_changed_bundle_is_refused(tmp_path):
     ("file", "content", "told"),
     [
         ("labels.json", "{}", r"labels.json: labels: Field required"),
+        ("labels.json", '{"labels": ["a"], "max_length": 8}', r"labels.json: .*at least 2 items"),
+        ("labels.json", '{"labels": ["a", "b", "b"], "max_length": 8}', r"labels.json: .*stand twice: b"),
+        (
+            "labels.json",
+            '{"labels": ["a", "b"], "max_length": 8, "problem_type": "ranking"}',
+            r"labels.json: .*'ranking' is none of single_label_classification",
+        ),
+        (
+            "labels.json",
+            '{"labels": ["a", "b"], "max_length": 8, "problem_type": "multi_label_classification"}',
+            r"labels.json: .*state: threshold is not a number",
+        ),
+        (
+            "labels.json",
+            '{"labels": ["a", "b"], "max_length": 8, "problem_type": "regression", "state": {"mean": [1.0]}}',
+            r"labels.json: .*state: mean is not a number for each output",
+        ),
         ("labels.json", "nonsense", r"labels.json: document: Invalid JSON"),
         ("labels.json", None, r"labels.json: cannot be read"),
         ("tokenizer.json", "[" * 100_000, r"tokenizer.json: not a readable tokenizer"),

@@ -37,6 +37,8 @@ class Signals:
         texts: the pool.
         aligned: the student's token numbers, in the first teacher's numbering.
         max_length: where texts are cut.
+        work: where the cache lies.
+        answers: how outputs are read, which says how those of several teachers are averaged.
     """
 
     teachers: Sequence[Teacher]
@@ -44,7 +46,7 @@ class Signals:
     aligned: Encodings
     max_length: int
     work: Work
-    answers: AnswerKind = "softmax"
+    answers: AnswerKind
     _logits: list[TeacherCache] = field(default_factory=list)
     _inside: TeacherCache | None = None
 

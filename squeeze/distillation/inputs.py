@@ -251,7 +251,7 @@ def _prepare(student: Encoder, phases: Sequence[Phase], which: str, signals: Sig
     )
 
 
-def write_student(folder: Path, student: Encoder, text: TokenizedPool, labels: tuple[str, ...]) -> int:
+def write_student(folder: Path, student: Encoder, text: TokenizedPool, task: Task) -> int:
     """Weights, shape and tokenizer, also for transformers where it fits; returns the bytes of the weights."""
     tokenizer_json = text.vocabulary.tokenizer_json
     student.eval()
@@ -259,7 +259,9 @@ def write_student(folder: Path, student: Encoder, text: TokenizedPool, labels: t
     tokens.write_spec(folder / "tokenizer.json", tokenizer_json)
     if conversion.fits_bert(student.shape):
         other = folder / "transformers"
-        conversion.write_bert(student, labels, text.pad).save_pretrained(other)
+        section = task.section
+        model = conversion.write_bert(student, section.labels, text.pad, section.problem_type)
+        model.save_pretrained(other)
         tokens.write_transformers(other, tokenizer_json, student.shape.positions)
     return (folder / storage.WEIGHTS).stat().st_size
 

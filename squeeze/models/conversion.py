@@ -19,6 +19,7 @@ from squeeze.models.families import Family, family_of
 from squeeze.models.huggingface import transformers
 from squeeze.models.support import ACTIVATION_NAMES, config_problem
 from squeeze.models.weights import encoder_weights
+from squeeze.tasks import DEFAULT
 
 __all__ = [
     "can_start_earlier",
@@ -153,7 +154,7 @@ def fits_bert(shape: EncoderShape) -> bool:
     )
 
 
-def write_bert(encoder: Encoder, labels: tuple[str, ...], pad_id: int) -> Any:
+def write_bert(encoder: Encoder, labels: tuple[str, ...], pad_id: int, problem_type: str = DEFAULT) -> Any:
     """The same classifier as a ``BertForSequenceClassification``.
 
     A low-rank or product-quantized table is written out whole: the folder is for loading anywhere,
@@ -173,6 +174,7 @@ def write_bert(encoder: Encoder, labels: tuple[str, ...], pad_id: int) -> Any:
         pad_token_id=pad_id,
         id2label=dict(enumerate(labels)),
         label2id={name: index for index, name in enumerate(labels)},
+        problem_type=problem_type,
     )
     model = library.BertForSequenceClassification(config)
     model.load_state_dict(_to_bert(encoder))

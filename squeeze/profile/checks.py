@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 
+from squeeze.budget import BudgetSection
 from squeeze.data.config import DataSection, Source, source_key, split_name_fault
-from squeeze.distillation.config import phase_faults
+from squeeze.distillation.config import DistilSection, Phase, phase_faults
 from squeeze.errors import ProfileError
 from squeeze.profile.model import Profile
 from squeeze.profile.paths import homeless
 from squeeze.profile.problems import Place, Problem, nearest
 from squeeze.stages.export.stage import QUANTIZERS
-from squeeze.stages.quantize.stage import SCHEMES
+from squeeze.stages.prune.stage import PruneSection
+from squeeze.stages.quantize.stage import SCHEMES, QuantizeSection
 from squeeze.stages.search.space import embedding_of, size, space_of
-from squeeze.stages.search.stage import CARVED_SCORES, MOST_CANDIDATES, PREDICTED
-from squeeze.tasks import task_of
+from squeeze.stages.search.stage import CARVED_SCORES, LABEL_SCORES, MOST_CANDIDATES, PREDICTED
+from squeeze.tasks import DEFAULT, Task, task_of
+from squeeze.tasks.labels import LabelledTask
 
 __all__ = ["check"]
 
@@ -184,12 +187,19 @@ def _quantizer(profile: Profile) -> Iterator[Problem]:
         yield Problem(("export", "calibration"), message)
 
 
+def _trainings(section: DistilSection | PruneSection | QuantizeSection | None) -> Sequence[Phase]:
+    """The phases of a section; of [quantize] also the one by default, whose loss does not fit every task."""
+    if isinstance(section, QuantizeSection):
+        return section.trainings if section.method == "qat" else ()
+    return (section.phases or ()) if section else ()
+
+
 def _phases(profile: Profile) -> Iterator[Problem]:
     keeps = profile.teacher is not None and profile.teacher.keep_base
     sections = (("distil", profile.distil), ("prune", profile.prune), ("quantize", profile.quantize))
     for name, section in sections:
-        for number, phase in enumerate((section.phases or ()) if section else ()):
-            place = (name, "phases", number)
+        for number, phase in enumerate(_trainings(section)):
+            place: Place = (name, "phases", number)
             if phase.teacher == "base" and not keeps:
                 yield Problem((*place, "teacher"), '"base" needs [teacher] keep_base = true')
             for key, message in phase_faults(phase, len(profile.task.labels), task_of(profile.task).answers):
@@ -217,12 +227,21 @@ def _search(profile: Profile) -> Iterator[Problem]:
         yield Problem(("distil", "phases"), f"{message}; add a loss on answers, such as logit_mse")
     if init == "path":
         yield Problem(("student", "init"), '"path" has a shape, and leaves nothing to [search]')
-    for name in sorted(CARVED_SCORES & search.score.keys()) if init == "random" else ():
-        message = f'{name} needs a student that is carved, and [student] init is "random"'
-        yield Problem(("search", "score"), message)
+    for name, wants in _unfit_scores(profile, search.score.keys()):
+        yield Problem(("search", "score"), f"{name} {wants}")
     if size(space_of(search)) > MOST_CANDIDATES:
         message = f"more than {MOST_CANDIDATES:,} students; give shorter lists"
         yield Problem(("search",), message, table=True)
+
+
+def _unfit_scores(profile: Profile, names: Set[str]) -> Iterator[tuple[str, str]]:
+    """(score, what it needs and the profile does not have)."""
+    if profile.student.init == "random":
+        for name in sorted(CARVED_SCORES & names):
+            yield name, 'needs a student that is carved, and [student] init is "random"'
+    if profile.task.problem_type != DEFAULT:
+        for name in sorted(LABEL_SCORES & names):
+            yield name, f"needs one label a text, and [task] problem_type is {profile.task.problem_type}"
 
 
 def _bench(profile: Profile) -> Iterator[Problem]:
@@ -260,6 +279,7 @@ def _budget(profile: Profile) -> Iterator[Problem]:
         message = f"a search predicts the latency of {known} only, and {judged} would be judged; name one"
         yield Problem(("budget", "form"), message)
     yield from _judged_target(profile)
+    yield from _scores(profile.budget, task_of(profile.task))
     labels = profile.task.labels
     for label, least in profile.budget.recall.items():
         place = ("budget", "recall", label)
@@ -270,6 +290,18 @@ def _budget(profile: Profile) -> Iterator[Problem]:
             )
         elif not 0 <= least <= 1:
             yield Problem(place, f"must lie between 0 and 1, got {least:g}")
+
+
+def _scores(budget: BudgetSection, task: Task) -> Iterator[Problem]:
+    """Limits of figures that the task does not have."""
+    named = [name for name in ("accuracy", "macro_f1", "agreement") if getattr(budget, name) is not None]
+    places = [("budget", name) for name in named] + [("budget", "scores", name) for name in budget.scores]
+    for place in places:
+        if place[-1] not in task.metrics:
+            message = f"no score of {task.section.problem_type}, which has {', '.join(task.metrics)}"
+            yield Problem(place, message)
+    if budget.recall and not isinstance(task, LabelledTask):
+        yield Problem(("budget", "recall"), f"{task.section.problem_type} has no labels to find")
 
 
 def _judged_target(profile: Profile) -> Iterator[Problem]:

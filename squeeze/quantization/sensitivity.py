@@ -50,7 +50,7 @@ def float_sites(
 
     Args:
         order: sites, the most sensitive first.
-        lost: macro-F1 that is lost when these sites stay float and all others are rounded.
+        lost: primary score that is lost when these sites stay float and all others are rounded.
         floor: the most that may be lost.
 
     Returns:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, model_validator
 
 from squeeze.errors import Corrupt
 from squeeze.schema import Frozen
@@ -30,18 +30,29 @@ class Labels(Frozen):
     problem_type: str = DEFAULT
     state: Mapping[str, float | tuple[float, ...]] = Field(default_factory=dict)
 
-    @property
     def task(self) -> Task:
         """What the outputs stand for."""
         task = TASKS[self.problem_type]
         return task(task.Section(problem_type=self.problem_type, labels=self.labels))
 
-    @field_validator("problem_type")
-    @classmethod
-    def _is_known(cls, name: str) -> str:
-        if name not in TASKS:
-            raise ValueError(f"{name!r} is none of {', '.join(TASKS)}")
-        return name
+    @model_validator(mode="after")
+    def _can_be_read(self) -> Self:
+        if self.problem_type not in TASKS:
+            raise ValueError(f"problem_type {self.problem_type!r} is none of {', '.join(TASKS)}")
+        try:
+            task = self.task()
+        except ValidationError as error:
+            raise ValueError(f"labels: {error.errors()[0]['msg']}") from error
+        for name, each in task.needs.items():
+            value = self.state.get(name)
+            fits = (
+                isinstance(value, tuple) and len(value) == len(self.labels)
+                if each
+                else isinstance(value, float)
+            )
+            if not fits:
+                raise ValueError(f"state: {name} is not {'a number for each output' if each else 'a number'}")
+        return self
 
 
 def labels(path: Path) -> Labels:

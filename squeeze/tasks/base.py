@@ -77,12 +77,16 @@ class Task(ABC):
         answers: how its outputs become answers.
         metrics: every score that ``scores`` gives, in the order in which reports show them.
         primary: key of the score that picks epochs, and of which retention is a share.
+        title: what a model of it is called on a card.
+        needs: what a state must hold for outputs to be read: one number, or (True) one for each output.
     """
 
     Section: ClassVar[type[TaskSection]]
     answers: ClassVar[AnswerKind]
     metrics: ClassVar[Mapping[str, Metric]]
     primary: ClassVar[str]
+    title: ClassVar[str]
+    needs: ClassVar[Mapping[str, bool]] = {}
 
     section: TaskSection
 
@@ -160,6 +164,10 @@ class Task(ABC):
     @abstractmethod
     def decode(self, row: NDArray[np.float32], state: State, *, tokens: int, cut: bool) -> Prediction:
         """The answer of one row of outputs, (K,)."""
+
+    @abstractmethod
+    def explain(self, state: State) -> str:
+        """How the outputs become answers, in a sentence for a model card."""
 
     @abstractmethod
     def loss(self, outputs: Tensor, labels: Tensor, state: State) -> Tensor:

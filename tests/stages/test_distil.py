@@ -196,7 +196,7 @@ def test_logits_are_the_teachers_own_and_states_stand_on_the_students_pieces(tmp
     vocabulary = choose_vocabulary(members[0].tokenizer_json, texts[:64], settings, tiny.VOCABULARY)
     assert len(vocabulary.kept) < tiny.VOCABULARY
     aligned = tokenize_pool(texts, vocabulary, 32).aligned
-    signals = Signals(members, texts, aligned, 32, tiny.work(tmp_path))
+    signals = Signals(members, texts, aligned, 32, tiny.work(tmp_path), "softmax")
     signals.prepare([LOGITS, hidden(3)])
     rows = np.array([64, 5])
     batch = signals.read([LOGITS, hidden(3)], rows)
@@ -224,7 +224,7 @@ def test_texts_that_are_cut_alike_cost_one_pass(tmp_path, passes):
     aligned = tokenize_pool(texts, vocabulary, 32).aligned
     own = tokens.encode(tokens.make_tokenizer(tiny.spec(), 32), texts)
     assert own.same(aligned).tolist() == [True] * 20 + [False]
-    signals = Signals(members, texts, aligned, 32, tiny.work(tmp_path))
+    signals = Signals(members, texts, aligned, 32, tiny.work(tmp_path), "softmax")
     assert signals.prepare([LOGITS, hidden(3)]).texts == 21 + 1
     assert sum(passes) == 21 + 1
     rows = np.arange(21)

@@ -63,9 +63,22 @@ def test_every_field_of_the_section_is_judged():
 
 
 def test_any_other_score_of_the_task():
-    found = checks({"scores": {"ece": 0.04, "micro_f1": 0.1}})
+    found = checks({"scores": {"ece": 0.06, "micro_f1": 0.1}})
     assert (found["ece"].verdict, found["ece"].value) == ("pass", 0.05)
+    assert checks({"scores": {"ece": 0.04}})["ece"].verdict == "fail"  # less is better
     assert (found["micro_f1"].verdict, found["micro_f1"].value) == ("fail", None)
+
+
+def test_a_task_without_labels_has_no_recall():
+    without = {**tiny.quality(), "recall": []}
+    made = judge(
+        BudgetSection.parse({"recall": {"fire": 0.5}}),
+        [],
+        quality=Quality.parse(without),
+        teacher=None,
+        labels=("fire", "flood"),
+    )
+    assert [(check.verdict, check.value) for check in made] == [("fail", None)]
 
 
 def test_recall_by_label():

@@ -28,7 +28,7 @@ from squeeze.stages.search.space import (
     size,
     space_of,
 )
-from squeeze.stages.search.stage import CARVED_SCORES, Finalist, Row, SearchSection
+from squeeze.stages.search.stage import CARVED_SCORES, LABEL_SCORES, Finalist, Row, SearchSection
 from squeeze.stages.search.study import Judged, evolve, open_storage, pareto, recorded
 
 TEACHER = EncoderShape(
@@ -50,6 +50,7 @@ def candidate(**changes: int | float | str) -> Candidate:
 
 def test_scores_of_carved_students_are_those_of_the_table():
     assert {name for name, score in SCORES.items() if score.weights == "carved"} == CARVED_SCORES
+    assert {name for name, score in SCORES.items() if "labels" in score.needs} == LABEL_SCORES
 
 
 def test_named_spaces_have_every_dimension_and_autodistils_size():

@@ -116,6 +116,17 @@ def test_teacher_student_and_files_have_learned(run):
     assert forms["int8-dynamic"]["quality"]["test"]["scores"]["agreement"] > 0.7
     card = (made["bundle"].path / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert ("micro-F1" if kind.startswith("multi") else "Pearson") in card
+    title, read = {
+        "regression": ("# Text regression: offers, balance", "They are standardised values: offers = "),
+        "multi_label_classification": (
+            "# Multi-label text classifier: offer, request",
+            "The sigmoid of each",
+        ),
+    }[kind]
+    assert title in card
+    assert read in " ".join(card.split())
+    config = json.loads((made["encoder"].path / "transformers" / "config.json").read_text())
+    assert config["problem_type"] == kind  # of the folder for AutoModelForSequenceClassification
 
 
 def test_answers_are_those_of_the_task(run):

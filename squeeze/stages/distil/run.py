@@ -33,7 +33,7 @@ def run(config: DistilConfig, artifacts: Mapping[str, Artifact], work: Work) -> 
     student = initialize(inputs, config.distil.importance_batches, work.scratch)
     kept = variance_kept(teacher.encoder, student, text.vocabulary)
     cache, reports = train(student, inputs, work)
-    size = write_student(work.out, student, text, training.labels)
+    size = write_student(work.out, student, text, training.task)
     return DistilResult(
         parameters=parameters(student),
         embedding_parameters=embedding_parameters(student),

@@ -10,16 +10,17 @@ from typing import Any
 
 from squeeze.artifact import Artifact
 from squeeze.core.metrics import Quality
+from squeeze.errors import visible
 from squeeze.markup import literal
 from squeeze.stages.export.card_data import base_of, front_matter, metadata, source_of
 from squeeze.stages.export.stage import EngineResult, ExportConfig, ExportResult, FormatResult
 from squeeze.targets.devices.results import Functional
-from squeeze.tasks import METRICS
+from squeeze.tasks import METRICS, State, task_of
 
 __all__ = ["model_card"]
 
 HEAD = """
-# Text classifier: {labels}
+# {title}: {labels}
 
 Made by squeeze: a student distilled from {family} ({teacher:,} parameters), {student:,} parameters.
 {origin}
@@ -28,7 +29,7 @@ Made by squeeze: a student distilled from {family} ({teacher:,} parameters), {st
 
 Input is one text of at most {length} tokens; a longer one loses its {loses}. `tokenizer.json` makes
 `input_ids` and `attention_mask` (int64, batch x sequence), the output `logits` stands in the order of
-`labels.json`. `{file}` ships.
+`labels.json`. {explained} `{file}` ships.
 
 ```sh
 pip install squeeze-ondevice
@@ -91,6 +92,7 @@ def model_card(
     result: ExportResult,
     max_length: int,
     side: str = "right",
+    state: State | None = None,
 ) -> str:
     """The card as Markdown, filled from the run's own figures.
 
@@ -100,11 +102,15 @@ def model_card(
         result: what it made.
         max_length: in tokens, as in labels.json.
         side: where longer texts are cut.
+        state: what was fitted, as in labels.json.
     """
+    task = task_of(config.task)
     teacher, student = inputs["teacher"].result, inputs["encoder"].result
     shipped = list(result.forms.values())[-1]
     labels, keys = [literal(label) for label in config.task.labels], _keys(result)
     head = HEAD.format(
+        title=task.title,
+        explained=task.explain(state or {}),
         labels=", ".join(labels),
         family=teacher["family"],
         teacher=teacher["parameters"],
@@ -114,8 +120,9 @@ def model_card(
         loses="beginning" if side == "left" else "end",
         file=shipped.file,
     )
+    title = f"{task.title}: {', '.join(map(visible, config.task.labels))}"
     parts = [
-        front_matter(metadata(inputs, shipped.quality, config.task.labels)),
+        front_matter(metadata(inputs, shipped.quality, title)),
         head,
         "".join(_rows_of(inputs["dataset"])),
         _quality(teacher, keys),

@@ -5,7 +5,7 @@ What is not known is left out, and no path of the machine that made the bundle i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,6 @@ import yaml
 
 from squeeze.artifact import Artifact
 from squeeze.core.metrics import Quality
-from squeeze.errors import visible
 
 __all__ = ["BASES", "Base", "base_of", "front_matter", "metadata", "source_of"]
 
@@ -38,21 +37,18 @@ BASES: Mapping[str, Base] = {
 """Of the built-in models, as their own cards say."""
 
 
-def metadata(
-    inputs: Mapping[str, Artifact], quality: Mapping[str, Quality], labels: Sequence[str]
-) -> dict[str, Any]:
+def metadata(inputs: Mapping[str, Artifact], quality: Mapping[str, Quality], title: str) -> dict[str, Any]:
     """What stands above the card.
 
     Args:
         inputs: of the export stage.
         quality: of the file that ships, by split.
-        labels: of the task.
+        title: of the model.
     """
     base = base_of(inputs["teacher"])
     data = _config(inputs["dataset"], "data")
     names = [_name(data.get(slot)) for slot in ("train", "validation", "test")]
     language = CORPUS_LANGUAGE if names[0].startswith(BUILTIN) else base and base.language
-    title = f"Text classifier: {', '.join(map(visible, labels))}"
     found: dict[str, Any] = {
         "language": [language] if language else None,
         "license": base and base.license,

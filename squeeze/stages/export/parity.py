@@ -90,7 +90,7 @@ def hold(name: str, report: ParityReport, tolerance: Tolerance) -> None:
     if report.agreement < tolerance.agreement:
         broken.append(f"label agreement {report.agreement:.4f} is below {tolerance.agreement:.4f}")
     if report.metric_drop > tolerance.metric_drop:
-        broken.append(f"macro-F1 falls by {report.metric_drop:.4f}, more than {tolerance.metric_drop:.4f}")
+        broken.append(f"the score falls by {report.metric_drop:.4f}, more than {tolerance.metric_drop:.4f}")
     if broken:
         raise ParityFailed(
             f"{name} against {report.source} on {report.rows} validation texts: {'; '.join(broken)}",

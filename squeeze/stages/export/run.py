@@ -336,6 +336,6 @@ def _bundle(
     )
     write_json(out / LABELS, reading.plain())
     side = tokens.cut_side(tokens.read_spec(out))
-    card = model_card(config, inputs, result, ground.reach, side)
+    card = model_card(config, inputs, result, ground.reach, side, reading.state)
     (out / "MODEL_CARD.md").write_text(card, encoding="utf-8")
     return result

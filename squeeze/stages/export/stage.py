@@ -123,7 +123,7 @@ class Tolerance(Frozen):
     agreement: float = Field(ge=0, le=1)
     """least share of texts that keep their label"""
     metric_drop: float = Field(ge=0, le=1)
-    """largest loss of macro-F1, in points of 0..1"""
+    """largest loss of the task's primary score, such as macro-F1, in points of 0..1"""
 
 
 class TensorrtSection(Frozen):

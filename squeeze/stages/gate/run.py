@@ -17,6 +17,7 @@ from squeeze.targets.devices.address import same
 from squeeze.targets.limits import Verdict, at_most, latency, overall, spread
 from squeeze.targets.measurement import MEASUREMENTS, Estimate, Measurement, Report
 from squeeze.targets.quantiles import QUANTILES
+from squeeze.tasks import METRICS
 
 __all__ = ["FILE", "judge", "run"]
 
@@ -131,7 +132,8 @@ def _quality_checks(
     limits = {name: getattr(budget, name) for name in ("accuracy", "macro_f1", "retention", "agreement")}
     for name, limit in {**limits, **budget.scores}.items():
         if limit is not None:
-            yield _at_least(name, figures.get(name), limit, quality)
+            lower = name in METRICS and METRICS[name].better < 0
+            yield _limited(name, figures.get(name), limit, quality, lower=lower)
 
 
 def _retention(quality: Quality | None, teacher: Quality | None) -> float | None:
@@ -147,14 +149,18 @@ def _recall_checks(budget: BudgetSection, quality: Quality | None, labels: Seque
         if label not in labels:
             yield _missing(name, limit, "", f"no such label; there are {', '.join(labels)}")
         else:
-            value = None if quality is None else quality.recall[labels.index(label)]
-            yield _at_least(name, value, limit, quality)
+            recall = () if quality is None else quality.recall
+            value = recall[labels.index(label)] if recall else None
+            yield _limited(name, value, limit, quality)
 
 
-def _at_least(name: str, value: float | None, limit: float, quality: Quality | None) -> Check:
+def _limited(
+    name: str, value: float | None, limit: float, quality: Quality | None, *, lower: bool = False
+) -> Check:
+    """A figure that must reach its limit, or (`lower`) must not exceed it."""
     if value is None or quality is None:
         return _missing(name, limit, "", f"no such figure for the {SPLIT} split")
-    verdict: Verdict = "pass" if value >= limit else "fail"
+    verdict: Verdict = "pass" if (value <= limit if lower else value >= limit) else "fail"
     note = f"on {quality.rows} rows of {SPLIT}"
     return Check(name=name, value=value, limit=limit, unit="", verdict=verdict, note=note)
 

@@ -42,7 +42,7 @@ def run(config: PruneConfig, artifacts: Mapping[str, Artifact], work: Work) -> P
     refuse_phases(phases, student.shape, inputs.teacher_shapes)
     with sparse.held(student, cut.masks):
         cache, reports = train(student, inputs, work)
-    size = write_student(work.out, student, inputs.text, training.labels)
+    size = write_student(work.out, student, inputs.text, training.task)
     return PruneResult(
         source="student" if "encoder" in artifacts else "teacher",
         method=settings.method,

@@ -55,7 +55,7 @@ def run(config: QuantizeConfig, artifacts: Mapping[str, Artifact], work: Work) -
     student, before = load_student(folder), load_file(folder / PREDICTIONS)
     made, candidates = _chosen(student, before, settings, inputs, work)
     model, plain = made.model, made.model.snapped()
-    size = write_student(work.out, plain, inputs.text, config.task.labels)
+    size = write_student(work.out, plain, inputs.text, inputs.training.task)
     _write_beside(work.out, made, _answers(plain, inputs))
 
     def qualities(answers: Logits) -> dict[str, Quality]:

@@ -30,8 +30,8 @@ def bisect(
     Args:
         front: rows of which none is slower and less worthy than another.
         count: most trainings.
-        tolerance: macro-F1 that a row may lie below the best one trained and still be as good.
-        train: gives the macro-F1 of a row on validation.
+        tolerance: primary score that a row may lie below the best one trained and still be as good.
+        train: gives the primary score of a row on validation.
 
     Returns:
         What was trained, in that order.

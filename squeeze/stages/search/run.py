@@ -154,7 +154,7 @@ def _rows(
 
 
 def _fully_scored(rows: Sequence[Row], finalists: Mapping[str, Candidate], judge: Judge) -> list[Row]:
-    """The table, in which those that were trained have all scores beside their macro-F1."""
+    """The table, in which those that were trained have all scores beside their primary score."""
     return [
         row.model_copy(update={"scores": judge.every(finalists[row.name])}) if row.name in finalists else row
         for row in rows

@@ -18,6 +18,7 @@ from squeeze.tasks import AnyTaskSection
 __all__ = [
     "CARVED_SCORES",
     "DEFAULT_SCORE",
+    "LABEL_SCORES",
     "MOST_CANDIDATES",
     "PREDICTED",
     "SCORE_NAMES",
@@ -67,6 +68,8 @@ SCORE_NAMES = (
 
 CARVED_SCORES = frozenset({"embedding_variance", "taylor_mass", "carved_kl", "carved_relation"})
 """Scores that look at what was carved out of the teacher."""
+LABEL_SCORES = frozenset({"diswot", "diswot_relation", "diswot_semantic"})
+"""Scores that need one label a text; squeeze/scores/table.py says so too."""
 TABLE = "search.json"
 """File of all candidates with their scores."""
 DEFAULT_SCORE: Mapping[str, float] = {"embedding_variance": 1.0, "taylor_mass": 1.0}
@@ -105,7 +108,7 @@ class SearchSection(Frozen):
     epochs: int = Field(default=1, ge=1, le=100_000)
     """epochs of a finalist, with the losses of the first phase of `[distil]` that trains the head"""
     tolerance: float = Field(default=0.005, ge=0, lt=1)
-    """macro-F1 that a faster finalist may lie below the best one and still be chosen"""
+    """primary score that a faster finalist may lie below the best one and still be chosen"""
     headroom: float = Field(default=0.9, gt=0, le=1)
     """share of the latency budget that a prediction may use; the rest is for its error"""
     workers: int = Field(default=1, ge=1, le=1024)

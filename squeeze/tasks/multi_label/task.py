@@ -66,6 +66,8 @@ class MultiLabel(LabelledTask):
         "agreement": Metric("agreement"),
     }
     primary: ClassVar[str] = "micro_f1"
+    title: ClassVar[str] = "Multi-label text classifier"
+    needs: ClassVar[Mapping[str, bool]] = {"threshold": False}
 
     section: MultiLabelSection
 
@@ -152,6 +154,13 @@ class MultiLabel(LabelledTask):
             cut=cut,
         )
 
+    def explain(self, state: State) -> str:
+        """Sigmoid and threshold."""
+        return (
+            "The sigmoid of each is the probability of its label, which is given from"
+            f" {state['threshold']:.4f} on."
+        )
+
     def loss(self, outputs: Tensor, labels: Tensor, state: State) -> Tensor:
         """Binary cross entropy."""
         from squeeze.tasks.multi_label.heads import loss
@@ -160,7 +169,7 @@ class MultiLabel(LabelledTask):
         return loss(outputs, labels, weights if isinstance(weights, tuple | list) else None)
 
     def _given(self, outputs: Outputs, state: State) -> NDArray[np.bool_]:
-        threshold = state.get("threshold", 0.5)
+        threshold = state["threshold"]
         assert isinstance(threshold, float)
         # Compared as logits: a probability near 1 has no digits left.
         return np.asarray(outputs >= np.float32(metrics.logit(threshold)))

@@ -24,7 +24,7 @@ def scores(outputs: NDArray[Any], labels: NDArray[Any], scale: NDArray[np.float6
     >>> scores(2 * values, values, np.array([1.0]))["pearson"]
     1.0
     """
-    from scipy.stats import rankdata  # half a second, which no start-up shall pay
+    from scipy.stats import rankdata  # slow to import, and no start-up needs it
 
     ours, theirs = outputs.astype(np.float64), labels.astype(np.float64)
     error = np.sqrt(np.square(ours - theirs).mean(axis=0)) * scale

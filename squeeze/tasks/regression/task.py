@@ -56,6 +56,8 @@ class Regression(Task):
         "agreement": Metric("agreement"),
     }
     primary: ClassVar[str] = "pearson"
+    title: ClassVar[str] = "Text regression"
+    needs: ClassVar[Mapping[str, bool]] = {"mean": True, "scale": True}
 
     def cells(self) -> LabelCells:
         """One column for each target, called as it is."""
@@ -131,6 +133,13 @@ class Regression(Task):
         values = row.astype(np.float64) * np.asarray(state["scale"]) + np.asarray(state["mean"])
         named = dict(zip(self.section.labels, values.tolist(), strict=True))
         return ValuesPrediction(values=named, tokens=tokens, cut=cut)
+
+    def explain(self, state: State) -> str:
+        """Mean and scale."""
+        mean, scale = (np.asarray(state[name]).tolist() for name in ("mean", "scale"))
+        scales = zip(self.section.labels, mean, scale, strict=True)
+        values = "; ".join(f"{name} = {offset:.6g} + {step:.6g} x output" for name, offset, step in scales)
+        return f"They are standardised values: {values}."
 
     def loss(self, outputs: Tensor, labels: Tensor, state: State) -> Tensor:  # noqa: ARG002
         """Mean squared error."""

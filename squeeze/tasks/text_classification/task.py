@@ -61,6 +61,7 @@ class SingleLabel(LabelledTask):
         "probability_agreement": Metric("prob. agreement"),
     }
     primary: ClassVar[str] = "macro_f1"
+    title: ClassVar[str] = "Text classifier"
 
     def names(self, label: Label) -> tuple[str, ...]:
         """The one label."""
@@ -134,6 +135,10 @@ class SingleLabel(LabelledTask):
             tokens=tokens,
             cut=cut,
         )
+
+    def explain(self, state: State) -> str:  # noqa: ARG002
+        """Softmax."""
+        return "Their softmax is the probability of each label."
 
     def loss(self, outputs: Tensor, labels: Tensor, state: State) -> Tensor:  # noqa: ARG002
         """Cross entropy."""
