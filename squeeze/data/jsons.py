@@ -59,12 +59,21 @@ def json_list(text: str, place: str, wanted: Set[str] = frozenset(), *, whole: b
             raise
         yield row, value
         at = _skip(text, at)
-        if text.startswith(",", at):
-            at = _skip(text, at + 1)
-        elif at == len(text) and not whole:
+        if at == len(text) and not whole:
             return
-        elif not text.startswith("]", at):
-            raise DataError(f"{place}: row {row} is followed by no comma and the list by no end")
+        at = _next(text, at, place, row)
+
+
+def _next(text: str, at: int, place: str, row: int) -> int:
+    """Where the next object begins, or the end of the list stands."""
+    if text.startswith("]", at):
+        return at
+    if not text.startswith(",", at):
+        raise DataError(f"{place}: row {row} is followed by no comma and the list by no end")
+    at = _skip(text, at + 1)
+    if text.startswith("]", at):
+        raise DataError(f"{place}: row {row} is followed by a comma, and the list ends there")
+    return at
 
 
 def _item(text: str, at: int, place: str, row: int, wanted: Set[str]) -> tuple[dict[str, Any], int]:

@@ -232,6 +232,7 @@ def test_relative_names_count_from_the_current_folder(
             "row 2 is not JSON: Expecting ':' delimiter at line 2, column 8",
         ),
         ("a.json", '[{"text": "a"} {"text": "b"}]', "row 1 is followed by no comma and the list by no end"),
+        ("a.json", '[{"text": "a"},\n]', "row 1 is followed by a comma, and the list ends there"),
         ("a.json", '[{"text": "a"}', "row 1 is followed by no comma and the list by no end"),
         ("a.json", '[{"text": "a", "text": "b"}]', "row 1 names 'text' 2 times"),
         (

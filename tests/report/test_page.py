@@ -241,6 +241,19 @@ def test_the_base_install_makes_the_page_too(run, tmp_path):
     assert "right before, wrong now" in text
 
 
+def test_without_pyarrow_the_page_says_which_texts_it_lacks(run, tmp_path):
+    code = (
+        "import sys\n"
+        "sys.modules['pyarrow'] = None\n"
+        "from squeeze.cli import main\n"
+        f"sys.exit(main(['report', {str(run)!r}, '--html', {str(tmp_path / 'page.html')!r}]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    text = page_checks.read((tmp_path / "page.html").read_text(encoding="utf-8")).text
+    assert "The texts of the run cannot be read here: pyarrow is not installed" in text
+
+
 def test_a_page_that_is_too_large_is_refused(run, monkeypatch):
     monkeypatch.setattr(pages, "MOST_BYTES", 1000)
     with pytest.raises(UsageError, match=r"a page of 1 runs has .* MB, the limit is 0.001 MB"):

@@ -403,7 +403,7 @@ def test_a_loose_tolerance_holds_and_each_figure_can_break():
         (Tolerance(max_abs=1.9, agreement=0, metric_drop=1), "difference 2 exceeds 1.9"),
         (Tolerance(spread=0.7, agreement=0, metric_drop=1), "by 0.75 of their spread, more than 0.7"),
         (Tolerance(agreement=0.8, metric_drop=1), "agreement 0.7500 is below 0.8000"),
-        (Tolerance(agreement=0, metric_drop=0.2), "macro-F1 falls by 0.2667, more than 0.2000"),
+        (Tolerance(agreement=0, metric_drop=0.2), "the score falls by 0.2667, more than 0.2000"),
     ):
         with pytest.raises(ParityFailed, match=f"x against torch on 4 validation texts: .*{words}"):
             parity.hold("x", report, broken)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from squeeze.artifact import MANIFEST, Artifact
 from squeeze.data import dataset
 from squeeze.data.dataset import Dataset
-from squeeze.errors import Corrupt, visible
+from squeeze.errors import Corrupt, MissingBackend, visible
 from squeeze.progress import Progress
 from squeeze.report.collecting import by_kind, collect, parsed
 from squeeze.report.comparing import shipped
@@ -78,7 +78,7 @@ def gather(name: str, stages: Mapping[str, Artifact], progress: Progress, run: s
     """
     report = collect(name, by_kind(stages), run)
     data, bundle = stages.get("data"), stages.get("export")
-    texts = None if data is None else dataset.load(data.path)
+    texts, unread = _texts(data)
     export = parsed(bundle, ExportResult)
     row = shipped(report)
     form = None if row is None else row.name
@@ -95,10 +95,20 @@ def gather(name: str, stages: Mapping[str, Artifact], progress: Progress, run: s
         form=form,
         bench=_bench(stages.get("bench")),
         searched=_searched(stages.get("search")),
-        answers=_answers(report, stages, texts, file, progress),
+        answers=Answers((), None, unread) if unread else _answers(report, stages, texts, file, progress),
         inside=None if file is None else look(file[0], file[2], _validation(texts)),
         origins=origins(stages),
     )
+
+
+def _texts(data: Artifact | None) -> tuple[Dataset | None, str]:
+    """The texts, or why this machine cannot read them."""
+    if data is None:
+        return None, ""
+    try:
+        return dataset.load(data.path), ""
+    except MissingBackend as error:
+        return None, f"The texts of the run cannot be read here: {error.message} ({error.hint})."
 
 
 def _answers(
